@@ -1,0 +1,124 @@
+import { z } from 'zod'
+
+/** Every JSON body between hub, agent and client, checked at the door (docs/PROTOCOL.md §5–§8). */
+
+const key43 = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+const time = z.iso.datetime()
+
+export const headSchema = z.object({ seq: z.int().min(0), hash: key43 })
+export type Head = z.infer<typeof headSchema>
+
+export const detailEnvelopeSchema = z.object({
+  seq: z.int().min(0),
+  salt: z.string().max(64),
+  text: z.string().max(65_536),
+})
+export type DetailEnvelope = z.infer<typeof detailEnvelopeSchema>
+
+/** Statements travel as their exact text (§3.1). */
+export const directoryPageSchema = z.object({
+  head: headSchema.nullable(),
+  statements: z.array(z.string().max(65_536)),
+  details: z.array(detailEnvelopeSchema),
+})
+export type DirectoryPage = z.infer<typeof directoryPageSchema>
+
+export const directoryAppendSchema = directoryPageSchema.omit({ head: true })
+export type DirectoryAppend = z.infer<typeof directoryAppendSchema>
+
+export const hubInfoSchema = z.object({ version: z.string(), time, fleet: key43.optional() })
+export type HubInfo = z.infer<typeof hubInfoSchema>
+
+export const foundFleetSchema = directoryAppendSchema.extend({ token: z.string().max(128) })
+export type FoundFleet = z.infer<typeof foundFleetSchema>
+
+export const newClusterSchema = z.object({ name: z.string().max(63) })
+export const newClusterAnswerSchema = z.object({
+  id: z.string(),
+  joinToken: z.string(),
+  expires: time,
+})
+export type NewClusterAnswer = z.infer<typeof newClusterAnswerSchema>
+
+export const joinSchema = z.object({
+  joinToken: z.string().max(128),
+  publication: z.string().max(16_384),
+})
+export type Join = z.infer<typeof joinSchema>
+
+export const publicationAnswerSchema = z.object({ publication: z.string() })
+
+export const agentPresenceSchema = z.object({
+  replica: z.string(),
+  version: z.string(),
+  kubernetesVersion: z.string(),
+  since: time,
+  roundTripMs: z.number().nullable(),
+})
+export type AgentPresence = z.infer<typeof agentPresenceSchema>
+
+export const presenceSchema = z.array(
+  z.object({ id: z.string(), agents: z.array(agentPresenceSchema) }),
+)
+export type Presence = z.infer<typeof presenceSchema>
+
+export const helloSchema = z.object({
+  version: z.string().max(64),
+  cluster: z.string(),
+  replica: z.string().max(253),
+  kubernetesVersion: z.string().max(64),
+  directory: headSchema.nullable(),
+})
+export type Hello = z.infer<typeof helloSchema>
+
+export const enrolmentSchema = z.object({
+  csr: z.string().max(8_192),
+  proof: z.string().max(8_192),
+})
+export const renewalSchema = z.object({ csr: z.string().max(8_192) })
+export const issuedSchema = z.object({ certificate: z.string() })
+
+export const issuedCertificateSchema = z.object({
+  fingerprint: key43,
+  serial: z.string(),
+  user: z.string(),
+  device: key43,
+  notBefore: time,
+  notAfter: time,
+  revoked: time.optional(),
+})
+export type IssuedCertificate = z.infer<typeof issuedCertificateSchema>
+
+export const whoamiSchema = z.object({
+  user: z.string(),
+  groups: z.array(z.string()),
+  cluster: z.string(),
+  device: key43,
+  certificate: z.object({ fingerprint: key43, notBefore: time, notAfter: time }),
+  impersonates: z.object({ user: z.string(), groups: z.array(z.string()) }),
+})
+export type Whoami = z.infer<typeof whoamiSchema>
+
+export const revocationSchema = z.union([
+  z.object({ device: key43 }),
+  z.object({ user: z.string() }),
+  z.object({ serial: z.string() }),
+])
+export type Revocation = z.infer<typeof revocationSchema>
+
+/** The payload of a publication (§7) and of an enrolment proof (§8). */
+export const publicationPayloadSchema = z.object({
+  purpose: z.literal('mcm register v1'),
+  cluster: z.string(),
+  serverCa: z.string(),
+  userCa: z.string(),
+  agentKey: z.record(z.string(), z.string()),
+})
+export const enrolmentProofSchema = z.object({
+  purpose: z.literal('mcm enrol v1'),
+  cluster: z.string(),
+  csr: key43,
+  exporter: key43,
+  time,
+})
+export const ENROLMENT_EXPORTER_LABEL = 'EXPORTER-mcm-enrol-v1'

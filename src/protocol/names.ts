@@ -1,0 +1,72 @@
+import { UsageError } from '../errors.ts'
+
+/** Names, hosts and limits that hub, agent and client share (docs/PROTOCOL.md §1). */
+
+export const PROTOCOL_VERSION = 1
+export const CLUSTER_DOMAIN = 'clusters.mcm.internal'
+
+/** ALPN protocol ids; the hub prefers them in this order. */
+export const ALPN_TUNNEL = 'mcm-tunnel/1'
+export const ALPN_HTTP1 = 'http/1.1'
+export const ALPN_HTTP2 = 'h2'
+
+const CLUSTER_ID = /^c-[a-z2-7]{10}$/
+const PRINCIPAL_NAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}@._+-]*$/u
+const CLUSTER_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+const MAX_NAME_BYTES = 253
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567'
+
+/** A fresh cluster id: 50 random bits. `random` gives bytes. */
+export function newClusterId(random: (byteCount: number) => Uint8Array): string {
+  return `c-${Array.from(random(10), (byte) => BASE32[byte & 31]).join('')}`
+}
+
+export function isClusterId(value: string): boolean {
+  return CLUSTER_ID.test(value)
+}
+
+/** Where inner sessions of a cluster are addressed: SNI, certificate name and CONNECT authority. */
+export function clusterHost(id: string): string {
+  return `${id}.${CLUSTER_DOMAIN}`
+}
+
+/** Where enrolment of a cluster is addressed. */
+export function enrolmentHost(id: string): string {
+  return `enrol.${id}.${CLUSTER_DOMAIN}`
+}
+
+export type ClusterTarget = { readonly id: string; readonly kind: 'session' | 'enrolment' }
+
+/** The cluster a CONNECT authority names, exactly `<host>:443`; anything else is undefined. */
+export function parseClusterAuthority(authority: string): ClusterTarget | undefined {
+  const match = /^(enrol\.)?(c-[a-z2-7]{10})\.clusters\.mcm\.internal:443$/.exec(authority)
+  if (!match?.[2]) return undefined
+  return { id: match[2], kind: match[1] ? 'enrolment' : 'session' }
+}
+
+/** Whether a user or group name may stand in a certificate (PROTOCOL §1). */
+export function isPrincipalName(name: string): boolean {
+  const bytes = Buffer.byteLength(name)
+  return (
+    bytes > 0 &&
+    bytes <= MAX_NAME_BYTES &&
+    name === name.normalize('NFC') &&
+    PRINCIPAL_NAME.test(name)
+  )
+}
+
+/** The name itself. @throws UsageError MCM_BAD_NAME */
+export function requirePrincipalName(name: string, what = 'user'): string {
+  if (isPrincipalName(name)) return name
+  throw new UsageError('MCM_BAD_NAME', `${what} name ${JSON.stringify(name)} cannot be used`, {
+    hint: 'use letters, digits and @ . _ + -, starting with a letter or digit, at most 253 bytes',
+  })
+}
+
+/** A cluster's display name: an RFC 1123 label. @throws UsageError MCM_BAD_NAME */
+export function requireClusterName(name: string): string {
+  if (CLUSTER_NAME.test(name)) return name
+  throw new UsageError('MCM_BAD_NAME', `cluster name ${JSON.stringify(name)} cannot be used`, {
+    hint: 'use lower-case letters, digits and "-", at most 63, as in idc-k8s',
+  })
+}

@@ -1,0 +1,42 @@
+import { defineConfig } from 'vitest/config'
+
+// unit: no Kubernetes needed. real: a real kube-apiserver. node: a whole node with pods, as root.
+const real = 'test/**/*.real.test.ts'
+const node = 'test/**/*.node.test.ts'
+
+export default defineConfig({
+  test: {
+    reporters: ['default', './scripts/counts-reporter.ts'],
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: [real, node],
+          testTimeout: 15_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'real',
+          include: [real],
+          testTimeout: 120_000,
+          hookTimeout: 180_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'node',
+          include: [node],
+          testTimeout: 300_000,
+          hookTimeout: 600_000,
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+})
