@@ -36,11 +36,11 @@ await build({
   logLevel: 'warning',
 })
 
-const { Config } = await import('@oclif/core')
+// Loaded after the bundle exists: oclif reads the commands it finds in dist/.
+const { Plugin } = await import('@oclif/core')
 await rm(join(root, 'oclif.manifest.json'), { force: true })
-const config = await Config.load({ root, devPlugins: false, userPlugins: false })
-const plugin = config.plugins.get(config.name)
-if (!plugin) throw new Error('oclif did not load its own root plugin')
+const plugin = new Plugin({ root, type: 'core', ignoreManifest: true, errorOnManifestCreate: true })
+await plugin.load()
 await writeFile(join(root, 'oclif.manifest.json'), `${JSON.stringify(plugin.manifest, null, 2)}\n`)
 process.stdout.write(
   `built ${commands.length} commands in ${Math.round(performance.now() - started)} ms\n`,

@@ -8,7 +8,7 @@ import { expect, test } from 'vitest'
  * other, unless the row says in which order they stand. Types count.
  */
 const ROWS: readonly { readonly rooms: readonly string[]; readonly ordered?: boolean }[] = [
-  { rooms: ['errors', 'secret', 'world'] },
+  { rooms: ['errors', 'secret', 'world', 'duplex'] },
   { rooms: ['kube', 'access', 'protocol'], ordered: true },
   { rooms: ['directory', 'pki', 'store', 'kubeconfig', 'audit', 'forward', 'tunnel', 'client'] },
   { rooms: ['device'] },

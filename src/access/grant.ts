@@ -1,0 +1,162 @@
+/**
+ * A grant: a user or group gets a role, in one namespace or in the whole cluster. In the cluster it
+ * is an ordinary RoleBinding or ClusterRoleBinding; the binding itself is the truth, its labels
+ * and annotations only help people find it.
+ */
+
+import { createHash } from 'node:crypto'
+import { UsageError } from '../errors.ts'
+import type { ClusterRoleBinding, RoleBinding, Subject } from '../kube/rbac.ts'
+import { RBAC_GROUP, RBAC_VERSION } from '../kube/rbac.ts'
+import { requirePrincipalName } from '../protocol/names.ts'
+import { bareName, prefixedName } from './identity.ts'
+import type { ImpersonatorNames } from './impersonator.ts'
+import {
+  GRANT_ANNOTATION,
+  labelValue,
+  MANAGED_BY_LABEL,
+  MANAGED_BY_MCM,
+  NICKNAME_ANNOTATION,
+  PRINCIPAL_LABEL,
+} from './label.ts'
+import { clusterRoleName, isNamespacePreset } from './role.ts'
+
+/** Who is granted something; the bare name. */
+export interface GrantSubject {
+  readonly kind: 'user' | 'group'
+  readonly name: string
+}
+
+export interface Grant {
+  readonly subject: GrantSubject
+  /** A ClusterRole's whole name, such as `mcm:dev`. */
+  readonly role: string
+  /** Absent: all namespaces. */
+  readonly namespace?: string
+}
+
+const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+
+/**
+ * A grant from what a person wrote; the role may be short (`dev`).
+ * @throws UsageError MCM_BAD_NAME a name that cannot be; MCM_USAGE `ns-…` without a namespace
+ */
+export function requireGrant(wish: Grant): Grant {
+  const { subject, namespace } = wish
+  requirePrincipalName(subject.name, subject.kind)
+  const role = clusterRoleName(wish.role)
+  if (namespace === undefined && isNamespacePreset(role))
+    throw new UsageError('MCM_USAGE', `role ${role} is for one namespace, and none is named`, {
+      hint: 'add --namespace NAMESPACE, or choose dev or ro for all namespaces',
+    })
+  if (namespace !== undefined && !NAMESPACE.test(namespace))
+    throw new UsageError('MCM_BAD_NAME', `namespace ${JSON.stringify(namespace)} cannot exist`)
+  return { subject, role, ...(namespace === undefined ? {} : { namespace }) }
+}
+
+/**
+ * The binding of a grant. The same grant always has the same name, so applying it twice changes nothing.
+ * @param prefix before the subject's name, as `mcm:`
+ * @param nickname how people call the subject, free text
+ * @throws UsageError as `requireGrant`
+ */
+export function bindingOf(
+  wish: Grant,
+  prefix: string,
+  nickname?: string,
+): RoleBinding | ClusterRoleBinding {
+  const grant = requireGrant(wish)
+  const metadata = bindingMetadata(grant, prefix, nickname)
+  const binding = {
+    apiVersion: RBAC_VERSION,
+    roleRef: { apiGroup: RBAC_GROUP, kind: 'ClusterRole', name: grant.role },
+    subjects: [subjectOf(grant.subject, prefix)],
+  } as const
+  if (grant.namespace === undefined) return { ...binding, kind: 'ClusterRoleBinding', metadata }
+  return { ...binding, kind: 'RoleBinding', metadata: { ...metadata, namespace: grant.namespace } }
+}
+
+/** The path of a binding in the Kubernetes API, for get, apply and delete. */
+export function bindingPath(binding: RoleBinding | ClusterRoleBinding): string {
+  const { name, namespace } = binding.metadata
+  const root = `/apis/${RBAC_VERSION}`
+  if (binding.kind === 'ClusterRoleBinding') return `${root}/clusterrolebindings/${name}`
+  return `${root}/namespaces/${namespace}/rolebindings/${name}`
+}
+
+/**
+ * The grants that a binding read from the cluster really gives to people of mcm, whoever made it: by
+ * its roleRef and subjects, never by its annotations. Subjects without the prefix are not ours.
+ */
+export function grantsOf(binding: RoleBinding | ClusterRoleBinding, prefix: string): Grant[] {
+  if (binding.roleRef.kind !== 'ClusterRole') return []
+  const namespace = binding.kind === 'RoleBinding' ? binding.metadata.namespace : undefined
+  const rest = { role: binding.roleRef.name, ...(namespace === undefined ? {} : { namespace }) }
+  return (binding.subjects ?? []).flatMap((subject) => {
+    const ours = grantSubject(subject, prefix)
+    return ours ? [{ subject: ours, ...rest }] : []
+  })
+}
+
+/** Whether a binding is one that mcm keeps, and so may change and delete. */
+export function isManagedBinding(binding: RoleBinding | ClusterRoleBinding): boolean {
+  return binding.metadata.labels?.[MANAGED_BY_LABEL] === MANAGED_BY_MCM[MANAGED_BY_LABEL]
+}
+
+/** One text for one grant: equal grants, equal keys. */
+export function grantKey(grant: Grant): string {
+  const { subject, role, namespace } = grant
+  return JSON.stringify([subject.kind, subject.name, clusterRoleName(role), namespace ?? null])
+}
+
+/**
+ * What the impersonator must list for a grant: the user itself; for a group the group and everyone in
+ * it, because each of them acts under their own name.
+ * @param members the bare names of the group's users; not read for a user's grant
+ */
+export function namesForGrant(
+  grant: Grant,
+  prefix: string,
+  members: readonly string[] = [],
+): ImpersonatorNames {
+  const { kind, name } = grant.subject
+  const own = prefixedName(name, prefix)
+  if (kind === 'user') return { users: [own], groups: [] }
+  return { users: members.map((member) => prefixedName(member, prefix)), groups: [own] }
+}
+
+function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefined) {
+  const { subject } = grant
+  const annotations = {
+    [GRANT_ANNOTATION]: JSON.stringify({
+      [subject.kind]: subject.name,
+      role: grant.role,
+      ...(grant.namespace === undefined ? {} : { namespace: grant.namespace }),
+    }),
+    ...(nickname === undefined ? {} : { [NICKNAME_ANNOTATION]: nickname }),
+  }
+  const labels = { ...MANAGED_BY_MCM, [PRINCIPAL_LABEL]: labelValue(subject.name) }
+  return { name: bindingName(grant, prefix), labels, annotations }
+}
+
+/** Readable, ASCII, and unique by the hash over everything that distinguishes grants. */
+function bindingName(grant: Grant, prefix: string): string {
+  const { kind, name } = grant.subject
+  const slug = name.toLowerCase().replace(/[^a-z0-9]+/g, '-')
+  const readable = slug.replace(/^-+|-+$/g, '').slice(0, 40)
+  const key = JSON.stringify([prefix, grantKey(grant)])
+  const hash = createHash('sha256').update(key).digest('hex').slice(0, 12)
+  return ['mcm', kind, ...(readable === '' ? [] : [readable]), hash].join('-')
+}
+
+function subjectOf(subject: GrantSubject, prefix: string): Subject {
+  const kind = subject.kind === 'user' ? 'User' : 'Group'
+  return { kind, name: prefixedName(subject.name, prefix), apiGroup: RBAC_GROUP }
+}
+
+function grantSubject(subject: Subject, prefix: string): GrantSubject | undefined {
+  if (subject.kind === 'ServiceAccount') return undefined
+  const name = bareName(subject.name, prefix)
+  if (name === undefined) return undefined
+  return { kind: subject.kind === 'User' ? 'user' : 'group', name }
+}

@@ -1,0 +1,126 @@
+/**
+ * The ClusterRole of the service account that speaks for people. It lists every user and group by
+ * name: whoever steals that token can act as those and nobody else. Invariant: there is never a rule
+ * for users or groups without names, because such a rule would allow all of them.
+ */
+
+import { UsageError } from '../errors.ts'
+import type { ClusterRole, PolicyRule } from '../kube/rbac.ts'
+import { RBAC_VERSION } from '../kube/rbac.ts'
+import { isReservedName } from '../kube/reserved-name.ts'
+import { SESSION_EXTRA } from './identity.ts'
+import { MANAGED_BY_MCM } from './label.ts'
+
+export const IMPERSONATOR_NAME = 'mcm-impersonator'
+
+/** Prefixed names, as the API server knows them. */
+export interface ImpersonatorNames {
+  readonly users: readonly string[]
+  readonly groups: readonly string[]
+}
+
+export const NO_NAMES: ImpersonatorNames = { users: [], groups: [] }
+
+/** What stands in a role: its names, and whether it allows more than names (the owner's opt-out). */
+export interface ImpersonatorList extends ImpersonatorNames {
+  readonly isUnrestricted: boolean
+}
+
+/** The ClusterRole that may impersonate exactly these. @throws UsageError MCM_BAD_NAME a `system:`/`kube:` or empty name */
+export function impersonatorRole(names: ImpersonatorNames): ClusterRole {
+  const users = sortedNames(names.users)
+  const groups = sortedNames(names.groups)
+  return {
+    ...roleHead(),
+    rules: [...namedRule('users', users), ...namedRule('groups', groups), sessionRule()],
+  }
+}
+
+/**
+ * The owner's opt-out `--impersonate any`: any user, so whoever holds the token is cluster-admin by
+ * another name. Say so wherever the cluster is shown.
+ */
+export function unrestrictedImpersonatorRole(): ClusterRole {
+  const anybody = { apiGroups: [''], resources: ['users', 'groups'], verbs: ['impersonate'] }
+  return { ...roleHead(), rules: [anybody, sessionRule()] }
+}
+
+/** What a role read from the API server lists. Any rule that is wider than names counts as unrestricted. */
+export function readImpersonator(role: { readonly rules?: readonly PolicyRule[] | null }) {
+  const rules = (role.rules ?? []).filter(mayImpersonate)
+  const names = (resource: string) =>
+    sorted(
+      rules.filter((rule) => covers(rule, resource)).flatMap((rule) => rule.resourceNames ?? []),
+    )
+  const isWide = (rule: PolicyRule) => isWider(rule)
+  return {
+    users: names('users'),
+    groups: names('groups'),
+    isUnrestricted: rules.some(isWide),
+  } satisfies ImpersonatorList
+}
+
+/** Both lists together, each name once, sorted. */
+export function withNames(list: ImpersonatorNames, more: ImpersonatorNames): ImpersonatorNames {
+  return {
+    users: sortedNames([...list.users, ...more.users]),
+    groups: sortedNames([...list.groups, ...more.groups]),
+  }
+}
+
+/** The first list without the names of the second. */
+export function withoutNames(list: ImpersonatorNames, gone: ImpersonatorNames): ImpersonatorNames {
+  const without = (all: readonly string[], removed: readonly string[]) =>
+    sorted(all.filter((name) => !removed.includes(name)))
+  return { users: without(list.users, gone.users), groups: without(list.groups, gone.groups) }
+}
+
+function roleHead() {
+  return {
+    apiVersion: RBAC_VERSION,
+    kind: 'ClusterRole',
+    metadata: { name: IMPERSONATOR_NAME, labels: MANAGED_BY_MCM },
+  } as const
+}
+
+function namedRule(resource: 'users' | 'groups', names: readonly string[]): PolicyRule[] {
+  if (names.length === 0) return []
+  return [{ apiGroups: [''], resources: [resource], resourceNames: names, verbs: ['impersonate'] }]
+}
+
+/** The session extra carries no rights, and its value is new every time: the key alone is listed. */
+function sessionRule(): PolicyRule {
+  return {
+    apiGroups: ['authentication.k8s.io'],
+    resources: [`userextras/${SESSION_EXTRA}`],
+    verbs: ['impersonate'],
+  }
+}
+
+function mayImpersonate(rule: PolicyRule): boolean {
+  return rule.verbs.some((verb) => verb === '*' || verb.startsWith('impersonate'))
+}
+
+function covers(rule: PolicyRule, resource: string): boolean {
+  return (rule.resources ?? []).some((covered) => covered === resource || covered === '*')
+}
+
+function isWider(rule: PolicyRule): boolean {
+  const isOfSession = rule.resources?.every((resource) => resource.startsWith('userextras/'))
+  if (isOfSession) return false
+  const isNamed = (rule.resourceNames ?? []).length > 0
+  const isPlain = rule.resources?.every((resource) => resource === 'users' || resource === 'groups')
+  return !isNamed || !isPlain
+}
+
+function sortedNames(names: readonly string[]): string[] {
+  const bad = names.find((name) => name.trim() === '' || isReservedName(name))
+  if (bad === undefined) return sorted(names)
+  throw new UsageError('MCM_BAD_NAME', `${JSON.stringify(bad)} may not be impersonated`, {
+    hint: 'name people and groups of mcm; system: and kube: names are Kubernetes’ own',
+  })
+}
+
+function sorted(names: readonly string[]): string[] {
+  return [...new Set(names)].sort()
+}

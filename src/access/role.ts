@@ -1,0 +1,88 @@
+/**
+ * The preset roles: ClusterRoles that a grant may name. `admin`, `ops`, `dev` and `ro` are for all
+ * namespaces, `ns-dev` and `ns-ro` for one. Invariant: no preset allows `nodes/proxy` or
+ * `serviceaccounts/token`, none allows `get` on `pods/exec` without `create`, and only `admin` may
+ * write RBAC. Who needs more is granted another ClusterRole, such as Kubernetes' `cluster-admin`.
+ */
+
+import { UsageError } from '../errors.ts'
+import type { ClusterRole, PolicyRule } from '../kube/rbac.ts'
+import { RBAC_VERSION } from '../kube/rbac.ts'
+import { MANAGED_BY_MCM, ROLE_LABEL } from './label.ts'
+import { administrationRules, operationRules, readRules, workRules } from './preset-rules.ts'
+
+const PRESET_PREFIX = 'mcm:'
+
+/** Short names, widest first. As ClusterRoles they are called `mcm:<name>`. */
+export const PRESETS = ['admin', 'ops', 'dev', 'ro', 'ns-dev', 'ns-ro'] as const
+export type Preset = (typeof PRESETS)[number]
+
+/** One sentence for each, for people. */
+export const PRESET_DESCRIPTIONS: Readonly<Record<Preset, string>> = {
+  admin: 'everything in all namespaces, nodes, volumes, namespaces, quotas, users and permissions',
+  ops: 'read and write workloads in all namespaces, nodes, volumes, namespaces and quotas',
+  dev: 'read and write workloads in all namespaces',
+  ro: 'read workloads in all namespaces, without Secrets',
+  'ns-dev': 'read and write workloads in one namespace',
+  'ns-ro': 'read workloads in one namespace, without Secrets',
+}
+
+/** Whether a role, short or whole, is a preset. */
+export function presetOf(role: string): Preset | undefined {
+  const short = role.startsWith(PRESET_PREFIX) ? role.slice(PRESET_PREFIX.length) : role
+  return PRESETS.find((preset) => preset === short)
+}
+
+/** Whether a preset is meant for one namespace and must not be bound for all of them. */
+export function isNamespacePreset(role: string): boolean {
+  return presetOf(role)?.startsWith('ns-') ?? false
+}
+
+/**
+ * The name of the ClusterRole: `mcm:dev` for `dev`, any other name as it is.
+ * @throws UsageError MCM_BAD_NAME a name that cannot be a ClusterRole's, or a preset that does not exist
+ */
+export function clusterRoleName(role: string): string {
+  const preset = presetOf(role)
+  if (preset) return PRESET_PREFIX + preset
+  const isOurs = role.startsWith(PRESET_PREFIX)
+  const isPathSegment = !['', '.', '..'].includes(role) && !/[/%\s\u0000-\u001f]/.test(role)
+  if (!isOurs && isPathSegment && role.length <= 253) return role
+  throw new UsageError('MCM_BAD_NAME', `role ${JSON.stringify(role)} cannot be used`, {
+    hint: `use one of ${PRESETS.join(', ')}, or the name of a ClusterRole of the cluster`,
+  })
+}
+
+/** The ClusterRoles of all presets. `customGroups`: API groups of the cluster's custom resources, for `mcm:admin`. */
+export function presetRoles(customGroups: readonly string[] = []): ClusterRole[] {
+  return PRESETS.map((preset) => presetRole(preset, customGroups))
+}
+
+/** The ClusterRole of one preset. */
+export function presetRole(preset: Preset, customGroups: readonly string[] = []): ClusterRole {
+  return {
+    apiVersion: RBAC_VERSION,
+    kind: 'ClusterRole',
+    metadata: {
+      name: PRESET_PREFIX + preset,
+      labels: { ...MANAGED_BY_MCM, [ROLE_LABEL]: preset },
+      annotations: { 'mcm.dev/description': PRESET_DESCRIPTIONS[preset] },
+    },
+    rules: rulesOf(preset, customGroups),
+  }
+}
+
+function rulesOf(preset: Preset, customGroups: readonly string[]): PolicyRule[] {
+  switch (preset) {
+    case 'admin':
+      return [...workRules(), ...operationRules(), ...administrationRules(customGroups)]
+    case 'ops':
+      return [...workRules(), ...operationRules()]
+    case 'dev':
+    case 'ns-dev':
+      return workRules()
+    case 'ro':
+    case 'ns-ro':
+      return readRules()
+  }
+}

@@ -1,0 +1,77 @@
+import { Duplex } from 'node:stream'
+
+/** More than every window of ours together: reached only by a peer that grants windows and never reads. */
+const MAX_WAITING_BYTES = 64 << 20
+
+/**
+ * A stream over `socket` whose writes never wait for the peer to read.
+ *
+ * Node's HTTP/2 stops reading from a socket while a write to it is unfinished. When both ends have
+ * more under way than the path holds, both wait for the other to read and the session is dead for
+ * good. One end that always goes on reading prevents it: of every HTTP/2 session of ours the side that
+ * dialled puts this in between. What is written is bounded by the windows the peer granted, and by
+ * 64 MiB whatever it granted.
+ */
+export function decoupleWrites(socket: Duplex): Duplex {
+  return new DecoupledDuplex(socket)
+}
+
+class DecoupledDuplex extends Duplex {
+  readonly #socket: Duplex
+  #waiting: (() => void) | undefined
+
+  constructor(socket: Duplex) {
+    super({ allowHalfOpen: true })
+    this.#socket = socket
+    socket.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) socket.pause()
+    })
+    socket.pause()
+    socket.once('end', () => this.push(null))
+    socket.on('error', (error) => this.destroy(error))
+    socket.once('close', () => this.destroy())
+    socket.on('drain', () => this.#release())
+  }
+
+  /** For a heartbeat that wants to see whether anything arrives. */
+  get bytesRead(): number {
+    return (this.#socket as Duplex & { readonly bytesRead?: number }).bytesRead ?? 0
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: string, done: () => void): void {
+    this.#socket.write(chunk)
+    this.#finish(done)
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    this.#socket.cork()
+    for (const { chunk } of chunks) this.#socket.write(chunk)
+    this.#socket.uncork()
+    this.#finish(done)
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done)
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#socket.destroy()
+    this.#release()
+    done(error)
+  }
+
+  #finish(done: () => void): void {
+    if (this.#socket.writableLength > MAX_WAITING_BYTES) this.#waiting = done
+    else done()
+  }
+
+  #release(): void {
+    const done = this.#waiting
+    this.#waiting = undefined
+    done?.()
+  }
+}

@@ -1,0 +1,15 @@
+/** What every Kubernetes object has (apimachinery `pkg/apis/meta/v1/types.go`), as far as mcm writes it. */
+export interface ObjectMeta {
+  readonly name: string
+  readonly namespace?: string
+  readonly labels?: Readonly<Record<string, string>>
+  readonly annotations?: Readonly<Record<string, string>>
+  readonly resourceVersion?: string
+}
+
+/** Any object of the Kubernetes API, as plain JSON. */
+export interface KubernetesObject {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: ObjectMeta
+}

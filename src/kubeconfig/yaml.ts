@@ -1,0 +1,65 @@
+import { Document, parseDocument, stringify } from 'yaml'
+import { UsageError } from '../errors.ts'
+
+/** YAML text and back, in the looks kubectl gives it. */
+
+/** Objects as one YAML stream, each behind its own `---`: a manifest `kubectl apply -f` takes. */
+export function toYaml(objects: readonly unknown[]): string {
+  return objects.map((object) => `---\n${stringify(object, LOOKS)}`).join('')
+}
+
+const LOOKS = { lineWidth: 0, indentSeq: false, aliasDuplicateObjects: false } as const
+
+/** Reads one document, keeping comments, order and quotes. `name` is for the error. @throws UsageError MCM_BAD_FILE */
+export function readDocument(text: string, name: string): Document {
+  const document = parseDocument(text, { keepSourceTokens: false })
+  const [problem] = document.errors
+  if (problem) {
+    throw new UsageError('MCM_BAD_FILE', `${name} is not YAML: ${problem.message.split('\n')[0]}`, {
+      hint: `correct ${name}, or name another file`,
+      cause: problem,
+    })
+  }
+  return document as Document
+}
+
+/** An empty kubeconfig, its members in kubectl's order. */
+export function emptyKubeconfig(): Document {
+  const lists = { clusters: [], contexts: [] }
+  return new Document({ apiVersion: 'v1', ...lists, kind: 'Config', preferences: {}, users: [] })
+}
+
+/** A document as text in the manner of the text it came from: list indent, indent width, line ends, JSON. */
+export function writeDocument(document: Document, original: string): string {
+  if (isJson(original)) return `${JSON.stringify(document.toJS(), null, 2)}\n`
+  const text = document.toString({
+    lineWidth: 0,
+    indent: indentOf(original),
+    indentSeq: INDENTED_LIST.test(original),
+    flowCollectionPadding: !/\{\S/.test(original),
+  })
+  return original.includes('\r\n') ? text.replaceAll('\n', '\r\n') : text
+}
+
+/** A top-level key, perhaps comments, then a list item further in. */
+const INDENTED_LIST = /^[A-Za-z-]+:[ \t]*\r?\n(?:[ \t]*#[^\n]*\n)*[ \t]+- /m
+
+/** The first key inside a map, counted from its parent key, also where that stands behind a dash. */
+const NESTED_KEY = /^( *)(- )?[A-Za-z-]+:[ \t]*\r?\n( +)[A-Za-z]/m
+
+function indentOf(original: string): number {
+  const match = NESTED_KEY.exec(original)
+  if (!match) return 2
+  const width = match[3]!.length - match[1]!.length - (match[2]?.length ?? 0)
+  return Math.min(Math.max(width, 2), 8)
+}
+
+function isJson(text: string): boolean {
+  if (!text.trimStart().startsWith('{')) return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}

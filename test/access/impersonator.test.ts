@@ -1,0 +1,102 @@
+import { describe, expect, it } from 'vitest'
+import {
+  impersonatorRole,
+  NO_NAMES,
+  readImpersonator,
+  unrestrictedImpersonatorRole,
+  withNames,
+  withoutNames,
+} from '../../src/access/impersonator.ts'
+import type { PolicyRule } from '../../src/kube/rbac.ts'
+
+const SESSION_RULE = {
+  apiGroups: ['authentication.k8s.io'],
+  resources: ['userextras/mcm.dev/session'],
+  verbs: ['impersonate'],
+}
+
+function impersonate(resource: string, resourceNames: string[]): PolicyRule {
+  return { apiGroups: [''], resources: [resource], resourceNames, verbs: ['impersonate'] }
+}
+
+describe('impersonatorRole', () => {
+  it('lists users and groups by name, sorted, each once', () => {
+    const role = impersonatorRole({ users: ['mcm:b', 'mcm:a', 'mcm:b'], groups: ['mcm:g'] })
+    expect(role.rules).toEqual([
+      impersonate('users', ['mcm:a', 'mcm:b']),
+      impersonate('groups', ['mcm:g']),
+      SESSION_RULE,
+    ])
+    expect(role.metadata.name).toBe('mcm-impersonator')
+  })
+
+  it('has no rule at all where there is no name: a rule without names would allow everybody', () => {
+    expect(impersonatorRole(NO_NAMES).rules).toEqual([SESSION_RULE])
+    const onlyUsers = impersonatorRole({ users: ['mcm:a'], groups: [] })
+    expect(onlyUsers.rules).toEqual([impersonate('users', ['mcm:a']), SESSION_RULE])
+  })
+
+  it.each(['system:masters', 'SYSTEM:admin', 'kube:x', '', ' '])('never lists %j', (name) => {
+    expect(() => impersonatorRole({ users: [], groups: [name] })).toThrow('may not be impersonated')
+    expect(() => impersonatorRole({ users: [name], groups: [] })).toThrow('may not be impersonated')
+    expect(() => withNames(NO_NAMES, { users: [name], groups: [] })).toThrow()
+  })
+})
+
+describe('readImpersonator', () => {
+  it('reads back what was written', () => {
+    const names = { users: ['mcm:a', 'mcm:b'], groups: ['mcm:g'] }
+    expect(readImpersonator(impersonatorRole(names))).toEqual({ ...names, isUnrestricted: false })
+  })
+
+  it('sees the owner’s opt-out', () => {
+    expect(readImpersonator(unrestrictedImpersonatorRole()).isUnrestricted).toBe(true)
+  })
+
+  it.each<PolicyRule>([
+    { apiGroups: [''], resources: ['users'], verbs: ['impersonate'] },
+    { apiGroups: [''], resources: ['users'], resourceNames: [], verbs: ['impersonate'] },
+    { apiGroups: [''], resources: ['groups'], verbs: ['*'] },
+    { apiGroups: ['*'], resources: ['*'], verbs: ['*'] },
+    {
+      apiGroups: [''],
+      resources: ['serviceaccounts'],
+      resourceNames: ['x'],
+      verbs: ['impersonate'],
+    },
+    {
+      apiGroups: ['authentication.k8s.io'],
+      resources: ['users'],
+      verbs: ['impersonate:user-info'],
+    },
+  ])('sees that %j allows more than names', (rule) => {
+    expect(readImpersonator({ rules: [rule] }).isUnrestricted).toBe(true)
+  })
+
+  it('reads a role without rules as a list without names', () => {
+    expect(readImpersonator({ rules: null })).toEqual({ ...NO_NAMES, isUnrestricted: false })
+  })
+
+  it('does not take the names of other rules for people', () => {
+    const other = { resources: ['secrets'], resourceNames: ['mcm:x'], verbs: ['get'] }
+    expect(readImpersonator({ rules: [other] }).users).toEqual([])
+  })
+})
+
+describe('withNames and withoutNames', () => {
+  const list = { users: ['mcm:a', 'mcm:b'], groups: ['mcm:g'] }
+
+  it('adding what is there changes nothing', () => {
+    expect(withNames(list, list)).toEqual(list)
+  })
+
+  it('what was added can be taken away', () => {
+    const more = { users: ['mcm:c'], groups: ['mcm:h'] }
+    expect(withoutNames(withNames(list, more), more)).toEqual(list)
+  })
+
+  it('taking away the last name leaves a role without a rule for it', () => {
+    const rest = withoutNames(list, list)
+    expect(impersonatorRole(rest).rules).toEqual([SESSION_RULE])
+  })
+})
