@@ -7,7 +7,8 @@ export type PublicJwk =
   | { readonly crv: 'P-256'; readonly kty: 'EC'; readonly x: string; readonly y: string }
   | { readonly crv: 'Ed25519'; readonly kty: 'OKP'; readonly x: string }
 
-const COORDINATE = /^[A-Za-z0-9_-]{43}$/
+/** 32 bytes in their one base64url form: the last character carries 4 bits, so two must be zero. */
+const COORDINATE = /^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/
 
 /** The bare public JWK inside any JWK-like value, or undefined when it is no key of ours. */
 export function publicJwk(value: unknown): PublicJwk | undefined {
@@ -22,8 +23,8 @@ export function publicJwk(value: unknown): PublicJwk | undefined {
 
 /** The public JWK of a key object, private or public; undefined for another algorithm. */
 export function publicJwkOf(key: KeyObject): PublicJwk | undefined {
-  const type = key.asymmetricKeyType
-  if (type !== 'ec' && type !== 'ed25519') return undefined
+  const algorithm = key.asymmetricKeyDetails?.namedCurve ?? key.asymmetricKeyType
+  if (algorithm !== 'prime256v1' && algorithm !== 'ed25519') return undefined
   const publicKey = key.type === 'private' ? createPublicKey(key) : key
   return publicJwk(publicKey.export({ format: 'jwk' }))
 }

@@ -13,6 +13,8 @@ export const ALPN_HTTP2 = 'h2'
 const CLUSTER_ID = /^c-[a-z2-7]{10}$/
 const PRINCIPAL_NAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}@._+-]*$/u
 const CLUSTER_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+/** Letters and marks that nothing shows: two names must never look the same for one of these. */
+const INVISIBLE = /\p{Default_Ignorable_Code_Point}/u
 const MAX_NAME_BYTES = 253
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567'
 
@@ -51,7 +53,8 @@ export function isPrincipalName(name: string): boolean {
     bytes > 0 &&
     bytes <= MAX_NAME_BYTES &&
     name === name.normalize('NFC') &&
-    PRINCIPAL_NAME.test(name)
+    PRINCIPAL_NAME.test(name) &&
+    !INVISIBLE.test(name)
   )
 }
 
@@ -63,9 +66,14 @@ export function requirePrincipalName(name: string, what = 'user'): string {
   })
 }
 
-/** A cluster's display name: an RFC 1123 label. @throws UsageError MCM_BAD_NAME */
+/** Whether this is a cluster's display name: an RFC 1123 label. */
+export function isClusterName(name: string): boolean {
+  return CLUSTER_NAME.test(name)
+}
+
+/** The name itself. @throws UsageError MCM_BAD_NAME */
 export function requireClusterName(name: string): string {
-  if (CLUSTER_NAME.test(name)) return name
+  if (isClusterName(name)) return name
   throw new UsageError('MCM_BAD_NAME', `cluster name ${JSON.stringify(name)} cannot be used`, {
     hint: 'use lower-case letters, digits and "-", at most 63, as in idc-k8s',
   })

@@ -1,0 +1,113 @@
+import type { ClientHttp2Stream } from 'node:http2'
+import type { TLSSocket } from 'node:tls'
+import { z } from 'zod'
+import { IdentityError, type McmError } from '../errors.ts'
+import {
+  type IssuedCertificate,
+  issuedCertificateSchema,
+  issuedSchema,
+  type Revocation,
+  type Whoami,
+  whoamiSchema,
+} from '../protocol/messages.ts'
+import {
+  beginStream,
+  type Call,
+  callJson,
+  lostOf,
+  type Peer,
+  responseHeaders,
+  startSession,
+  unreachablePeer,
+} from './json-call.ts'
+import type { KubernetesRequest, KubernetesResponse } from './kubernetes.ts'
+import { errorCode } from './network-failure.ts'
+
+/**
+ * The agent's own endpoints and the API server behind it (docs/PROTOCOL.md §8), over one inner
+ * connection, which is closed with it. Errors that the agent sent are thrown as the same family and code.
+ */
+export interface AgentApi {
+  /** Only on the enrolment host. */
+  enrol(body: { readonly csr: string; readonly proof: string }): Promise<{ certificate: string }>
+  renew(csr: string): Promise<{ certificate: string }>
+  whoami(): Promise<Whoami>
+  certificates(): Promise<IssuedCertificate[]>
+  revoke(revocation: Revocation): Promise<void>
+  /** One request to the API server as the session's user: a `KubernetesTransport`. */
+  request(request: KubernetesRequest): Promise<KubernetesResponse>
+  /** Resolves when the connection is gone. */
+  readonly closed: Promise<void>
+  close(): void
+}
+
+const OWN = '/.mcm/v1'
+const nothing = z.unknown().transform(() => undefined)
+/** How TLS 1.3 says that a certificate is not accepted (RFC 8446 §6.2). */
+const CERTIFICATE_ALERT = /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|ACCESS_DENIED)/
+
+/** Speaks to the agent on a socket that `openInner` gave with ALPN `h2`. */
+export function openAgentApi(socket: TLSSocket): AgentApi {
+  const authority = socket.servername || 'agent.mcm.internal'
+  const session = startSession(socket, authority)
+  const peer: Peer = { name: 'the agent', authority, session, lost: lostAgent(socket) }
+  const call = <T>(schema: z.ZodType<T>, method: string, path: string, body?: unknown) => {
+    const request: Call = { method, path: `${OWN}${path}`, ...(body === undefined ? {} : { body }) }
+    return callJson(peer, request, schema)
+  }
+  return {
+    enrol: (body) => call(issuedSchema, 'POST', '/certificates', body),
+    renew: (csr) => call(issuedSchema, 'POST', '/certificates', { csr }),
+    whoami: () => call(whoamiSchema, 'GET', '/whoami'),
+    certificates: () => call(z.array(issuedCertificateSchema), 'GET', '/certificates'),
+    revoke: (revocation) => call(nothing, 'POST', '/revocations', revocation),
+    request: (request) => forward(peer, request),
+    closed: new Promise((resolve) => session.once('close', resolve)),
+    close: () => session.close(),
+  }
+}
+
+function lostAgent(socket: TLSSocket): Peer['lost'] {
+  const unreachable = unreachablePeer('MCM_AGENT_UNREACHABLE', 'the agent')
+  let alert: Error | undefined
+  socket.on('error', (error) => {
+    if (CERTIFICATE_ALERT.test(errorCode(error) ?? '')) alert = error
+  })
+  return (why, cause): McmError => {
+    if (!alert) return unreachable(why, cause)
+    return new IdentityError('MCM_CERTIFICATE_UNKNOWN', 'the agent refused our certificate', {
+      hint: 'mcm login',
+      cause: alert,
+    })
+  }
+}
+
+async function forward(peer: Peer, request: KubernetesRequest): Promise<KubernetesResponse> {
+  request.signal?.throwIfAborted()
+  const stream = beginStream(
+    peer,
+    {
+      ...request.headers,
+      ':method': request.method,
+      ':path': request.path,
+      ':authority': peer.authority,
+    },
+    request.body === undefined,
+  )
+  if (request.body !== undefined) stream.end(request.body)
+  abortWith(stream, request.signal)
+  try {
+    const { ':status': status, ...headers } = await responseHeaders(stream)
+    return { status: status ?? 0, headers, body: stream as AsyncIterable<Uint8Array> }
+  } catch (cause) {
+    request.signal?.throwIfAborted()
+    throw lostOf(peer, cause)
+  }
+}
+
+function abortWith(stream: ClientHttp2Stream, signal: AbortSignal | undefined): void {
+  if (!signal) return
+  const abort = () => stream.destroy(new Error('aborted'))
+  signal.addEventListener('abort', abort, { once: true })
+  stream.once('close', () => signal.removeEventListener('abort', abort))
+}

@@ -1,0 +1,143 @@
+import type { Duplex } from 'node:stream'
+import { z } from 'zod'
+import {
+  type DirectoryAppend,
+  type DirectoryPage,
+  directoryPageSchema,
+  type FoundFleet,
+  type Head,
+  type HubInfo,
+  headSchema,
+  hubInfoSchema,
+  type Join,
+  type NewClusterAnswer,
+  newClusterAnswerSchema,
+  type Presence,
+  presenceSchema,
+  publicationAnswerSchema,
+} from '../protocol/messages.ts'
+import {
+  beginStream,
+  type Call,
+  callJson,
+  exchange,
+  lostOf,
+  type Peer,
+  parseJson,
+  readText,
+  responseStatus,
+  startSession,
+  unreachablePeer,
+} from './json-call.ts'
+import { errorOfAnswer } from './status-error.ts'
+
+/**
+ * The hub's API (docs/PROTOCOL.md §5) over one connection, which is closed with it. What a hub says
+ * is shape-checked here and believed nowhere: directory pages are for `directory` to verify. Errors
+ * that the hub sent are thrown as the same family and code.
+ */
+export interface HubApi {
+  info(): Promise<HubInfo>
+  foundFleet(body: FoundFleet): Promise<Head>
+  /** `after` -1 gives all. `invite`: the key id of an invite key, to read as the invited. */
+  directory(query: DirectoryQuery): Promise<DirectoryPage>
+  /** @throws UnreachableError MCM_CONFLICT when another append was faster: read, sign again */
+  append(body: DirectoryAppend): Promise<Head>
+  newCluster(name: string): Promise<NewClusterAnswer>
+  join(cluster: string, body: Join): Promise<void>
+  /** The publication, waiting at most `waitSeconds` (0–60); undefined when there is none yet. */
+  publication(cluster: string, waitSeconds: number): Promise<string | undefined>
+  presence(): Promise<Presence>
+  /** A byte stream to an authority of a cluster, `<host>:443`. @throws AccessDeniedError, UnreachableError */
+  connect(authority: string): Promise<Duplex>
+  /** Whether the hub answers a PING within so long. */
+  ping(timeoutMs: number): Promise<boolean>
+  /** Resolves when the connection is gone. */
+  readonly closed: Promise<void>
+  close(): void
+}
+
+export interface DirectoryQuery {
+  readonly after: number
+  readonly details: 'new' | 'all'
+  readonly invite?: string
+}
+
+const AUTHORITY = 'hub.mcm.internal'
+const CONNECT_TIMEOUT_MS = 20_000
+const LONG_POLL_MARGIN_MS = 15_000
+const nothing = z.unknown().transform(() => undefined)
+
+/** Speaks to the hub on a socket that `dialHub` gave with ALPN `h2`. */
+export function openHub(socket: Duplex): HubApi {
+  const session = startSession(socket, AUTHORITY)
+  const lost = unreachablePeer('MCM_HUB_UNREACHABLE', 'the hub')
+  const peer: Peer = { name: 'the hub', authority: AUTHORITY, session, lost }
+  const call = <T>(schema: z.ZodType<T>, request: Call) => callJson(peer, request, schema)
+  return {
+    info: () => call(hubInfoSchema, { method: 'GET', path: '/v1/hub' }),
+    foundFleet: (body) => call(headSchema, { method: 'POST', path: '/v1/fleet', body }),
+    directory: (query) =>
+      call(directoryPageSchema, { method: 'GET', path: `/v1/directory?${directoryQuery(query)}` }),
+    append: (body) => call(headSchema, { method: 'POST', path: '/v1/directory', body }),
+    newCluster: (name) =>
+      call(newClusterAnswerSchema, { method: 'POST', path: '/v1/clusters', body: { name } }),
+    join: (cluster, body) =>
+      call(nothing, { method: 'POST', path: `/v1/clusters/${cluster}/join`, body }),
+    publication: (cluster, waitSeconds) => publication(peer, cluster, waitSeconds),
+    presence: () => call(presenceSchema, { method: 'GET', path: '/v1/clusters' }),
+    connect: (authority) => connectStream(peer, authority),
+    ping: (timeoutMs) => ping(peer, timeoutMs),
+    closed: new Promise((resolve) => session.once('close', resolve)),
+    close: () => session.close(),
+  }
+}
+
+function directoryQuery({ after, details, invite }: DirectoryQuery): string {
+  const query = { after: String(after), details, ...(invite === undefined ? {} : { invite }) }
+  return new URLSearchParams(query).toString()
+}
+
+async function publication(
+  peer: Peer,
+  cluster: string,
+  waitSeconds: number,
+): Promise<string | undefined> {
+  const path = `/v1/clusters/${cluster}/publication?wait=${waitSeconds}`
+  const timeoutMs = waitSeconds * 1000 + LONG_POLL_MARGIN_MS
+  const { status, body } = await exchange(peer, { method: 'GET', path, timeoutMs })
+  if (status === 204) return undefined
+  if (status !== 200) throw errorOfAnswer(peer.name, status, body)
+  const parsed = publicationAnswerSchema.safeParse(body)
+  if (parsed.success) return parsed.data.publication
+  throw peer.lost('its answer is not understood', parsed.error)
+}
+
+async function connectStream(peer: Peer, authority: string): Promise<Duplex> {
+  const stream = beginStream(peer, { ':method': 'CONNECT', ':authority': authority }, false)
+  const timer = setTimeout(() => {
+    stream.destroy(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`))
+  }, CONNECT_TIMEOUT_MS)
+  try {
+    const status = await responseStatus(stream)
+    if (status === 200) return stream
+    const body = parseJson(await readText(stream))
+    stream.destroy()
+    throw errorOfAnswer(peer.name, status, body)
+  } catch (cause) {
+    throw lostOf(peer, cause)
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+function ping({ session }: Peer, timeoutMs: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    if (session.closed || session.destroyed) return resolve(false)
+    const timer = setTimeout(() => resolve(false), timeoutMs)
+    session.ping((error) => {
+      clearTimeout(timer)
+      resolve(error === null)
+    })
+  })
+}

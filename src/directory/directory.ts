@@ -1,0 +1,189 @@
+/**
+ * directory knows the fleet's signed phone book: how a statement is signed, which chain is valid, what it
+ * says, and whom each detail concerns. It must not know where chains are stored or sent, what a
+ * certificate is, or what anyone may do in a cluster.
+ * Its invariant: a Directory value has verified every byte it holds, from the genesis on, so whoever
+ * has one may believe its state, and whoever sent it did not have to be trusted.
+ */
+import { TrustError } from '../errors.ts'
+import type { DetailEnvelope, DirectoryPage, Head } from '../protocol/messages.ts'
+import { type ChainRules, copyChainRules, followRules, newChainRules } from './chain.ts'
+import { type Detail, parseDetail } from './details.ts'
+import { foldState } from './fold.ts'
+import type { KeyCache } from './jws.ts'
+import type { DirectoryState } from './state.ts'
+import {
+  invalid,
+  readUnverified,
+  requireDetailHash,
+  type Statement,
+  type UnverifiedStatement,
+  verifyStatement,
+} from './statement.ts'
+
+/** Signatures checked at a time: enough for every core, few enough to stop early on a bad one. */
+const BATCH = 64
+
+interface Parts {
+  readonly pinned: string | undefined
+  readonly statements: readonly Statement[]
+  readonly details: ReadonlyMap<number, DetailEnvelope>
+  readonly known: ReadonlyMap<number, Detail | undefined>
+  readonly rules: ChainRules
+}
+
+/** A verified chain, the details known of it, and what both together say. Immutable. */
+export class Directory {
+  readonly statements: readonly Statement[]
+  /** By statement number. */
+  readonly details: ReadonlyMap<number, DetailEnvelope>
+  /** The same read; undefined where the signed text makes no sense. */
+  readonly known: ReadonlyMap<number, Detail | undefined>
+  readonly #pinned: string | undefined
+  readonly #rules: ChainRules
+  #state: DirectoryState | undefined
+
+  private constructor(parts: Parts) {
+    this.statements = parts.statements
+    this.details = parts.details
+    this.known = parts.known
+    this.#pinned = parts.pinned
+    this.#rules = parts.rules
+  }
+
+  /** Nothing yet, of the fleet with this fingerprint; without one only on a hub that nobody has founded. */
+  static empty(fleet?: string): Directory {
+    const nothing = { statements: [], details: new Map(), known: new Map() }
+    return new Directory({ pinned: fleet, ...nothing, rules: newChainRules() })
+  }
+
+  /**
+   * A stored or received chain, verified from its genesis on, and not behind the head remembered.
+   * @throws TrustError MCM_DIRECTORY_INVALID, MCM_DIRECTORY_ROLLED_BACK
+   */
+  static async restore(fleet: string, page: DirectoryPage, remembered?: Head): Promise<Directory> {
+    const directory = await Directory.empty(fleet).extend(page)
+    const { head } = directory
+    if (page.head?.seq !== head?.seq || page.head?.hash !== head?.hash)
+      throw invalid('its head is not its last statement')
+    if (remembered) requireNotRolledBack(directory, remembered)
+    return directory
+  }
+
+  /** The pinned fingerprint, or that of the chain. */
+  get fleet(): string | undefined {
+    return this.#pinned ?? this.statements[0]?.hash
+  }
+
+  get head(): Head | null {
+    const last = this.statements.at(-1)
+    return last ? { seq: last.seq, hash: last.hash } : null
+  }
+
+  /** What it all says; folded once, when first asked. */
+  get state(): DirectoryState {
+    this.#state ??= foldState(this.statements, this.known)
+    return this.#state
+  }
+
+  /**
+   * This chain and what follows it. Statements that it has already may come again; details may come for
+   * any statement, also late. Costs the signatures of the new statements only.
+   * @throws TrustError MCM_DIRECTORY_INVALID; MCM_DIRECTORY_ROLLED_BACK when a statement that was verified
+   *   before comes in another form
+   */
+  async extend(update: {
+    readonly statements: readonly string[]
+    readonly details: readonly DetailEnvelope[]
+  }): Promise<Directory> {
+    const added = this.#skipVerified(update.statements)
+      .map(readUnverified)
+      .filter(({ unverified }) => !this.#isVerifiedBefore(unverified))
+    const statements = [...this.statements, ...added.map(({ unverified }) => unverified)]
+    this.#requireChain(statements)
+    const details = new Map(this.details)
+    const known = new Map(this.known)
+    for (const envelope of update.details) addDetail(statements, details, known, envelope)
+    const rules = copyChainRules(this.#rules)
+    for (const { unverified } of added) followRules(rules, unverified, known.get(unverified.seq))
+    // Last, because it is the dear part: nobody makes us check a chain that fits nowhere.
+    await verifyInBatches(added)
+    return new Directory({ pinned: this.#pinned, statements, details, known, rules })
+  }
+
+  /** The chain after `after` (-1: all of it), and the details known of that part. */
+  page(after: number): DirectoryPage {
+    const statements = this.statements.slice(after + 1).map(({ text }) => text)
+    const details = [...this.details.values()].filter(({ seq }) => seq > after)
+    return { head: this.head, statements, details }
+  }
+
+  /** What is left of a chain after the part that was verified before, which is compared only. */
+  #skipVerified(texts: readonly string[]): readonly string[] {
+    const start = this.statements.findIndex(({ text }) => text === texts[0])
+    if (start < 0) return texts
+    const isNew = (text: string, index: number) => this.statements[start + index]?.text !== text
+    const firstNew = texts.findIndex(isNew)
+    return firstNew < 0 ? [] : texts.slice(firstNew)
+  }
+
+  #isVerifiedBefore({ seq, hash }: Statement): boolean {
+    const known = this.statements[seq]
+    if (known && known.hash !== hash)
+      throw rolledBack(`statement ${seq} is not the one seen before`)
+    return known !== undefined
+  }
+
+  #requireChain(statements: readonly Statement[]): void {
+    const first = statements[0]
+    if (first && this.#pinned !== undefined && first.hash !== this.#pinned)
+      throw invalid('it belongs to another fleet')
+    for (let seq = this.statements.length; seq < statements.length; seq++) {
+      const statement = statements[seq]!
+      if (statement.seq !== seq)
+        throw invalid(`statement ${statement.seq} stands where ${seq} must be`)
+      if (statement.previous !== statements[seq - 1]?.hash)
+        throw invalid(`statement ${seq} does not follow the one before it`)
+    }
+  }
+}
+
+/** Refuses a chain that is shorter than, or differs at, a head verified before. @throws TrustError MCM_DIRECTORY_ROLLED_BACK */
+export function requireNotRolledBack(directory: Directory, remembered: Head): void {
+  const statement = directory.statements[remembered.seq]
+  if (!statement)
+    throw rolledBack(`it ends before statement ${remembered.seq}, which was seen before`)
+  if (statement.hash !== remembered.hash)
+    throw rolledBack(`statement ${remembered.seq} is not the one seen before`)
+}
+
+function addDetail(
+  statements: readonly Statement[],
+  details: Map<number, DetailEnvelope>,
+  known: Map<number, Detail | undefined>,
+  envelope: DetailEnvelope,
+): void {
+  const statement = statements[envelope.seq]
+  if (!statement) throw invalid(`a detail is for statement ${envelope.seq}, which there is not`)
+  requireDetailHash(statement, envelope)
+  if (details.has(envelope.seq)) return
+  const { seq, salt, text } = envelope
+  details.set(seq, { seq, salt, text })
+  known.set(seq, parseDetail(statement.type, text))
+}
+
+async function verifyInBatches(statements: readonly UnverifiedStatement[]): Promise<void> {
+  const keys: KeyCache = new Map()
+  for (let start = 0; start < statements.length; start += BATCH) {
+    const batch = statements.slice(start, start + BATCH)
+    await Promise.all(batch.map((statement) => verifyStatement(statement, keys)))
+  }
+}
+
+function rolledBack(why: string): TrustError {
+  return new TrustError(
+    'MCM_DIRECTORY_ROLLED_BACK',
+    `the hub shows an older or another directory: ${why}`,
+    { hint: 'nothing was changed; ask another admin whether their mcm sees the same' },
+  )
+}

@@ -1,0 +1,132 @@
+import type { DetailEnvelope } from '../protocol/messages.ts'
+import type { Detail, MemberSubject, RevokeDetail } from './details.ts'
+import type { Directory } from './directory.ts'
+import type { Statement } from './statement.ts'
+
+/**
+ * Whom each detail concerns (PROTOCOL §3.2, last column). A hub hands out nothing else; of what it holds
+ * back, its reader sees at least that it exists.
+ */
+export type Viewer =
+  /** A device, by its key id. */
+  | { readonly kind: 'device'; readonly key: string }
+  /** A cluster's agent. */
+  | { readonly kind: 'agent'; readonly cluster: string }
+  /** Whoever has proved an invite key, by its key id. */
+  | { readonly kind: 'invite'; readonly key: string }
+
+type Concerns = (known: Detail, statement: Statement) => boolean
+
+/** The details a viewer may see, in the order of the chain. A stranger gets what everybody gets. */
+export function visibleDetails(directory: Directory, viewer: Viewer): DetailEnvelope[] {
+  const concerns = concernsOf(directory, viewer)
+  return directory.statements.flatMap((statement) => {
+    const known = directory.known.get(statement.seq)
+    const isVisible = known && (isForEverybody(known) || concerns(known, statement))
+    return isVisible ? [directory.details.get(statement.seq)!] : []
+  })
+}
+
+/**
+ * What `after` shows a viewer and `before` did not, old details included: whoever joins a group or a
+ * cluster starts to see statements that were made long ago.
+ */
+export function newlyVisibleDetails(
+  before: Directory,
+  after: Directory,
+  viewer: Viewer,
+): DetailEnvelope[] {
+  const seen = new Set(visibleDetails(before, viewer).map(({ seq }) => seq))
+  return visibleDetails(after, viewer).filter(({ seq }) => !seen.has(seq))
+}
+
+function isForEverybody({ type }: Detail): boolean {
+  return type === 'fleet' || type === 'admin' || type === 'hub'
+}
+
+function concernsOf(directory: Directory, viewer: Viewer): Concerns {
+  if (viewer.kind === 'agent') return agentConcerns(directory, viewer.cluster)
+  if (viewer.kind === 'invite') return inviteConcerns(directory, viewer.key)
+  const { state } = directory
+  if (state.admins.has(viewer.key)) return () => true
+  const owner = state.deviceOwner(viewer.key)
+  if (!owner) return () => false
+  const isRevocation = ownRevocation(directory, owner.user.name)
+  if (!state.isLiveDevice(viewer.key))
+    return (known) => known.type === 'revoke' && isRevocation(known.detail)
+  return userConcerns(directory, owner.user.name)
+}
+
+function userConcerns(directory: Directory, user: string): Concerns {
+  const { state } = directory
+  const groups = new Set(state.users.get(user)?.groups)
+  const isSubject = ({ kind, name }: MemberSubject) =>
+    kind === 'user' ? name === user : groups.has(name)
+  const isRevocation = ownRevocation(directory, user)
+  return (known) => {
+    if (known.type === 'cluster') return state.isMember(user, known.detail.id)
+    if (known.type === 'member') return isSubject(known.detail.subject)
+    if (known.type === 'invite' || known.type === 'device') return known.detail.user === user
+    return known.type === 'revoke' && isRevocation(known.detail)
+  }
+}
+
+/** An agent must learn of every change to whoever was ever a member, or it would believe what was. */
+function agentConcerns(directory: Directory, cluster: string): Concerns {
+  const users = usersEverOf(directory, cluster)
+  return (known) => {
+    if (known.type === 'cluster') return known.detail.id === cluster
+    if (known.type === 'member') return known.detail.cluster === cluster
+    if (known.type === 'invite' || known.type === 'device') return users.has(known.detail.user)
+    if (known.type !== 'revoke') return false
+    if ('cluster' in known.detail) return known.detail.cluster === cluster
+    return users.has(revokedUser(directory, known.detail) ?? '')
+  }
+}
+
+function inviteConcerns(directory: Directory, key: string): Concerns {
+  const invite = directory.statements.find(({ inviteKey }) => inviteKey === key)
+  const known = invite && directory.known.get(invite.seq)
+  if (!invite || known?.type !== 'invite') return () => false
+  const { user } = known.detail
+  return (detail, statement) => {
+    if (detail.type === 'invite') return statement.inviteKey === key
+    if (detail.type !== 'revoke' || statement.seq < invite.seq) return false
+    return revokedUser(directory, detail.detail) === user
+  }
+}
+
+/** Revocations of a user, of their devices, and of clusters that they were ever a member of. */
+function ownRevocation(directory: Directory, user: string): (detail: RevokeDetail) => boolean {
+  const clusters = clustersEverOf(directory, user)
+  return (detail) =>
+    'cluster' in detail ? clusters.has(detail.cluster) : revokedUser(directory, detail) === user
+}
+
+function revokedUser(directory: Directory, detail: RevokeDetail): string | undefined {
+  if ('user' in detail) return detail.user
+  return 'device' in detail ? directory.state.deviceOwner(detail.device)?.user.name : undefined
+}
+
+function usersEverOf(directory: Directory, cluster: string): ReadonlySet<string> {
+  const subjects = { user: new Set<string>(), group: new Set<string>() }
+  for (const known of directory.known.values())
+    if (known?.type === 'member' && known.detail.cluster === cluster)
+      subjects[known.detail.subject.kind].add(known.detail.subject.name)
+  for (const known of directory.known.values())
+    if (known?.type === 'invite' && known.detail.groups.some((group) => subjects.group.has(group)))
+      subjects.user.add(known.detail.user)
+  return subjects.user
+}
+
+function clustersEverOf(directory: Directory, user: string): ReadonlySet<string> {
+  const names = { user: new Set([user]), group: new Set<string>() }
+  for (const known of directory.known.values())
+    if (known?.type === 'invite' && known.detail.user === user)
+      for (const group of known.detail.groups) names.group.add(group)
+  const clusters = new Set<string>()
+  for (const known of directory.known.values())
+    if (known?.type === 'member' && names[known.detail.subject.kind].has(known.detail.subject.name))
+      clusters.add(known.detail.cluster)
+  return clusters
+}

@@ -1,0 +1,129 @@
+import {
+  constants,
+  type Http2Session,
+  type IncomingHttpHeaders,
+  performServerHandshake,
+  type ServerHttp2Stream,
+  type ServerStreamResponseOptions,
+} from 'node:http2'
+import type { Duplex } from 'node:stream'
+import { failureStatus } from '../kube/status.ts'
+import { type Reply, replyStatus } from './exchange.ts'
+import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
+import type { StallWatch } from './stall-watch.ts'
+
+const STREAM_WINDOW_BYTES = 2 * 1024 * 1024
+const SESSION_WINDOW_BYTES = 8 * 1024 * 1024
+
+/** Ours differ from Node's where a busy, honest client would meet Node's limits. */
+const SESSION_OPTIONS = {
+  settings: {
+    // As the API server itself (apiserver `pkg/server/secure_serving.go`).
+    maxConcurrentStreams: 250,
+    initialWindowSize: STREAM_WINDOW_BYTES,
+    maxHeaderListSize: 64 * 1024,
+    enablePush: false,
+  },
+  // With Node's 1000 and 33 a thousand aborted watches end the whole connection.
+  streamResetBurst: 10_000,
+  streamResetRate: 1_000,
+  // Above our own limit, so that it is ours that answers.
+  maxHeaderListPairs: 256,
+  maxSessionMemory: 64,
+  strictSingleValueFields: false,
+}
+
+/** The upstream's date or none (an option that @types/node does not know). */
+const AS_GIVEN = { sendDate: false } as ServerStreamResponseOptions
+
+/** Serves HTTP/2 on one connection. */
+export function serveHttp2<Context>(
+  socket: Duplex,
+  handlers: ListenerHandlers<Context>,
+  timeouts: ListenerTimeouts,
+  stalls: StallWatch,
+  context: Context,
+): void {
+  const session = performServerHandshake(socket, SESSION_OPTIONS)
+  const preface = setTimeout(() => socket.destroy(), timeouts.headMs).unref()
+  session.once('remoteSettings', () => clearTimeout(preface))
+  session.once('close', () => {
+    clearTimeout(preface)
+    socket.destroy()
+  })
+  session.on('error', () => socket.destroy())
+  session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+  session.on('stream', (stream, fields, flags, raw) => {
+    stream.on('error', () => {})
+    const exchange = exchangeOf(stream as ServerHttp2Stream, session, fields, flags, raw, context)
+    if (exchange.body) stalls.add(exchange.body, () => exchange.reply.abort())
+    if (agreeToContinue(stream as ServerHttp2Stream, fields, exchange.reply))
+      handlers.request(exchange)
+  })
+}
+
+function exchangeOf<Context>(
+  stream: ServerHttp2Stream,
+  session: Http2Session,
+  fields: IncomingHttpHeaders,
+  flags: number,
+  raw: readonly string[],
+  context: Context,
+) {
+  const hasBody = (flags & constants.NGHTTP2_FLAG_END_STREAM) === 0
+  return {
+    context,
+    httpVersion: '2.0',
+    method: fields[':method'] ?? '',
+    target: fields[':path'],
+    authority: fields[':authority'],
+    headers: raw,
+    body: hasBody ? stream : undefined,
+    reply: http2Reply(stream, session, hasBody),
+  } as const
+}
+
+/** RFC 9110 §10.1.1. HTTP/1.1 does the same by itself. */
+function agreeToContinue(stream: ServerHttp2Stream, fields: IncomingHttpHeaders, reply: Reply) {
+  const { expect } = fields
+  if (expect === undefined) return true
+  if (expect.toLowerCase() === '100-continue') {
+    stream.additionalHeaders({ ':status': 100 })
+    return true
+  }
+  const why = 'mcm: the request is refused: its expectation is unknown'
+  replyStatus(reply, failureStatus(417, 'ExpectationFailed', why))
+  return false
+}
+
+function http2Reply(stream: ServerHttp2Stream, session: Http2Session, hasBody: boolean): Reply {
+  const isGone = () => stream.destroyed || stream.closed
+  return {
+    get isStarted() {
+      return stream.headersSent
+    },
+    start: (status, headers) => {
+      if (!isGone()) stream.respond([':status', String(status), ...headers], AS_GIVEN)
+    },
+    write: (chunk) => isGone() || stream.write(chunk),
+    end: (chunk) => {
+      if (isGone()) return
+      stream.end(chunk, () => {
+        // The rest of a refused body is not wanted (RFC 9113 §8.1).
+        if (hasBody && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)
+      })
+    },
+    // With an error: a plain close would send END_STREAM first, and the answer would look whole.
+    abort: () => stream.destroy(new Error('the answer was cut off')),
+    endConnection: () => session.close(),
+    onDrain: (listener) => stream.on('drain', listener),
+    onClose: (listener) => {
+      stream.once('close', () => listener(isComplete(stream)))
+    },
+  }
+}
+
+/** Whether everything was sent; a reset by either side says it was not, whatever was written. */
+function isComplete(stream: ServerHttp2Stream): boolean {
+  return stream.writableFinished && stream.rstCode === constants.NGHTTP2_NO_ERROR
+}

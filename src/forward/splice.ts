@@ -1,0 +1,40 @@
+import type { Duplex } from 'node:stream'
+
+/** Bytes that went each way. */
+export interface SpliceResult {
+  readonly sent: number
+  readonly received: number
+}
+
+/**
+ * Joins two streams until both directions have ended: backpressure both ways, the end of one direction passed on by
+ * itself (a half-close), an error or an early close of one destroying the other. Never rejects.
+ * `sent` counts what came from `left`.
+ */
+export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
+  return new Promise((resolve) => {
+    let [sent, received, open] = [0, 0, 2]
+    left.on('data', (chunk: Buffer) => {
+      sent += chunk.length
+    })
+    right.on('data', (chunk: Buffer) => {
+      received += chunk.length
+    })
+    const closed = (stream: Duplex, other: Duplex) => () => {
+      // After a clean end the other one still has bytes to write and ends by itself.
+      if (!stream.writableFinished || !stream.readableEnded) other.destroy()
+      open -= 1
+      if (open === 0) resolve({ sent, received })
+    }
+    for (const [stream, other] of [
+      [left, right],
+      [right, left],
+    ] as const) {
+      stream.on('error', () => stream.destroy())
+      if (stream.destroyed) queueMicrotask(closed(stream, other))
+      else stream.once('close', closed(stream, other))
+    }
+    left.pipe(right)
+    right.pipe(left)
+  })
+}

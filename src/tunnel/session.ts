@@ -1,0 +1,163 @@
+import type { Http2Session, SessionOptions } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import type { Log } from '../world.ts'
+
+/**
+ * What both ends of a tunnel share: windows, the heartbeat, and the end (docs/PROTOCOL.md §6). Knows
+ * sockets and HTTP/2 only; nothing of clusters, users or certificates. Invariant: a session that was
+ * begun here ends, and `closed` says so, when its peer is silent for interval plus timeout.
+ */
+
+const STREAM_WINDOW_BYTES = 4 << 20
+const SESSION_WINDOW_BYTES = 32 << 20
+const FRAME_BYTES = 64 << 10
+const MAX_HEADER_LIST_BYTES = 16 << 10
+const MAX_STREAMS = 16_384
+/** Node counts megabytes; its default of 10 refuses streams of a tunnel in normal use. */
+const MAX_SESSION_MEMORY_MB = 512
+/** How long streams of a peer that said goodbye may go on. */
+const MAX_DRAIN_MS = 15 * 60_000
+
+export interface TunnelOptions {
+  readonly log: Log
+  /** Time between a ping's answer and the next ping; 5 s unless told. */
+  readonly pingIntervalMs?: number
+  /** How long a peer may be wholly silent after a ping; 10 s unless told. */
+  readonly pingTimeoutMs?: number
+}
+
+/** One running end of a tunnel. */
+export interface TunnelEnd {
+  /** Resolves as soon as no new stream can be opened: the peer is leaving, or the tunnel ended. */
+  readonly draining: Promise<void>
+  /** Resolves when the tunnel is gone, for whatever reason; never rejects. */
+  readonly closed: Promise<void>
+  isOpen(): boolean
+  /** The last measured round trip in milliseconds, null before the first. */
+  roundTripMs(): number | null
+  /** Lets streams finish for at most `graceMs` (0 unless told), then ends everything. */
+  stop(graceMs?: number): Promise<void>
+}
+
+/** HTTP/2 options of both ends. HPACK's tables stay empty: a tunnel repeats no headers worth their memory. */
+export const TUNNEL_SESSION_OPTIONS: SessionOptions = {
+  maxSessionMemory: MAX_SESSION_MEMORY_MB,
+  maxDeflateDynamicTableSize: 0,
+  peerMaxConcurrentStreams: MAX_STREAMS,
+  settings: {
+    enablePush: false,
+    headerTableSize: 0,
+    initialWindowSize: STREAM_WINDOW_BYTES,
+    maxFrameSize: FRAME_BYTES,
+    maxHeaderListSize: MAX_HEADER_LIST_BYTES,
+    maxConcurrentStreams: MAX_STREAMS,
+  },
+}
+
+/** Sets the session's window, starts the heartbeat and follows the session to its end. */
+export function superviseSession(
+  session: Http2Session,
+  socket: Duplex,
+  options: TunnelOptions,
+): TunnelEnd {
+  const draining = Promise.withResolvers<void>()
+  const closed = Promise.withResolvers<void>()
+  const heartbeat = startHeartbeat(session, socket, options)
+  let graceTimer: NodeJS.Timeout | undefined
+  function end(): void {
+    session.destroy()
+    // A closing session would wait for the peer's FIN.
+    socket.destroy()
+  }
+  function endAfter(graceMs: number): void {
+    clearTimeout(graceTimer)
+    if (graceMs === 0) end()
+    else graceTimer = setTimeout(end, graceMs)
+  }
+  // HTTP/2 has its own half-close; a socket that stays half open would keep a dead session.
+  socket.allowHalfOpen = false
+  whenReady(session, () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+  session.on('error', (error) => options.log.warn('tunnel_error', { reason: error.message }))
+  session.once('goaway', () => {
+    draining.resolve()
+    // Not when we are leaving ourselves: the peer answers our goodbye with its own.
+    if (graceTimer === undefined) endAfter(MAX_DRAIN_MS)
+  })
+  session.once('close', () => {
+    heartbeat.stop()
+    clearTimeout(graceTimer)
+    socket.destroy()
+    draining.resolve()
+    closed.resolve()
+  })
+  return {
+    draining: draining.promise,
+    closed: closed.promise,
+    isOpen: () => !session.closed && !session.destroyed,
+    roundTripMs: heartbeat.roundTripMs,
+    async stop(graceMs = 0) {
+      draining.resolve()
+      if (!session.closed) session.close()
+      endAfter(graceMs)
+      await closed.promise
+    },
+  }
+}
+
+function whenReady(session: Http2Session, work: () => void): void {
+  if (session.connecting) session.once('connect', work)
+  else if (!session.destroyed) work()
+}
+
+const PING_INTERVAL_MS = 5_000
+const PING_TIMEOUT_MS = 10_000
+
+interface Heartbeat {
+  roundTripMs(): number | null
+  stop(): void
+}
+
+/**
+ * Pings, one at a time, and destroys the session when a ping stays unanswered and not one byte came
+ * either: a link full of data delays a ping's answer behind it and is not dead.
+ */
+function startHeartbeat(session: Http2Session, socket: Duplex, options: TunnelOptions): Heartbeat {
+  const intervalMs = options.pingIntervalMs ?? PING_INTERVAL_MS
+  const timeoutMs = options.pingTimeoutMs ?? PING_TIMEOUT_MS
+  let roundTripMs: number | null = null
+  let bytesSeen = 0
+  let timer: NodeJS.Timeout | undefined
+
+  function ping(): void {
+    // A draining session answers no pings (Node cancels them); its drain has an end of its own.
+    if (session.destroyed || session.closed) return
+    awaitAnswer()
+    session.ping((error, durationMs) => {
+      if (error || session.destroyed) return
+      roundTripMs = durationMs
+      clearTimeout(timer)
+      timer = setTimeout(ping, intervalMs)
+    })
+  }
+  function awaitAnswer(): void {
+    bytesSeen = bytesRead(socket)
+    timer = setTimeout(judge, timeoutMs)
+  }
+  function judge(): void {
+    if (session.destroyed || session.closed) return
+    if (bytesRead(socket) !== bytesSeen) {
+      awaitAnswer()
+      return
+    }
+    options.log.warn('tunnel_silent', { timeoutMs })
+    session.destroy()
+    socket.destroy()
+  }
+
+  whenReady(session, ping)
+  return { roundTripMs: () => roundTripMs, stop: () => clearTimeout(timer) }
+}
+
+function bytesRead(socket: Duplex): number {
+  return (socket as Duplex & { readonly bytesRead?: number }).bytesRead ?? 0
+}
