@@ -1,10 +1,12 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ApiServer } from './api-server.ts'
 import { apiServerIsPossible, startApiServer } from './api-server.ts'
 import { killAfterFirstLine } from './killed-run.ts'
 import { runKubectl } from './kubectl.ts'
-import { runCommand } from './machine.ts'
 import { skipLoudly } from './possibility.ts'
+import { runCommand } from './run-command.ts'
 import { waitUntil } from './running-process.ts'
 
 for (const version of ['1.36.3', '1.33.13'] as const) {
@@ -21,6 +23,14 @@ for (const version of ['1.36.3', '1.33.13'] as const) {
     const kubectl = (...args: string[]) =>
       runKubectl(version, args, { kubeconfig: server.adminKubeconfig })
 
+    const whoIs = async (...credentials: string[]) => {
+      const trust = [`--server=${server.url}`, `--certificate-authority=${server.directory}/ca.crt`]
+      const args = ['auth', 'whoami', '--output=json', ...trust, ...credentials]
+      const said = await runKubectl(version, args, { kubeconfig: '/dev/null' })
+      expect(said.stderr).toBe('')
+      return JSON.parse(said.stdout).status.userInfo
+    }
+
     test('tells kubectl of the same version its version', async () => {
       const { stdout } = await kubectl('version', '--output=json')
       const said = JSON.parse(stdout)
@@ -32,14 +42,8 @@ for (const version of ['1.36.3', '1.33.13'] as const) {
       await kubectl('create', 'serviceaccount', 'robot')
       const token = await kubectl('create', 'token', 'robot')
       expect(token.stderr).toBe('')
-      const bearer = [
-        `--server=${server.url}`,
-        `--certificate-authority=${server.directory}/ca.crt`,
-        `--token=${token.stdout.trim()}`,
-      ]
-      const whoami = ['auth', 'whoami', '--output=jsonpath={.status.userInfo.username}']
-      const said = await runKubectl(version, [...bearer, ...whoami], { kubeconfig: '/dev/null' })
-      expect(said.stdout).toBe('system:serviceaccount:default:robot')
+      const user = await whoIs(`--token=${token.stdout.trim()}`)
+      expect(user.username).toBe('system:serviceaccount:default:robot')
     })
 
     test('names in its audit log who asked and as whom', async () => {
@@ -58,8 +62,11 @@ for (const version of ['1.36.3', '1.33.13'] as const) {
 
     test('knows a client certificate it signed by its name and groups', async () => {
       const { certPem, keyPem } = await server.clientCertificate('bob', ['dev'])
-      expect(certPem).toContain('BEGIN CERTIFICATE')
-      expect(keyPem).toContain('PRIVATE KEY')
+      await writeFile(join(server.directory, 'bob.crt'), certPem)
+      await writeFile(join(server.directory, 'bob.key'), keyPem)
+      const [cert, key] = ['crt', 'key'].map((kind) => join(server.directory, `bob.${kind}`))
+      const user = await whoIs(`--client-certificate=${cert}`, `--client-key=${key}`)
+      expect(user).toMatchObject({ username: 'bob', groups: ['dev', 'system:authenticated'] })
     })
 
     test('keeps its address and its data over a restart', async () => {

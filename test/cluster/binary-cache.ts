@@ -70,8 +70,11 @@ async function lockNowOrWait(
     return await lock(directory, options)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ELOCKED') throw error
-    log(`another process is filling ${directory}: waiting for it`)
-    return lock(directory, { ...options, retries: { forever: true, maxTimeout: 2_000 } })
+    const sayWaiting = () => log(`another process is filling ${directory}: waiting for it`)
+    sayWaiting()
+    const timer = setInterval(sayWaiting, 20_000)
+    const retries = { forever: true, maxTimeout: 2_000 }
+    return lock(directory, { ...options, retries }).finally(() => clearInterval(timer))
   }
 }
 

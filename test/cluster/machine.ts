@@ -5,26 +5,17 @@
  *
  * A veth pair joins it to us: `hostAddress` is our end, `address` its own.
  */
-import { execFile } from 'node:child_process'
-import { randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
-import { networkInterfaces } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { joinNetworks, linkOf } from './machine-network.ts'
+import type { CommandResult } from './run-command.ts'
+import { runCommand } from './run-command.ts'
 import type { ProcessOptions, RunningProcess } from './running-process.ts'
 import { startProcess, waitUntil } from './running-process.ts'
 
-/** Folders of machines are named so, and cgroups by the folder. */
-export const MACHINE_PREFIX = 'mcm-test-node-'
-const LINK_PREFIX = 'mcmt-'
 const STOP_TIMEOUT_MS = 15_000
-
-export interface CommandResult {
-  readonly stdout: string
-  readonly stderr: string
-  readonly exitCode: number
-}
 
 export interface Machine {
   readonly hostName: string
@@ -46,16 +37,15 @@ export interface Machine {
  */
 export async function startMachine(directory: string): Promise<Machine> {
   const hostName = 'mcm-test'
-  const init = await startInit(directory, hostName)
-  const initPid = await childOf(init)
+  const { init, initPid } = await startInit(directory, hostName)
   const enter = `--target ${initPid} --mount --net --uts --ipc --pid --`.split(' ')
   const run = (command: string, args: readonly string[]) =>
     runCommand('nsenter', [...enter, command, ...args])
   const stop = async () => {
     // Process 1 first: unshare waits for it, and it for everything inside.
-    if (!init.hasExited()) process.kill(initPid, 'SIGKILL')
+    if (!init.hasExited()) await runCommand('kill', ['-KILL', String(initPid)])
     await Promise.race([init.exited, sleep(STOP_TIMEOUT_MS, undefined, { ref: false })])
-    await init.stop('SIGKILL')
+    await init.stop(0)
     await runCommand('ip', ['link', 'delete', linkOf(directory)])
   }
   try {
@@ -68,22 +58,7 @@ export async function startMachine(directory: string): Promise<Machine> {
   }
 }
 
-/** The network device that leads to the machine of a folder. */
-export function linkOf(directory: string): string {
-  return `${LINK_PREFIX}${basename(directory).slice(MACHINE_PREFIX.length)}`
-}
-
-/** Runs a command here to its end; a failure is a result. */
-export function runCommand(command: string, args: readonly string[]): Promise<CommandResult> {
-  return new Promise((resolve) => {
-    execFile(command, args, { maxBuffer: 64 << 20 }, (error, stdout, stderr) => {
-      const exitCode = error === null ? 0 : typeof error.code === 'number' ? error.code : 127
-      resolve({ stdout, stderr: stderr || (exitCode === 127 ? String(error) : ''), exitCode })
-    })
-  })
-}
-
-async function startInit(directory: string, hostName: string): Promise<RunningProcess> {
+async function startInit(directory: string, hostName: string) {
   const script = join(directory, 'init.sh')
   const ready = join(directory, 'machine-is-ready')
   await writeFile(script, initScript(hostName, ready))
@@ -95,8 +70,13 @@ async function startInit(directory: string, hostName: string): Promise<RunningPr
     logPath: join(directory, 'machine.log'),
   })
   const isReady = async () => existsSync(ready)
-  await waitUntil('the machine is up', isReady, { timeoutMs: 10_000, processes: [init] })
-  return init
+  try {
+    await waitUntil('the machine is up', isReady, { timeoutMs: 10_000, processes: [init] })
+    return { init, initPid: await childOf(init) }
+  } catch (error) {
+    await init.stop(0)
+    throw error
+  }
 }
 
 /** What the programs write to fixed paths stays inside: /run is empty, /var/lib and /var/log layered. */
@@ -126,37 +106,17 @@ async function childOf(parent: RunningProcess): Promise<number> {
   return pid
 }
 
-/** 198.18.0.0/15 is set aside for test networks (RFC 2544), so nothing real is hidden by it. */
-async function joinNetworks(link: string, initPid: number, run: Machine['run']) {
-  const subnet = freeSubnet()
-  const [hostAddress, address] = [`${subnet}.1`, `${subnet}.2`]
-  const here = (words: string) => mustSucceed(runCommand('ip', words.split(' ')), words)
-  const inside = (words: string) => mustSucceed(run('ip', words.split(' ')), words)
-  await here(`link add ${link} type veth peer name eth0 netns ${initPid}`)
-  await here(`address add ${hostAddress}/30 dev ${link}`)
-  await here(`link set ${link} up`)
-  await inside(`address add ${address}/30 dev eth0`)
-  await inside('link set eth0 up')
-  await inside(`route add default via ${hostAddress}`)
-  return { hostAddress, address }
-}
-
-function freeSubnet(): string {
-  const taken = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? [])
-  for (;;) {
-    const subnet = `198.18.${randomInt(256)}`
-    if (!taken.some(({ address }) => address.startsWith(`${subnet}.`))) return subnet
-  }
-}
-
-/** Entering the mounts of the machine loses the working directory: it is set again inside. */
+/**
+ * nsenter stays until the program inside has ended, whatever it is told: else `stop` would be over while
+ * the program still holds its port. Entering also loses the working directory: it is set again inside.
+ */
 function entering(enter: readonly string[], options: ProcessOptions): ProcessOptions {
   const { command, args, workingDirectory } = options
-  const chdir = workingDirectory === undefined ? [] : ['env', `--chdir=${workingDirectory}`]
-  return { ...options, command: 'nsenter', args: [...enter, ...chdir, command, ...args] }
-}
-
-async function mustSucceed(result: Promise<CommandResult>, what: string): Promise<void> {
-  const { exitCode, stderr } = await result
-  if (exitCode !== 0) throw new Error(`ip ${what}: ${stderr.trim()}`)
+  const chdir = workingDirectory === undefined ? [] : [`--chdir=${workingDirectory}`]
+  const inside = ['env', '--default-signal=TERM', ...chdir, command, ...args]
+  return {
+    ...options,
+    command: 'env',
+    args: ['--ignore-signal=TERM', 'nsenter', ...enter, ...inside],
+  }
 }

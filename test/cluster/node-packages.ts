@@ -1,7 +1,7 @@
 /** What a whole node needs from the operating system, installed where apt-get can do it. */
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
-import { runCommand } from './machine.ts'
+import { runCommand, TOOL_PATH } from './run-command.ts'
 
 /** A program and the Debian package that brings it. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -51,8 +51,7 @@ async function missingPackages(): Promise<string[]> {
 }
 
 function isOnPath(program: string): boolean {
-  const directories = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
-  return directories.some((directory) => existsSync(join(directory, program)))
+  return TOOL_PATH.split(delimiter).some((directory) => existsSync(join(directory, program)))
 }
 
 function cniDirectory(): string | undefined {

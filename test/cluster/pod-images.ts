@@ -3,7 +3,7 @@ import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeImageTar } from './image-tar.ts'
-import { runCommand } from './machine.ts'
+import { runCommand } from './run-command.ts'
 
 export const PAUSE_IMAGE = 'mcm.test/pause:1'
 export const SHELL_IMAGE = 'mcm.test/shell:1'

@@ -1,10 +1,13 @@
 /**
  * `node test/cluster/prepare.ts [version…]` makes ready what the tests run on, so that no test has to
- * wait for a build: every version, or the ones named. Exits 1 when a version cannot be had.
+ * wait for a build: every version, or the ones named, and as root on Linux what a whole node needs
+ * from the operating system. Exits 1 when a version cannot be had.
  */
 import { findKubernetesBinaries } from './binaries.ts'
 import type { KubernetesVersion } from './kubernetes-version.ts'
 import { BINARIES, isKubernetesVersion } from './kubernetes-version.ts'
+import { wholeNodeIsPossible } from './node.ts'
+import { NODE_VERSION } from './node-parts.ts'
 
 const log = (line: string) => console.log(`[kubernetes] ${line}`)
 
@@ -18,6 +21,11 @@ async function prepare(version: KubernetesVersion): Promise<boolean> {
   return found !== undefined
 }
 
+async function prepareNode(): Promise<void> {
+  const node = await wholeNodeIsPossible(log)
+  log(node.possible ? 'a whole node is possible here' : `no whole node here: ${node.reason}`)
+}
+
 const words = process.argv.slice(2)
 const unknown = words.filter((word) => !isKubernetesVersion(word))
 if (unknown.length > 0) {
@@ -28,4 +36,5 @@ if (unknown.length > 0) {
   for (const version of wanted.filter(isKubernetesVersion)) {
     if (!(await prepare(version))) process.exitCode = 1
   }
+  if (wanted.includes(NODE_VERSION)) await prepareNode()
 }

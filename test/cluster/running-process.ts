@@ -1,13 +1,15 @@
 /**
  * A child process that cannot outlive us: it has its own process group, which `stop` ends whole, and
- * on Linux the kernel kills it when this process dies, however that happens.
+ * on Linux the kernel kills it when the thread that started it dies, however that happens.
  */
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { TOOL_PATH } from './run-command.ts'
 
-const STOP_GRACE_MS = 5_000
-const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find((path) => existsSync(path))
+/** util-linux has it; busybox has one that does not know the flag. */
+const DYING_WITH_US = ['setpriv', '--pdeathsig', 'KILL', '--']
+const canDieWithUs = spawnSync(DYING_WITH_US[0]!, [...DYING_WITH_US.slice(1), 'true']).status === 0
 
 export interface ProcessOptions {
   /** What errors call it. */
@@ -27,12 +29,12 @@ export interface RunningProcess {
   hasExited(): boolean
   /** The last lines it logged. */
   lastWords(): string
-  /** SIGTERM to its group, SIGKILL after five seconds. Safe to call twice. */
-  stop(signal?: NodeJS.Signals): Promise<void>
+  /** SIGTERM to its group, and SIGKILL after `graceMs`; 0 means at once. Safe to call twice. */
+  stop(graceMs: number): Promise<void>
 }
 
 const alive = new Set<number>()
-// Where setpriv is missing this is the only net, and a SIGKILL falls through it.
+// Where setpriv cannot do it this is the only net, and a SIGKILL falls through it.
 process.on('exit', () => {
   for (const pid of alive) signalGroup(pid, 'SIGKILL')
 })
@@ -42,12 +44,14 @@ process.on('exit', () => {
  * @throws Error when it cannot be started at all
  */
 export function startProcess(options: ProcessOptions): RunningProcess {
-  const [command, ...args] = dyingWithUs([options.command, ...options.args])
+  const prefix = canDieWithUs ? DYING_WITH_US : []
+  const [command, ...args] = [...prefix, options.command, ...options.args]
   const log = openSync(options.logPath, 'a', 0o600)
   const child = spawn(command!, args, {
     detached: true,
     stdio: ['ignore', log, log],
     cwd: options.workingDirectory,
+    env: { ...process.env, PATH: TOOL_PATH },
   })
   closeSync(log)
   const { pid } = child
@@ -62,7 +66,7 @@ export function startProcess(options: ProcessOptions): RunningProcess {
     exited,
     hasExited,
     lastWords: () => lastLines(options.logPath),
-    stop: (signal = 'SIGTERM') => stopGroup(pid, signal, exited, hasExited),
+    stop: (graceMs) => stopGroup(pid, graceMs, exited, hasExited),
   }
 }
 
@@ -88,18 +92,14 @@ export async function waitUntil(
   }
 }
 
-function dyingWithUs(command: string[]): string[] {
-  return SETPRIV === undefined ? command : [SETPRIV, '--pdeathsig', 'KILL', '--', ...command]
-}
-
 async function stopGroup(
   pid: number,
-  signal: NodeJS.Signals,
+  graceMs: number,
   exited: Promise<number | null>,
   hasExited: () => boolean,
 ): Promise<void> {
-  if (!hasExited()) signalGroup(pid, signal)
-  const timer = setTimeout(() => signalGroup(pid, 'SIGKILL'), STOP_GRACE_MS)
+  if (!hasExited()) signalGroup(pid, graceMs > 0 ? 'SIGTERM' : 'SIGKILL')
+  const timer = setTimeout(() => signalGroup(pid, 'SIGKILL'), graceMs)
   await exited
   clearTimeout(timer)
   // Its children may have stayed behind in the group.

@@ -5,7 +5,8 @@
 import { existsSync } from 'node:fs'
 import { readdir, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { linkOf, MACHINE_PREFIX, runCommand } from './machine.ts'
+import { linkOf, MACHINE_PREFIX } from './machine-network.ts'
+import { runCommand } from './run-command.ts'
 import { abandonedDirectories } from './temporary-state.ts'
 
 const CGROUPS = '/sys/fs/cgroup'
