@@ -121,7 +121,6 @@ export class Directory {
   /** What is left of a chain after the part that was verified before, which is compared only. */
   #skipVerified(texts: readonly string[]): readonly string[] {
     const start = this.statements.findIndex(({ text }) => text === texts[0])
-    if (start < 0) return texts
     const isNew = (text: string, index: number) => this.statements[start + index]?.text !== text
     const firstNew = texts.findIndex(isNew)
     return firstNew < 0 ? [] : texts.slice(firstNew)

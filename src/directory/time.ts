@@ -7,7 +7,6 @@ export function formatTime(time: Date): string {
 
 /** The time, or undefined when this is not its one form. */
 export function parseTime(text: string): Date | undefined {
-  if (!/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/.test(text)) return undefined
   const time = new Date(text)
   return Number.isNaN(time.getTime()) || formatTime(time) !== text ? undefined : time
 }

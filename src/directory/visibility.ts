@@ -84,6 +84,7 @@ function agentConcerns(directory: Directory, cluster: string): Concerns {
   }
 }
 
+/** The invite, the device that used it, and the end of its user: enough to join, and to try again. */
 function inviteConcerns(directory: Directory, key: string): Concerns {
   const invite = directory.statements.find(({ inviteKey }) => inviteKey === key)
   const known = invite && directory.known.get(invite.seq)
@@ -91,6 +92,7 @@ function inviteConcerns(directory: Directory, key: string): Concerns {
   const { user } = known.detail
   return (detail, statement) => {
     if (detail.type === 'invite') return statement.inviteKey === key
+    if (detail.type === 'device') return statement.invite === invite.seq
     if (detail.type !== 'revoke' || statement.seq < invite.seq) return false
     return revokedUser(directory, detail.detail) === user
   }

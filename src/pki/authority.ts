@@ -12,7 +12,7 @@ import type { World } from '../world.ts'
 import { type Certificate, OID, p256PublicKey, parseCertificate } from './certificate.ts'
 import { readDer, TAG } from './der.ts'
 import { generateKeyPair, publicKeyDerOf, readPrivateKey } from './key-pair.ts'
-import { authorityConstraints, mint, pemOf } from './mint.ts'
+import { mint, pemOf } from './mint.ts'
 
 /** A CA of one cluster and one purpose, or of one local proxy. */
 export interface Authority {
@@ -41,7 +41,7 @@ export async function createAuthority(
     signingKey: readPrivateKey(privateKeyPem),
     notBefore: new Date(now - BACKDATE_MS),
     notAfter: new Date(now + (options.validityDays ?? 3650) * DAY_MS),
-    extensions: authorityConstraints(),
+    role: { kind: 'authority' },
   })
   return { certificatePem: pem, certificateDer: der, privateKeyPem, notAfter }
 }

@@ -12,13 +12,7 @@ import {
 import { DerReader, derValue, readDer, readObjectIdentifier, TAG } from './der.ts'
 import { type EndpointHost, endpointHost, isDnsName, isInternal } from './endpoint.ts'
 import { publicKeyDerOf, readPrivateKey } from './key-pair.ts'
-import {
-  alternativeNames,
-  criticalExtension,
-  leafConstraints,
-  type MintedCertificate,
-  mint,
-} from './mint.ts'
+import { type MintedCertificate, mint } from './mint.ts'
 
 /**
  * The hub's certificate. kubectl reads one bundle for the hub and for the cluster behind it, so this
@@ -65,11 +59,12 @@ export async function createHubCertificate(
     signingKey,
     notBefore: new Date(now - BACKDATE_MS),
     notAfter: new Date(now + validityDays * DAY_MS),
-    extensions: [
-      ...leafConstraints('serverAuth'),
-      alternativeNames(...hosts.map((host) => ({ type: host.kind, value: host.name }))),
-      criticalExtension(OID.nameConstraints, nameConstraints(hosts)),
-    ],
+    role: {
+      kind: 'leaf',
+      usage: 'serverAuth',
+      names: hosts.map((host) => ({ type: host.kind, value: host.name })),
+      nameConstraints: nameConstraints(hosts),
+    },
   })
 }
 

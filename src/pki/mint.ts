@@ -1,27 +1,11 @@
-// The library resolves its parts by decorators and needs this polyfill before it.
-import 'reflect-metadata'
 import type { KeyObject } from 'node:crypto'
-import { createPublicKey } from 'node:crypto'
-import {
-  AuthorityKeyIdentifierExtension,
-  BasicConstraintsExtension,
-  ExtendedKeyUsageExtension,
-  Extension,
-  type JsonGeneralName,
-  KeyUsageFlags,
-  KeyUsagesExtension,
-  Name,
-  Pkcs10CertificateRequestGenerator,
-  SubjectAlternativeNameExtension,
-  SubjectKeyIdentifierExtension,
-  X509CertificateGenerator,
-} from '@peculiar/x509'
 import { sha256 } from '../protocol/keys.ts'
 import type { World } from '../world.ts'
-import { OID } from './certificate.ts'
-import { publicKeyDerOf, signingCryptoKey, subjectKeyIdentifier } from './key-pair.ts'
 
-/** The only file that meets the certificate library: fields in, one signed certificate out. */
+/**
+ * Making a certificate out of fields. The library that does it takes a tenth of a second to load, so it
+ * is loaded when the first certificate is made: whoever only reads certificates never waits for it.
+ */
 
 /** A certificate just made. Its private key is elsewhere, with whoever made the key. */
 export interface MintedCertificate {
@@ -40,6 +24,24 @@ export interface SubjectName {
   readonly organizations?: readonly string[]
 }
 
+/** What a certificate is for (RFC 5280 §4.2.1.3, .6, .9, .10, .12). */
+export type CertificateRole =
+  /** CA:true with path length 0 and keyCertSign, both critical. */
+  | { readonly kind: 'authority' }
+  /** CA:false and digitalSignature, both critical, and the one extended key usage. */
+  | {
+      readonly kind: 'leaf'
+      readonly usage: 'clientAuth' | 'serverAuth'
+      readonly names?: readonly AlternativeName[]
+      /** DER; critical. */
+      readonly nameConstraints?: Buffer
+    }
+
+export interface AlternativeName {
+  readonly type: 'dns' | 'ip' | 'url'
+  readonly value: string
+}
+
 export interface CertificateFields {
   readonly subject: SubjectName
   readonly publicKeyDer: Buffer
@@ -48,93 +50,31 @@ export interface CertificateFields {
   readonly signingKey: KeyObject
   readonly notBefore: Date
   readonly notAfter: Date
-  readonly extensions: readonly Extension[]
+  readonly role: CertificateRole
 }
 
-const ECDSA_SHA256 = { name: 'ECDSA', hash: 'SHA-256' }
 const SERIAL_BYTES = 16
 
 /** Signs a certificate with a random serial number of 16 bytes (RFC 5280 §4.1.2.2). */
 export async function mint(world: World, fields: CertificateFields): Promise<MintedCertificate> {
-  const subject = nameOf(fields.subject)
+  const { signCertificate } = await import('./library.ts')
   const serial = newSerial(world)
-  const validity = { notBefore: fields.notBefore, notAfter: fields.notAfter }
-  const certificate = await X509CertificateGenerator.create({
-    serialNumber: serial,
-    subject,
-    issuer: fields.issuer ? new Name(fields.issuer.name) : subject,
-    ...validity,
-    publicKey: fields.publicKeyDer,
-    signingKey: signingCryptoKey(fields.signingKey),
-    signingAlgorithm: ECDSA_SHA256,
-    extensions: [...fields.extensions, ...keyIdentifiers(fields)],
-  })
-  const der = Buffer.from(certificate.rawData)
-  return { pem: pemOf('CERTIFICATE', der), der, fingerprint: sha256(der), serial, ...validity }
+  const der = await signCertificate(fields, serial)
+  const { notBefore, notAfter } = fields
+  const pem = pemOf('CERTIFICATE', der)
+  return { pem, der, fingerprint: sha256(der), serial, notBefore, notAfter }
 }
 
 /** A PKCS #10 request (RFC 2986) for this key, as DER. */
 export async function mintRequest(privateKey: KeyObject, subject: SubjectName): Promise<Buffer> {
-  const publicKey = createPublicKey(privateKey).toCryptoKey(
-    { name: 'ECDSA', namedCurve: 'P-256' },
-    true,
-    ['verify'],
-  )
-  const request = await Pkcs10CertificateRequestGenerator.create({
-    name: nameOf(subject),
-    keys: { privateKey: signingCryptoKey(privateKey), publicKey },
-    signingAlgorithm: ECDSA_SHA256,
-  })
-  return Buffer.from(request.rawData)
+  const { signRequest } = await import('./library.ts')
+  return signRequest(privateKey, subject)
 }
 
 /** PEM (RFC 7468) with lines of 64 characters. */
 export function pemOf(label: string, der: Buffer): string {
   const lines = der.toString('base64').match(/.{1,64}/g) ?? []
   return [`-----BEGIN ${label}-----`, ...lines, `-----END ${label}-----`, ''].join('\n')
-}
-
-/** Basic constraints (RFC 5280 §4.2.1.9), critical: a CA that signs leaves only. */
-export function authorityConstraints(): Extension[] {
-  return [
-    new BasicConstraintsExtension(true, 0, true),
-    new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
-  ]
-}
-
-/** CA:false and digitalSignature, both critical, and one extended key usage (§4.2.1.3, .9, .12). */
-export function leafConstraints(usage: 'clientAuth' | 'serverAuth'): Extension[] {
-  return [
-    new BasicConstraintsExtension(false, undefined, true),
-    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-    new ExtendedKeyUsageExtension([OID[usage]]),
-  ]
-}
-
-/** Subject alternative names (§4.2.1.6). */
-export function alternativeNames(...names: readonly JsonGeneralName[]): Extension {
-  return new SubjectAlternativeNameExtension([...names])
-}
-
-/** Any extension from its DER value, critical. */
-export function criticalExtension(id: string, value: Buffer): Extension {
-  return new Extension(id, true, value)
-}
-
-/** A string type is named, so the library never guesses one or reads `#` as hex. */
-function nameOf(subject: SubjectName): Name {
-  const organizations = subject.organizations ?? []
-  return new Name([
-    { CN: [{ utf8String: subject.commonName }] },
-    ...organizations.map((organization) => ({ O: [{ utf8String: organization }] })),
-  ])
-}
-
-function keyIdentifiers(fields: CertificateFields): Extension[] {
-  const own = subjectKeyIdentifier(fields.publicKeyDer)
-  const issuer =
-    fields.issuer?.keyIdentifier ?? subjectKeyIdentifier(publicKeyDerOf(fields.signingKey))
-  return [new SubjectKeyIdentifierExtension(own), new AuthorityKeyIdentifierExtension(issuer)]
 }
 
 /** Positive, and always 16 bytes long: the first byte is 40 to 7f. */

@@ -6,13 +6,7 @@ import { type Authority, BACKDATE_MS, keyIdentifierOf, wholeSeconds } from './au
 import { p256PublicKey, parseCertificate } from './certificate.ts'
 import { isDnsName } from './endpoint.ts'
 import { publicKeyDerOf, readPrivateKey } from './key-pair.ts'
-import {
-  alternativeNames,
-  type CertificateFields,
-  leafConstraints,
-  type MintedCertificate,
-  mint,
-} from './mint.ts'
+import { type CertificateFields, type MintedCertificate, mint } from './mint.ts'
 
 export type { MintedCertificate } from './mint.ts'
 
@@ -47,10 +41,11 @@ export async function issueUserCertificate(
   return issue(world, authority, lifetimeSeconds, {
     subject: { commonName, organizations: [...groups] },
     publicKeyDer: subject.publicKeyDer,
-    extensions: [
-      ...leafConstraints('clientAuth'),
-      alternativeNames({ type: 'url', value: `${DEVICE_URI_PREFIX}${subject.device}` }),
-    ],
+    role: {
+      kind: 'leaf',
+      usage: 'clientAuth',
+      names: [{ type: 'url', value: `${DEVICE_URI_PREFIX}${subject.device}` }],
+    },
   })
 }
 
@@ -68,10 +63,11 @@ export async function issueServerCertificate(
   return issue(world, authority, lifetimeSeconds, {
     subject: { commonName: subject.host },
     publicKeyDer: subject.publicKeyDer,
-    extensions: [
-      ...leafConstraints('serverAuth'),
-      alternativeNames({ type: 'dns', value: subject.host }),
-    ],
+    role: {
+      kind: 'leaf',
+      usage: 'serverAuth',
+      names: [{ type: 'dns', value: subject.host }],
+    },
   })
 }
 
@@ -85,14 +81,15 @@ export async function issueLoopbackCertificate(
   return issue(world, authority, lifetimeSeconds, {
     subject: { commonName: 'localhost' },
     publicKeyDer: subject.publicKeyDer,
-    extensions: [
-      ...leafConstraints('serverAuth'),
-      alternativeNames(
+    role: {
+      kind: 'leaf',
+      usage: 'serverAuth',
+      names: [
         { type: 'dns', value: 'localhost' },
         { type: 'ip', value: '127.0.0.1' },
         { type: 'ip', value: '::1' },
-      ),
-    ],
+      ],
+    },
   })
 }
 
@@ -112,12 +109,12 @@ export async function createKeyCertificate(
     signingKey,
     notBefore: new Date(now - DAY_MS),
     notAfter: new Date(now + 3650 * DAY_MS),
-    extensions: leafConstraints('clientAuth'),
+    role: { kind: 'leaf', usage: 'clientAuth' },
   })
   return pem
 }
 
-type IssuedFields = Pick<CertificateFields, 'subject' | 'publicKeyDer' | 'extensions'>
+type IssuedFields = Pick<CertificateFields, 'subject' | 'publicKeyDer' | 'role'>
 
 async function issue(
   world: World,

@@ -337,6 +337,19 @@ describe('nobody appends what the chain does not let them', () => {
       await expect(found(signers)).rejects.toMatchObject(invalid)
   })
 
+  test('an admin, a statement that skips a number or names another predecessor', async () => {
+    const { seq, hash } = fleet.directory.head!
+    const draft = hubDraft(['h:1'])
+    for (const after of [
+      { seq: seq + 1, hash },
+      { seq, hash: sha256('another statement') },
+    ])
+      await expectRefused(pageOf(await fleet.sign(draft, [fleet.alice], { after })))
+    await fleet.directory.extend(
+      pageOf(await fleet.sign(draft, [fleet.alice], { after: { seq, hash } })),
+    )
+  })
+
   test('a change of admins whose detail is held back, or makes no sense', async () => {
     const bob = await fleet.admit('bob')
     const draft = { type: 'admin', detail: { action: 'add', user: 'bob', key: bob.id } } as const
@@ -401,6 +414,7 @@ describe('details', () => {
     expect(partial.head).toEqual(fleet.directory.head)
     expect(partial.state.users.has('bob')).toBe(false)
     expect(partial.state.isLiveDevice(bob.id)).toBe(false)
+    expect(partial.state.withoutEffect.size).toBe(0)
     const rest = whole.details.filter(({ seq }) => !known.has(seq)).reverse()
     const complete = await partial.extend({ statements: [], details: rest })
     expect(complete.state.isLiveDevice(bob.id)).toBe(true)

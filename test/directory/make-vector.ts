@@ -136,7 +136,10 @@ await append({ type: 'admin', detail: { action: 'remove', user: 'bob', key: bob.
 await append({ type: 'revoke', detail: { device: bot.id, reason: 'runner rebuilt' } }, alice)
 await append({ type: 'revoke', detail: { user: 'bob', reason: 'left' } }, alice)
 const againInvite = inviteOf('bob again')
-await append({ ...invite('bob', ['dev'], '2026-01-08T00:00:00Z'), inviteKey: againInvite.id }, alice)
+await append(
+  { ...invite('bob', ['dev'], '2026-01-08T00:00:00Z'), inviteKey: againInvite.id },
+  alice,
+)
 await append(member('remove', 'user', 'alice', IDC), alice)
 await append({ type: 'revoke', detail: { cluster: ACK, reason: '' } }, alice)
 

@@ -342,6 +342,19 @@ describe('an admin', () => {
     expect([...fleet.state.admins.keys()]).toEqual([fleet.alice.id])
   })
 
+  test('who is none cannot be removed', async () => {
+    await fleet.admin('remove', 'bob', generateSigningKey().id)
+    expect(reason()).toBe('this key is not an admin’s')
+  })
+
+  test('named for one user by a key that another joins with stops being one with either', async () => {
+    const device = generateSigningKey()
+    await fleet.admin('add', 'bob', device.id)
+    await fleet.join('eve', await fleet.invite('eve'), device)
+    await fleet.revoke({ user: 'eve' })
+    expect([...fleet.state.admins.keys()]).toEqual([fleet.alice.id])
+  })
+
   test('may be one by a key whose device this reader is not shown', async () => {
     const key = generateSigningKey()
     await fleet.admin('add', 'carol', key.id)

@@ -86,6 +86,15 @@ describe('a user', () => {
     expect(seen(device(bob))).not.toContain(foreign)
   })
 
+  test('learns that a cluster of a group of theirs was removed', async () => {
+    await fleet.register()
+    const [bob, eve] = [await fleet.admit('bob', ['dev']), await fleet.admit('eve', ['qa'])]
+    await fleet.member('add', 'group', 'dev')
+    const removal = await fleet.revoke({ cluster: CLUSTER })
+    expect(seen(device(bob))).toContain(removal)
+    expect(seen(device(eve))).not.toContain(removal)
+  })
+
   test('learns that one of their devices was revoked, from another', async () => {
     const [laptop, phone] = [await fleet.admit('bob'), await fleet.admit('bob')]
     const eve = await fleet.admit('eve')
@@ -172,6 +181,15 @@ describe('whoever holds an invite', () => {
     const end = await fleet.revoke({ user: 'bob' })
     expect(seen(viewer)).toEqual([0, 1, bob.seq, end])
     expect((await copyOf(viewer)).state.users.get('bob')!.invites).toEqual([])
+  })
+
+  test('sees the device that used it, so that whoever lost the answer knows it was them', async () => {
+    const invited = await fleet.invite('bob')
+    await fleet.admit('bob')
+    const device = await fleet.join('bob', invited)
+    const viewer: Viewer = { kind: 'invite', key: invited.key.id }
+    expect(seen(viewer)).toEqual([0, 1, invited.seq, fleet.directory.head!.seq])
+    expect((await copyOf(viewer)).state.isLiveDevice(device.id)).toBe(true)
   })
 
   test('of a key that is in no invite sees what everybody sees', () => {
