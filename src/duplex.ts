@@ -29,8 +29,11 @@ class DecoupledDuplex extends Duplex {
     socket.pause()
     socket.once('end', () => this.push(null))
     socket.on('error', (error) => this.destroy(error))
-    socket.once('close', () => this.destroy())
+    socket.once('close', () => this.#onClose())
     socket.on('drain', () => this.#release())
+    // A half-closed HTTP/2 session is of no use, and Node ends the process (an assertion of its stream
+    // wrapper) when such a session still writes, as it does when it is closed.
+    this.once('end', () => this.destroy())
   }
 
   /** For a heartbeat that wants to see whether anything arrives. */
@@ -62,6 +65,12 @@ class DecoupledDuplex extends Duplex {
     this.#socket.destroy()
     this.#release()
     done(error)
+  }
+
+  /** What has arrived whole is still read. */
+  #onClose(): void {
+    if (this.#socket.readableEnded && !this.readableEnded) this.once('end', () => this.destroy())
+    else this.destroy()
   }
 
   #finish(done: () => void): void {

@@ -37,6 +37,7 @@ export type ErrorCode =
   | 'MCM_TIMEOUT'
   | 'MCM_PORT_TAKEN'
   | 'MCM_CONFLICT'
+  | 'MCM_LIMIT'
   // trust
   | 'MCM_PIN_MISMATCH'
   | 'MCM_DIRECTORY_INVALID'

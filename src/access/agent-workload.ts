@@ -138,7 +138,9 @@ function configurationVolume() {
 /** What in-cluster clients expect, but with a token that is short-lived and dies with the pod. */
 function tokenVolume(audience: string | undefined) {
   const token = { path: 'token', expirationSeconds: TOKEN_LIFETIME_SECONDS }
-  const namespace = { path: 'namespace', fieldRef: { fieldPath: 'metadata.namespace' } }
+  // Spelled out as the API server completes it, so that applying it again changes nothing.
+  const fieldRef = { apiVersion: 'v1', fieldPath: 'metadata.namespace' }
+  const namespace = { path: 'namespace', fieldRef }
   const sources = [
     { serviceAccountToken: audience === undefined ? token : { ...token, audience } },
     { configMap: { name: 'kube-root-ca.crt', items: [{ key: 'ca.crt', path: 'ca.crt' }] } },
@@ -154,7 +156,7 @@ function disruptionBudget() {
 
 /** Nothing may dial in; the kubelet's probes come from the pod's own node, which policies never stop. */
 function ingressDenied() {
-  const spec = { podSelector: { matchLabels: POD_LABELS }, policyTypes: ['Ingress'], ingress: [] }
+  const spec = { podSelector: { matchLabels: POD_LABELS }, policyTypes: ['Ingress'] }
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',

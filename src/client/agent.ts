@@ -1,4 +1,5 @@
-import type { ClientHttp2Stream } from 'node:http2'
+import { type ClientHttp2Stream, constants } from 'node:http2'
+import { PassThrough, type Readable } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { z } from 'zod'
 import { IdentityError, type McmError } from '../errors.ts'
@@ -96,13 +97,28 @@ async function forward(peer: Peer, request: KubernetesRequest): Promise<Kubernet
   )
   if (request.body !== undefined) stream.end(request.body)
   abortWith(stream, request.signal)
+  const body = bodyOf(stream)
   try {
     const { ':status': status, ...headers } = await responseHeaders(stream)
-    return { status: status ?? 0, headers, body: stream as AsyncIterable<Uint8Array> }
+    return { status: status ?? 0, headers, body }
   } catch (cause) {
     request.signal?.throwIfAborted()
     throw lostOf(peer, cause)
   }
+}
+
+/** The body as a stream that can be iterated late, as an HTTP/2 stream cannot (see `readText`). */
+function bodyOf(stream: ClientHttp2Stream): Readable {
+  const body = new PassThrough()
+  body.on('error', () => {})
+  body.once('close', () => stream.destroy())
+  stream.pipe(body)
+  stream.once('error', (error) => body.destroy(error))
+  stream.once('close', () => {
+    if (!body.writableEnded || stream.rstCode !== constants.NGHTTP2_NO_ERROR)
+      body.destroy(new Error('the answer broke off'))
+  })
+  return body
 }
 
 function abortWith(stream: ClientHttp2Stream, signal: AbortSignal | undefined): void {

@@ -23,14 +23,18 @@ export function dialThroughProxy(
       path: target,
       headers: { host: target, ...credentials(proxy) },
       agent: false,
-      signal,
     })
+    // Not as an option of the request: that would end the tunnel whenever the signal comes.
+    const abandon = () => connecting.destroy(signal.reason)
+    signal.addEventListener('abort', abandon, { once: true })
+    connecting.once('close', () => signal.removeEventListener('abort', abandon))
     connecting.once('error', (error) => fail(error.message, error))
     connecting.once('response', (response) => {
       fail(`it answered ${response.statusCode}`)
       response.destroy()
     })
     connecting.once('connect', (response, socket: Socket, head) => {
+      signal.removeEventListener('abort', abandon)
       // TLS is spoken to first by us: anything that came already is not from a hub.
       if (response.statusCode === 200 && head.length === 0) {
         resolve(socket)

@@ -60,10 +60,18 @@ function dialTransport(options: DialOptions, signal: AbortSignal): Promise<Socke
 }
 
 function dialTcp(host: string, port: number, signal: AbortSignal): Promise<Socket> {
+  signal.throwIfAborted()
   return new Promise((resolve, reject) => {
-    const socket = connectTcp({ host, port, signal })
-    socket.once('error', reject)
-    socket.once('connect', () => resolve(socket))
+    const socket = connectTcp({ host, port })
+    // Not as an option of the socket: that would end it whenever the signal comes, even hours later.
+    const abandon = () => socket.destroy(signal.reason)
+    signal.addEventListener('abort', abandon, { once: true })
+    socket.once('close', () => reject(new Error('it closed the connection')))
+    socket.on('error', reject)
+    socket.once('connect', () => {
+      signal.removeEventListener('abort', abandon)
+      resolve(socket)
+    })
   })
 }
 
@@ -76,6 +84,7 @@ function handshake(
   transport.setKeepAlive(true, KEEP_ALIVE_MS)
   const { host } = parseEndpoint(options.endpoint)
   return new Promise((resolve, reject) => {
+    signal.throwIfAborted()
     const socket = connectTls({
       socket: transport,
       servername: isIP(host) === 0 ? host : '',

@@ -1,3 +1,4 @@
+import type { ClientHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { z } from 'zod'
 import {
@@ -25,7 +26,6 @@ import {
   type Peer,
   parseJson,
   readText,
-  responseStatus,
   startSession,
   unreachablePeer,
 } from './json-call.ts'
@@ -119,15 +119,27 @@ async function connectStream(peer: Peer, authority: string): Promise<Duplex> {
     stream.destroy(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`))
   }, CONNECT_TIMEOUT_MS)
   try {
-    const status = await responseStatus(stream)
-    if (status === 200) return stream
-    const body = parseJson(await readText(stream))
-    stream.destroy()
-    throw errorOfAnswer(peer.name, status, body)
+    return await connected(peer, stream)
   } catch (cause) {
+    stream.destroy()
     throw lostOf(peer, cause)
   } finally {
     clearTimeout(timer)
+  }
+}
+
+function connected(peer: Peer, stream: ClientHttp2Stream): Promise<Duplex> {
+  return new Promise((resolve, reject) => {
+    stream.once('response', (headers) => {
+      const status = headers[':status'] ?? 0
+      if (status === 200) resolve(stream)
+      else readText(stream).then((text) => reject(refusal(status, text)), reject)
+    })
+    stream.once('error', reject)
+    stream.once('close', () => reject(new Error('the connection ended')))
+  })
+  function refusal(status: number, text: string) {
+    return errorOfAnswer(peer.name, status, parseJson(text))
   }
 }
 

@@ -69,8 +69,8 @@ export async function exchange(peer: Peer, call: Call): Promise<{ status: number
     stream.destroy(new Error(`no answer within ${timeoutMs / 1000} s`))
   }, timeoutMs)
   try {
-    const status = await responseStatus(stream)
-    return { status, body: parseJson(await readText(stream)) }
+    const [status, text] = await Promise.all([responseStatus(stream), readText(stream)])
+    return { status, body: parseJson(text) }
   } catch (cause) {
     throw lostOf(peer, cause)
   } finally {
@@ -119,17 +119,26 @@ export async function responseStatus(stream: ClientHttp2Stream): Promise<number>
   return (await responseHeaders(stream))[':status'] ?? 0
 }
 
-/** The text of the rest of the answer, bounded. @throws Error when it breaks off */
-export async function readText(stream: ClientHttp2Stream): Promise<string> {
-  const chunks: Buffer[] = []
-  let size = 0
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    size += chunk.length
-    if (size > MAX_ANSWER_BYTES) throw new Error('the answer is too long')
-    chunks.push(chunk)
-  }
-  if (stream.rstCode !== constants.NGHTTP2_NO_ERROR) throw new Error('the answer broke off')
-  return Buffer.concat(chunks).toString()
+/**
+ * The text of the whole answer, bounded. Call it at once: by the time a stream's head has been awaited
+ * its end may be over, and async iteration takes a finished HTTP/2 stream for a broken one.
+ * @throws Error when it breaks off
+ */
+export function readText(stream: ClientHttp2Stream): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk)
+      size += chunk.length
+      if (size > MAX_ANSWER_BYTES) stream.destroy(new Error('the answer is too long'))
+    })
+    stream.once('end', () => {
+      if (stream.rstCode === constants.NGHTTP2_NO_ERROR) resolve(Buffer.concat(chunks).toString())
+    })
+    stream.once('error', reject)
+    stream.once('close', () => reject(new Error('the answer broke off')))
+  })
 }
 
 export function parseJson(text: string): unknown {

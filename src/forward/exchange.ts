@@ -5,7 +5,7 @@
  */
 
 import type { Duplex, Readable } from 'node:stream'
-import type { Status } from '../kube/status.ts'
+import { type Status, warningOf } from '../kube/status.ts'
 import type { RawHeaders } from './headers.ts'
 
 /** `Context` is whatever the owner of the connection put there, such as who is behind it. */
@@ -25,6 +25,8 @@ export interface Exchange<Context> {
 
 export interface Reply {
   readonly isStarted: boolean
+  /** Nothing can be written any more, and no `onClose` will follow. */
+  readonly isClosed: boolean
   /** Status 200–599 and end-to-end headers; at most once. */
   start(status: number, headers: string[]): void
   /** False means: no more until `onDrain`. */
@@ -52,9 +54,9 @@ export interface UpgradeExchange<Context> {
   readonly head: Buffer
 }
 
-/** Answers with a Status. Nothing happens when the answer has begun. */
+/** Answers with a Status, and its message as a warning too. Nothing happens when the answer has begun. */
 export function replyStatus(reply: Reply, status: Status, extra: readonly string[] = []): void {
-  replyJson(reply, status.code, status, extra)
+  replyJson(reply, status.code, status, ['warning', warningOf(status), ...extra])
 }
 
 /** Answers with a JSON document. Nothing happens when the answer has begun. */

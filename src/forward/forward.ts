@@ -70,10 +70,13 @@ class Run implements Forwarding, UpstreamEvents {
     })
     reply.onDrain(() => this.#call?.resume())
     reply.onClose((isComplete) => this.#onClientClose(isComplete))
+    // The client may have gone while somebody decided.
+    if (reply.isClosed) this.#onClientClose(false)
   }
 
   begin(head: OutgoingHead, source: Readable | undefined): void {
     const { contentLength } = head
+    if (this.#isOver) return
     if (source === undefined || contentLength === 0) this.#send(head, undefined)
     else if (contentLength === undefined || contentLength > GATHERED_BODY_BYTES)
       this.#send(head, this.#streamed(source))

@@ -133,6 +133,9 @@ function http1Reply(request: IncomingMessage, response: ServerResponse): Reply {
     get isStarted() {
       return response.headersSent
     },
+    get isClosed() {
+      return response.closed
+    },
     start: (status, headers) => {
       response.writeHead(status, headers)
       process.nextTick(flush)

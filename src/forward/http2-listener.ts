@@ -102,6 +102,9 @@ function http2Reply(stream: ServerHttp2Stream, session: Http2Session, hasBody: b
     get isStarted() {
       return stream.headersSent
     },
+    get isClosed() {
+      return stream.closed || stream.destroyed
+    },
     start: (status, headers) => {
       if (!isGone()) stream.respond([':status', String(status), ...headers], AS_GIVEN)
     },

@@ -24,6 +24,7 @@ export function http2Upstream(
 ): Upstream {
   return {
     name: options.name,
+    authority: options.authority,
     send: (request, events) => new Http2Call(session, options.authority, request, events),
     dedicated: (signal) => options.dedicated(signal),
     close: async () => session.destroy(),
@@ -65,10 +66,6 @@ class Http2Call implements UpstreamCall {
     const pseudo = [':method', method, ':path', target, ':scheme', 'https', ':authority', authority]
     const stream = session.request([...pseudo, ...headers], { endStream: body === undefined })
     stream.on('response', (fields, _flags, raw) => this.#onResponse(stream, fields[':status'], raw))
-    stream.on('data', (chunk: Buffer) => {
-      if (!this.#isOver && !this.#events.onData(chunk)) stream.pause()
-    })
-    stream.once('end', () => this.#onEnd(stream))
     stream.once('error', (error) => this.#fail(error))
     stream.once('close', () => this.#fail(new Error('the stream closed')))
     if (answerTimeoutMs > 0) this.#limit(stream, answerTimeoutMs)
@@ -94,10 +91,19 @@ class Http2Call implements UpstreamCall {
     if (this.#isOver) return
     if (status !== undefined && status >= 200) {
       this.#events.onResponse(status, raw)
+      this.#read(stream)
       return
     }
     this.#fail(new UpstreamProtocolError('the answer has no status'))
     cut(stream)
+  }
+
+  /** Not before the head: over some streams Node emits `data` earlier than `response`. */
+  #read(stream: ClientHttp2Stream): void {
+    stream.on('data', (chunk: Buffer) => {
+      if (!this.#isOver && !this.#events.onData(chunk)) stream.pause()
+    })
+    stream.once('end', () => this.#onEnd(stream))
   }
 
   /** A reset stream ends too; only one that was not is whole. */

@@ -1,6 +1,6 @@
 import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
-import type { Status } from '../kube/status.ts'
+import { type Status, warningOf } from '../kube/status.ts'
 
 /** As the API server gives its own refusals (apimachinery `pkg/util/proxy/upgradeaware.go`). */
 const ANSWER_TIMEOUT_MS = 10_000
@@ -22,7 +22,8 @@ export function answerAndEnd(
   extra: readonly string[] = [],
 ): Promise<void> {
   const body = Buffer.from(JSON.stringify(status))
-  const headers = ['content-type', 'application/json', 'content-length', String(body.length)]
+  const framing = ['content-type', 'application/json', 'content-length', String(body.length)]
+  const headers = [...framing, 'warning', warningOf(status)]
   const closed = whenClosed(socket)
   socket.write(headOf(status.code, [...headers, ...extra, 'connection', 'close']), 'latin1')
   socket.end(body)

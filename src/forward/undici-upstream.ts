@@ -48,6 +48,7 @@ export function undiciUpstream(options: TlsUpstreamOptions): Upstream {
   })
   return {
     name: options.name,
+    authority: `${host}:${options.port}`,
     send: (request, events) => sendWithOneRetry(pool, request, events),
     dedicated: (signal) => dedicatedSocket(options, timeout, signal),
     close: () => pool.destroy(),

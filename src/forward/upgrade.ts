@@ -7,16 +7,18 @@
 import { createHash } from 'node:crypto'
 import { type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import type { Status } from '../kube/status.ts'
 import type { UpgradeExchange } from './exchange.ts'
 import { statusOfFailure } from './failure.ts'
 import { valuesOf } from './headers.ts'
 import { answerAndEnd, headOf, relayAndEnd } from './raw-answer.ts'
+import { Refusal } from './refusal.ts'
 import { answerHeaders, answerLines } from './response.ts'
 import { splice } from './splice.ts'
 import { type UpgradeProtocol, WEBSOCKET_KEY } from './upgrade-request.ts'
 import { type Upstream, UpstreamProtocolError } from './upstream.ts'
 
-/** What is sent in place of the client's own head, without `Connection`, `Upgrade` and framing. */
+/** What is sent in place of the client's own head, without `Host`, `Connection`, `Upgrade` and framing. */
 export interface UpgradeHead {
   readonly method: string
   readonly target: string
@@ -32,6 +34,14 @@ export interface UpgradeResult {
   /** From the client, after the switch. */
   readonly bytesFromClient: number
   readonly ended: 'complete' | 'client' | 'upstream' | 'cut'
+}
+
+/** A second try when the upstream does not accept the credentials of the first. */
+export interface UpgradeRepeat {
+  /** The head with other credentials. */
+  readonly head: () => Promise<UpgradeHead>
+  /** What the client is told when those are not accepted either. */
+  readonly exhausted: Status
 }
 
 export interface Upgrading {
@@ -50,19 +60,22 @@ export function forwardUpgrade<Context>(
   exchange: UpgradeExchange<Context>,
   upstream: Upstream,
   head: UpgradeHead,
+  repeat?: UpgradeRepeat,
 ): Upgrading {
-  const run = new UpgradeRun(exchange.socket, exchange.head)
-  return { done: run.go(upstream, head), cut: () => run.cut() }
+  const run = new UpgradeRun(exchange.socket, exchange.head, upstream)
+  return { done: run.go(head, repeat), cut: () => run.cut() }
 }
 
 class UpgradeRun {
   readonly #client: Duplex
   readonly #early: Buffer
+  readonly #upstream: Upstream
   readonly #abort = new AbortController()
   #isCut = false
-  #upstream: Duplex | undefined
+  #socket: Duplex | undefined
 
-  constructor(client: Duplex, early: Buffer) {
+  constructor(client: Duplex, early: Buffer, upstream: Upstream) {
+    this.#upstream = upstream
     this.#client = client
     this.#early = early
     client.on('error', () => client.destroy())
@@ -72,28 +85,38 @@ class UpgradeRun {
 
   cut(): void {
     this.#isCut = true
-    this.#upstream?.destroy()
+    this.#socket?.destroy()
     this.#client.destroy()
   }
 
-  async go(upstream: Upstream, head: UpgradeHead): Promise<UpgradeResult> {
+  async go(head: UpgradeHead, repeat: UpgradeRepeat | undefined): Promise<UpgradeResult> {
     try {
-      this.#upstream = await upstream.dedicated(this.#abort.signal)
-      // What this socket reports is seen again as the failure of the request or as its close.
-      this.#upstream.on('error', () => {})
-      const answer = await ask(this.#upstream, head, this.#abort.signal)
+      let answer = await this.#ask(head)
+      if (repeat && isUnauthorized(answer)) {
+        answer = await this.#ask(await repeat.head())
+        if (isUnauthorized(answer)) throw new Refusal(repeat.exhausted)
+      }
       if (answer.early === undefined) return await this.#refuse(answer.message)
       requireSwitch(answer.message, head)
-      return await this.#join(answer.message, this.#upstream, answer.early)
+      return await this.#join(answer.message, answer.early)
     } catch (error) {
-      return await this.#fail(upstream.name, error as Error)
+      return await this.#fail(error as Error)
     } finally {
-      this.#upstream?.destroy()
+      this.#socket?.destroy()
       this.#client.destroy()
     }
   }
 
-  async #join(message: IncomingMessage, upstream: Duplex, early: Buffer): Promise<UpgradeResult> {
+  async #ask(head: UpgradeHead): Promise<SwitchAnswer> {
+    this.#socket?.destroy()
+    this.#socket = await this.#upstream.dedicated(this.#abort.signal)
+    // What this socket reports is seen again as the failure of the request or as its close.
+    this.#socket.on('error', () => {})
+    return ask(this.#socket, this.#upstream.authority, head, this.#abort.signal)
+  }
+
+  async #join(message: IncomingMessage, early: Buffer): Promise<UpgradeResult> {
+    const upstream = this.#socket!
     const switched = ['connection', 'Upgrade', 'upgrade', message.headers.upgrade ?? '']
     const headers = answerHeaders(message.rawHeaders)
     this.#client.write(headOf(101, [...switched, ...headers]), 'latin1')
@@ -114,12 +137,12 @@ class UpgradeRun {
     return { status, bytes, bytesFromClient: 0, ended: this.#isCut ? 'cut' : 'complete' }
   }
 
-  async #fail(name: string, error: Error): Promise<UpgradeResult> {
+  async #fail(error: Error): Promise<UpgradeResult> {
     const nothing = { bytes: 0, bytesFromClient: 0 }
     if (this.#client.destroyed)
       return { status: 0, ...nothing, ended: this.#isCut ? 'cut' : 'client' }
-    const status = statusOfFailure(name, error)
-    this.#upstream?.destroy()
+    const status = statusOfFailure(this.#upstream.name, error)
+    this.#socket?.destroy()
     await answerAndEnd(this.#client, status)
     return { status: status.code, ...nothing, ended: 'upstream' }
   }
@@ -131,14 +154,23 @@ interface SwitchAnswer {
   readonly early: Buffer | undefined
 }
 
+function isUnauthorized({ message, early }: SwitchAnswer): boolean {
+  return early === undefined && message.statusCode === 401
+}
+
 /** Node's client reads the answer's head: it is as strict as the server's parser. */
-function ask(socket: Duplex, head: UpgradeHead, signal: AbortSignal): Promise<SwitchAnswer> {
+function ask(
+  socket: Duplex,
+  host: string,
+  head: UpgradeHead,
+  signal: AbortSignal,
+): Promise<SwitchAnswer> {
   return new Promise((resolve, reject) => {
     const request: ClientRequest = httpRequest({
       createConnection: () => socket,
       method: head.method,
       path: head.target,
-      headers: switchHeaders(head),
+      headers: ['Host', host, ...switchHeaders(head)],
       setDefaultHeaders: false,
       signal,
     })

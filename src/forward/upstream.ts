@@ -32,6 +32,8 @@ export interface UpstreamCall {
 export interface Upstream {
   /** For sentences, such as `the API server`. */
   readonly name: string
+  /** `Host` of every request. */
+  readonly authority: string
   send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall
   /** A connection of its own for one upgrade, HTTP/1.1, shared with nobody. @throws Error when it cannot be made */
   dedicated(signal: AbortSignal): Promise<Duplex>

@@ -29,3 +29,14 @@ export function statusOf(error: unknown): Status {
   const sentence = error.hint ? `${error.message}; ${error.hint}` : error.message
   return failureStatus(error.httpStatus, error.reason, `mcm: ${sentence}`)
 }
+
+/**
+ * The value of a `Warning` header with a Status's message (RFC 7234 §5.5, apimachinery
+ * `pkg/util/net/http.go`), as the bytes that go onto the wire. kubectl prints it to stderr whatever the answer is;
+ * without it the message of a refused discovery request, the first of nearly every command, is lost: client-go
+ * puts "unknown" or a sentence of its own in its place.
+ */
+export function warningOf(status: Status): string {
+  const text = status.message.replace(/[\u0000-\u001f\u007f]/g, ' ').replace(/["\\]/g, '\\$&')
+  return `299 - "${Buffer.from(text, 'utf8').toString('latin1')}"`
+}

@@ -9,7 +9,11 @@ import type { KubeconfigEntries } from './model.ts'
 export interface KubeconfigFiles {
   readTextIfAny(path: string): Promise<string | undefined>
   writeFileAtomic(path: string, text: string, mode?: number): Promise<void>
-  withFileLock<T>(path: string, work: () => Promise<T>, options?: { hint?: string }): Promise<T>
+  withFileLock<T>(
+    path: string,
+    work: () => Promise<T>,
+    options?: { hint?: string; waitMs?: number },
+  ): Promise<T>
   resolveLinks(path: string): Promise<string>
 }
 
@@ -95,6 +99,9 @@ async function change(
   })
 }
 
+/** Others hold it for milliseconds; kubectl itself does not wait at all. */
+const LOCK_WAIT_MS = 5_000
+
 /** kubectl locks the name it was given; two names of one file meet at its real name. */
 async function locked<T>(
   path: string,
@@ -102,9 +109,10 @@ async function locked<T>(
   work: (target: string) => Promise<T>,
 ): Promise<T> {
   const target = await files.resolveLinks(path)
-  const hint = { hint: `run it again; when no kubectl is running, remove ${path}.lock` }
-  const inner = () => files.withFileLock(target, () => work(target), hint)
-  return target === path ? inner() : files.withFileLock(path, inner, hint)
+  const hint = `run it again; when no kubectl is running, remove ${path}.lock`
+  const options = { hint, waitMs: LOCK_WAIT_MS }
+  const inner = () => files.withFileLock(target, () => work(target), options)
+  return target === path ? inner() : files.withFileLock(path, inner, options)
 }
 
 async function modeFor(path: string, isPrivate: boolean): Promise<number> {

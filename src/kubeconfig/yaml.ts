@@ -15,12 +15,17 @@ export function readDocument(text: string, name: string): Document {
   const document = parseDocument(text, { keepSourceTokens: false })
   const [problem] = document.errors
   if (problem) {
-    throw new UsageError('MCM_BAD_FILE', `${name} is not YAML: ${problem.message.split('\n')[0]}`, {
+    throw new UsageError('MCM_BAD_FILE', `${name} is not YAML: ${firstLine(problem.message)}`, {
       hint: `correct ${name}, or name another file`,
       cause: problem,
     })
   }
   return document as Document
+}
+
+/** The parser adds the source below, after a colon. */
+function firstLine(message: string): string {
+  return message.split('\n')[0]!.replace(/:$/, '')
 }
 
 /** An empty kubeconfig, its members in kubectl's order. */

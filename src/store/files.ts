@@ -156,7 +156,7 @@ export async function resolveLinks(path: string): Promise<string> {
 function unwritable(path: string, cause: unknown): StateError {
   if (cause instanceof StateError) return cause
   return new StateError('MCM_STATE_UNWRITABLE', `${path} cannot be written: ${messageOf(cause)}`, {
-    hint: 'check the directory, its owner and the free space, or set MCM_HOME to another directory',
+    hint: 'check the directory, its owner and the free space; files of mcm itself go where MCM_HOME says',
     cause,
   })
 }

@@ -47,7 +47,10 @@ export async function openSecretStore(
   if (options.keychain === 'never') return fileSecrets(options.directory)
   try {
     const keychain = await load()
-    await withTimeout(keychain.getPassword(options.service, PROBE))
+    // Whoever requires it learns at the first use; probing costs every run of kubectl its time.
+    if (options.keychain === 'auto') {
+      await withTimeout(keychain.getPassword(options.service, PROBE))
+    }
     return keychainSecrets(keychain, options.service)
   } catch (cause) {
     if (options.keychain === 'require') throw unavailable(cause)

@@ -1,4 +1,4 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
+import { type ClientHttp2Session, type ClientHttp2Stream, connect, constants } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { messageOf, UnreachableError } from '../errors.ts'
 import { readJsonBody } from './json-body.ts'
@@ -58,6 +58,18 @@ export function openTunnel(socket: Duplex, options: HubTunnelOptions): HubTunnel
   }
 }
 
+/** Ends a connection that may not become a tunnel; the agent can log the sentence. */
+export function refuseTunnel(socket: Duplex, sentence: string): void {
+  const session = connect('http://agent.mcm.internal', { createConnection: () => socket })
+  session.on('error', () => {})
+  session.once('connect', () => {
+    session.goaway(constants.NGHTTP2_REFUSED_STREAM, 0, Buffer.from(sentence))
+    session.destroy()
+  })
+  socket.allowHalfOpen = false
+  socket.on('error', () => {})
+}
+
 async function exchange(
   session: ClientHttp2Session,
   call: { method: string; path: string; body: unknown },
@@ -74,10 +86,14 @@ async function exchange(
     !hasBody,
   )
   if (hasBody) stream.end(JSON.stringify(call.body))
+  // Both at once: an answer without body is over before its head has been awaited.
+  const body = readJsonBody(stream, MAX_ANSWER_BYTES, timeoutMs)
+  body.catch(() => {})
   const status = await answerStatus(stream, timeoutMs)
   try {
-    return { status, body: await readJsonBody(stream, MAX_ANSWER_BYTES, timeoutMs) }
+    return { status, body: await body }
   } catch (cause) {
+    stream.destroy()
     throw unreachable(`the agent's answer cannot be read: ${messageOf(cause)}`, cause)
   }
 }

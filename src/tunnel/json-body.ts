@@ -1,6 +1,9 @@
 import type { Http2Stream } from 'node:http2'
 
-/** The whole body, at most `maxBytes`. @throws Error when it is longer, breaks off or takes too long */
+/**
+ * The whole body, at most `maxBytes`; on failure the stream is left to the caller, paused.
+ * @throws Error when it is longer, breaks off or takes too long
+ */
 export function readBody(
   stream: Http2Stream,
   maxBytes: number,
@@ -12,8 +15,8 @@ export function readBody(
     const timer = setTimeout(() => fail(new Error(`no whole body in ${timeoutMs} ms`)), timeoutMs)
     function fail(error: Error): void {
       clearTimeout(timer)
+      stream.pause()
       reject(error)
-      stream.close()
     }
     stream.on('data', (chunk: Buffer) => {
       size += chunk.length

@@ -88,10 +88,15 @@ class Flow {
       if (!to.write(chunk)) from.pause()
     })
     to.on('drain', () => from.resume())
-    from.once('end', () => {
-      this.hasEnded = true
-      to.end()
-    })
+    if (from.readableEnded) this.#end()
+    else from.once('end', () => this.#end())
+    // A stream that somebody has paused before does not begin to flow by being listened to.
+    from.resume()
+  }
+
+  #end(): void {
+    this.hasEnded = true
+    this.to.end()
   }
 
   bufferedBytes(): number {

@@ -78,7 +78,9 @@ export function superviseSession(
   socket.allowHalfOpen = false
   whenReady(session, () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
   session.on('error', (error) => options.log.warn('tunnel_error', { reason: error.message }))
-  session.once('goaway', () => {
+  session.once('goaway', (code, _lastStream, data) => {
+    const why = data === undefined ? {} : { reason: printable(Buffer.from(data).toString()) }
+    options.log.info('tunnel_goodbye', { code, ...why })
     draining.resolve()
     // Not when we are leaving ourselves: the peer answers our goodbye with its own.
     if (graceTimer === undefined) endAfter(MAX_DRAIN_MS)
@@ -102,6 +104,11 @@ export function superviseSession(
       await closed.promise
     },
   }
+}
+
+/** The peer's words go to a log. */
+function printable(text: string): string {
+  return text.replace(/[^\x20-\x7e]+/g, '?').slice(0, 200)
 }
 
 function whenReady(session: Http2Session, work: () => void): void {

@@ -45,12 +45,19 @@ export function ask(server: ApiServer, caller: Caller, path: string, asked: Ask 
   outgoing.on('response', async (response) => {
     const chunks: Buffer[] = []
     for await (const chunk of response) chunks.push(chunk)
-    const answer = Buffer.concat(chunks).toString('utf8')
-    const isJson = answer.startsWith('{')
-    resolve({ status: response.statusCode ?? 0, body: isJson ? JSON.parse(answer) : answer })
+    const text = Buffer.concat(chunks).toString('utf8')
+    resolve({ status: response.statusCode ?? 0, body: jsonOrText(text) })
   })
   outgoing.end(text)
   return promise
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
 }
 
 const PLURALS: Readonly<Record<string, string>> = {

@@ -68,6 +68,14 @@ describe('dialling a hub', () => {
     socket.destroy()
   })
 
+  it('gives a socket that outlives the time it had to connect', async () => {
+    const { port, identity } = await startTls()
+    const socket = await dialHub(options(port, identity.pin, { timeoutMs: 200 }))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(socket.destroyed).toBe(false)
+    socket.destroy()
+  })
+
   it('refuses another certificate than the pinned one and writes nothing', async () => {
     const { port, written } = await startTls()
     const other = await hubIdentity()
@@ -163,6 +171,24 @@ describe('dialling a hub through a corporate proxy', () => {
       `Basic ${Buffer.from('me:p@ss').toString('base64')}`,
     ])
     socket.destroy()
+  })
+
+  it('keeps the connection for longer than it took to get', async () => {
+    const { port, identity } = await startTls()
+    const proxy = await startProxy()
+    const proxyUrl = `http://127.0.0.1:${proxy.port}`
+    const socket = await dialHub(options(port, identity.pin, { proxyUrl, timeoutMs: 200 }))
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    expect(socket.destroyed).toBe(false)
+    socket.destroy()
+  })
+
+  it('gives up a proxy that does not answer', async () => {
+    const port = await listen(createServer())
+    const proxyUrl = `http://127.0.0.1:${port}`
+    await expect(dialHub(options(1, 'x', { proxyUrl, timeoutMs: 50 }))).rejects.toThrow(
+      'no answer within 0.05 s',
+    )
   })
 
   it('shows a proxy’s refusal and never its password', async () => {

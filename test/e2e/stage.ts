@@ -55,7 +55,7 @@ export class Stage {
       '--host',
       host,
       '--listen',
-      `${host}:${this.hubPort}`,
+      `${host === 'localhost' ? '127.0.0.1' : host}:${this.hubPort}`,
       '--data',
       this.hubData,
       '--json',

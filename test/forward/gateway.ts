@@ -122,7 +122,7 @@ function switchOver(exchange: UpgradeExchange<string>, upstream: Upstream): Upgr
     const kept = withoutHopByHop(lines).filter(
       ({ key }) => key !== 'host' && key !== 'content-length',
     )
-    const headers = ['Host', 'api.test', ...toRawHeaders(kept)]
+    const headers = toRawHeaders(kept)
     const target = requireOriginForm(exchange.target)
     return forwardUpgrade(exchange, upstream, {
       method: exchange.method,

@@ -83,6 +83,20 @@ describe('a relay between two byte streams', () => {
     expect((await relay.done).aborted).toBe(true)
   })
 
+  it('carries a half-close that came before it began', async () => {
+    const outer = await socketPair()
+    const inner = await socketPair()
+    outer.dialled.end()
+    outer.accepted.resume()
+    await once(outer.accepted, 'end')
+    const relay = startRelay(outer.accepted, inner.dialled)
+    inner.accepted.resume()
+    await once(inner.accepted, 'end')
+    inner.accepted.end('answer')
+    expect(String((await once(outer.dialled, 'data'))[0])).toBe('answer')
+    expect(await relay.done).toEqual({ sent: 0, received: 6, aborted: false })
+  })
+
   it('ends both sides when told to', async () => {
     const { client, server, relay } = await relayed()
     for (const socket of [client, server]) socket.on('error', () => {}).resume()

@@ -1,0 +1,218 @@
+/**
+ * Who a request is from, asked anew for every request: a certificate that was good when its connection began may have
+ * expired, vanished from the list or been revoked since. Knows certificates and lists; nothing of HTTP. Invariant: it
+ * answers with an identity only when every one of its sources says so and is up to date; else it throws.
+ */
+
+import { type Identity, impersonationOf, prefixedName } from '../access/identity.ts'
+import type { ImpersonatorList } from '../access/impersonator.ts'
+import type { DirectoryState } from '../directory/state.ts'
+import { AccessDeniedError, IdentityError, isMcmError, UnreachableError } from '../errors.ts'
+import type { Impersonation } from '../kube/impersonation.ts'
+import type { UserCertificate } from '../pki/user-certificate.ts'
+import type { World } from '../world.ts'
+
+/** Whom a certificate was issued to, as the list says. */
+export interface ListedCertificate {
+  readonly user: string
+  readonly device: string
+  readonly revoked?: Date
+}
+
+/** What the agent's Secrets say (principals.ts). */
+export interface CertificateList {
+  isFresh(): boolean
+  find(fingerprint: string): ListedCertificate | undefined
+  /** `find`, and on a miss the Secret itself: the other replica may have issued it a moment ago. */
+  lookUp(fingerprint: string, user: string): Promise<ListedCertificate | undefined>
+  /** The end of the newest certificate that a device of a user ever got. */
+  lastExpiry(user: string, device: string): Date | undefined
+  revocationOf(who: {
+    readonly user: string
+    readonly device: string
+    readonly deviceSince?: Date
+  }): Date | undefined
+}
+
+/** Whom the impersonator may speak for (listed-names.ts). */
+export interface SpokenFor {
+  current(): ImpersonatorList
+  fresh(): Promise<ImpersonatorList>
+}
+
+export interface AuthenticationSources {
+  readonly world: World
+  /** The cluster id. */
+  readonly cluster: string
+  readonly prefix: string
+  /** With `local` the owner issues, and there is no list of issued certificates. */
+  readonly issuer: 'agent' | 'local'
+  readonly certificates: CertificateList
+  readonly names: SpokenFor
+  readonly directory: { readonly state: DirectoryState; isFresh(): boolean }
+}
+
+/** Somebody whose request may be asked of the API server. */
+export interface Standing {
+  readonly identity: Identity
+  /** As whom, without the session extra. */
+  readonly impersonation: Impersonation
+  /** Whom the impersonator could speak for besides. */
+  readonly names: ImpersonatorList
+}
+
+export interface Authentication {
+  /**
+   * The standing of whoever holds this certificate, now.
+   * @throws IdentityError (401) new credentials would help; AccessDeniedError (403) they would not;
+   *   UnreachableError (503) it cannot be known
+   */
+  standingOf(certificate: UserCertificate): Promise<Standing>
+  /**
+   * Whether what a connection has under way may go on: by the newest certificate of the same device, whether or not
+   * the agent hears from its sources at this moment. @throws as above
+   */
+  requireStillStanding(certificate: UserCertificate): void
+}
+
+export function openAuthentication(sources: AuthenticationSources): Authentication {
+  const requireStanding = (certificate: UserCertificate) => judge(sources, certificate)
+  return {
+    requireStillStanding: (certificate) => judgeOpen(sources, certificate),
+    standingOf: async (certificate) => {
+      try {
+        return requireStanding(certificate)
+      } catch (error) {
+        if (!(await learnMore(sources, certificate, error))) throw error
+        return requireStanding(certificate)
+      }
+    },
+  }
+}
+
+/** Whether a refusal may rest on news that has not arrived yet, and does no longer. */
+async function learnMore(
+  { certificates, names }: AuthenticationSources,
+  { fingerprint, user }: UserCertificate,
+  error: unknown,
+): Promise<boolean> {
+  if (!isMcmError(error)) return false
+  if (error.code === 'MCM_CERTIFICATE_UNKNOWN')
+    return (await certificates.lookUp(fingerprint, user)) !== undefined
+  if (error.code !== 'MCM_NO_GRANT') return false
+  await names.fresh()
+  return true
+}
+
+function judge(sources: AuthenticationSources, certificate: UserCertificate): Standing {
+  requireInTime(sources.world.now(), certificate)
+  if (!sources.certificates.isFresh() || !sources.directory.isFresh()) throw outOfDate()
+  requireIssued(sources, certificate)
+  requireNotRevoked(sources, certificate)
+  requireMember(sources, certificate)
+  const names = sources.names.current()
+  const impersonation = requireListed(sources, certificate, names)
+  return { identity: identityOf(certificate), impersonation, names }
+}
+
+function judgeOpen(sources: AuthenticationSources, certificate: UserCertificate): void {
+  const { user, device, notAfter } = certificate
+  const now = sources.world.now()
+  if (now <= notAfter) requireIssued(sources, certificate)
+  else {
+    const lastExpiry = sources.certificates.lastExpiry(user, device) ?? notAfter
+    requireInTime(now, { ...certificate, notAfter: lastExpiry })
+  }
+  requireNotRevoked(sources, certificate)
+  requireMember(sources, certificate)
+  requireListed(sources, certificate, sources.names.current())
+}
+
+function requireNotRevoked(sources: AuthenticationSources, certificate: UserCertificate): void {
+  const deviceSince = requireKnownDevice(sources, certificate)
+  const { user, device } = certificate
+  const revoked = sources.certificates.revocationOf({ user, device, deviceSince })
+  if (revoked) throw revokedSince(certificate, revoked)
+}
+
+function requireInTime(now: Date, { user, notBefore, notAfter }: UserCertificate): void {
+  if (now < notBefore)
+    throw new IdentityError(
+      'MCM_CERTIFICATE_EXPIRED',
+      `the certificate of ${user} is not valid before ${notBefore.toISOString()}`,
+      { hint: 'compare the clocks of your machine and the cluster' },
+    )
+  if (now <= notAfter) return
+  const message = `the certificate of ${user} expired at ${notAfter.toISOString()}`
+  throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
+}
+
+/** The directory's word on the device. Gives since when it is one. */
+function requireKnownDevice(
+  { directory }: AuthenticationSources,
+  certificate: UserCertificate,
+): Date {
+  const owner = directory.state.deviceOwner(certificate.device)
+  if (!owner || owner.user.name !== certificate.user)
+    throw new AccessDeniedError(
+      'MCM_FORBIDDEN',
+      `the directory knows no such device of ${certificate.user}`,
+      { hint: 'run mcm login with a new invite' },
+    )
+  const revoked = owner.device.revoked ?? owner.user.revoked
+  if (revoked) throw revokedSince(certificate, revoked)
+  return owner.device.since
+}
+
+function requireIssued(sources: AuthenticationSources, certificate: UserCertificate): void {
+  const { fingerprint, user, device } = certificate
+  const listed = sources.certificates.find(fingerprint)
+  if (listed?.revoked) throw revokedSince(certificate, listed.revoked)
+  if (sources.issuer === 'local') return
+  if (listed && listed.user === user && listed.device === device) return
+  const message = `the certificate of ${user} is not on the list of this cluster`
+  throw new IdentityError('MCM_CERTIFICATE_UNKNOWN', message, { hint: 'run mcm login' })
+}
+
+function requireMember(
+  { directory, cluster }: AuthenticationSources,
+  { user }: UserCertificate,
+): void {
+  if (directory.state.isMember(user, cluster)) return
+  throw new AccessDeniedError('MCM_FORBIDDEN', `${user} is no member of this cluster`, {
+    hint: 'ask an admin for a grant',
+  })
+}
+
+function requireListed(
+  { prefix }: AuthenticationSources,
+  certificate: UserCertificate,
+  names: ImpersonatorList,
+): Impersonation {
+  const groups = names.isUnrestricted
+    ? certificate.groups.map((group) => prefixedName(group, prefix))
+    : names.groups
+  const impersonation = impersonationOf(identityOf(certificate), prefix, new Set(groups))
+  if (names.isUnrestricted || names.users.includes(impersonation.user)) return impersonation
+  throw new AccessDeniedError('MCM_NO_GRANT', `${certificate.user} has no grant on this cluster`, {
+    hint: `ask an admin: mcm grant ${certificate.user} --role ROLE --cluster CLUSTER`,
+  })
+}
+
+function identityOf({ user, groups, device, fingerprint }: UserCertificate): Identity {
+  return { user, groups, device, fingerprint }
+}
+
+function revokedSince({ user }: UserCertificate, since: Date): AccessDeniedError {
+  return new AccessDeniedError('MCM_REVOKED', `${user} was revoked at ${since.toISOString()}`, {
+    hint: 'ask an admin for a new invite',
+  })
+}
+
+function outOfDate(): UnreachableError {
+  return new UnreachableError(
+    'MCM_API_SERVER_UNREACHABLE',
+    'the agent cannot see at present who was revoked, so nobody is let in',
+    { hint: 'try again in a moment' },
+  )
+}

@@ -1,0 +1,319 @@
+/**
+ * The directory as this agent has verified it. Whatever a hub sends is checked by room directory before
+ * anything is believed, and what was believed once is remembered in a Secret that all replicas watch: the
+ * highest head, and the chain with its details while they fit.
+ * Its invariant: the head never goes back, not across replicas and not across restarts, and a revocation
+ * that was seen once is never forgotten because a hub leaves its detail out later.
+ */
+
+import { promisify } from 'node:util'
+import { gunzip, gzip } from 'node:zlib'
+import type { KubernetesApi } from '../client/kubernetes.ts'
+import { Directory, requireNotRolledBack } from '../directory/directory.ts'
+import type { DirectoryState } from '../directory/state.ts'
+import { messageOf, StateError, TrustError } from '../errors.ts'
+import {
+  type DirectoryAppend,
+  type DirectoryPage,
+  directoryPageSchema,
+  type Head,
+  headSchema,
+} from '../protocol/messages.ts'
+import {
+  changeSecret,
+  directorySecretName,
+  newStateSecret,
+  SECRETS_PATH,
+  type StateSecret,
+  secretValue,
+  withValues,
+} from './state-secret.ts'
+import {
+  type Background,
+  type WatchedCollection,
+  type WatchedCollectionOptions,
+  watchCollection,
+} from './watched-collection.ts'
+
+export interface DirectoryHolder {
+  readonly directory: Directory
+  readonly state: DirectoryState
+  readonly head: Head | null
+  /** The highest head that any replica has seen, now or before a restart. */
+  readonly remembered: Head | undefined
+  /**
+   * False until all that was ever seen is verified again, and when another replica has long seen more than we
+   * were shown: whoever is let in by such a directory may have been revoked.
+   */
+  isFresh(): boolean
+  /**
+   * Takes in what a hub sends, and gives the head after it, when it is remembered. Comes again harmlessly.
+   * @throws TrustError MCM_DIRECTORY_INVALID, MCM_DIRECTORY_ROLLED_BACK; UnreachableError when it is believed and
+   *   could not be written: send it again
+   */
+  apply(append: DirectoryAppend): Promise<Head>
+  /** Calls back with what it says now and what it said before. Gives its own end. */
+  onChange(listener: DirectoryListener): () => void
+}
+
+export type DirectoryListener = (after: DirectoryState, before: DirectoryState) => void
+
+const HEAD = 'head.json'
+const CHAIN = 'chain.json.gz'
+/** A Secret holds 1 MiB (kubernetes pkg/apis/core/types.go, MaxSecretSize). */
+const MAX_CHAIN_BYTES = 1_000_000
+const MAX_UNPACKED_BYTES = 64 << 20
+/** How long another replica may be ahead before our view is too old to let anybody in by it. */
+const MAXIMUM_LAG_MS = 60_000
+
+const pack = promisify(gzip)
+const unpack = promisify(gunzip)
+
+/** Where and how much is remembered. */
+interface Place {
+  readonly name: string
+  readonly cluster: string
+  readonly fleet: string
+  readonly maxChainBytes: number
+}
+
+/** What a Secret of ours says. */
+interface Remembered {
+  readonly head: Head
+  readonly page?: DirectoryPage
+}
+
+/**
+ * Reads what is remembered, verifies it, and watches what other replicas add, until the signal aborts.
+ * @throws StateError MCM_STATE_DAMAGED; UnreachableError, AccessDeniedError of the API server
+ */
+export async function openDirectoryHolder(
+  api: KubernetesApi,
+  options: {
+    readonly cluster: string
+    readonly fleet: string
+    readonly watch?: Partial<WatchedCollectionOptions>
+    /** How much of the chain, packed, is kept; 1 MB unless told. */
+    readonly maxChainBytes?: number
+  },
+  background: Background,
+): Promise<DirectoryHolder> {
+  const { cluster, fleet, watch, maxChainBytes = MAX_CHAIN_BYTES } = options
+  const name = directorySecretName(cluster)
+  const holder = new Holder(api, { name, cluster, fleet, maxChainBytes }, background)
+  const secret = await api.getIfAny<StateSecret>(`${SECRETS_PATH}/${name}`)
+  if (secret !== undefined) {
+    await readRemembered(secret)
+    await holder.learn(secret)
+  }
+  const where = { ...watch, path: SECRETS_PATH, fieldSelector: `metadata.name=${name}` }
+  const secrets: WatchedCollection<StateSecret> = watchCollection(api, where, background)
+  secrets.onChange((after) => {
+    if (after !== undefined) void holder.learn(after)
+  })
+  return holder
+}
+
+class Holder implements DirectoryHolder {
+  readonly #api: KubernetesApi
+  readonly #place: Place
+  readonly #background: Background
+  readonly #listeners = new Set<DirectoryListener>()
+  #directory: Directory
+  /** The highest head that any replica has seen. */
+  #remembered: Head | undefined
+  /** Details that are written already, so that a repeated push writes nothing. */
+  #writtenDetails = -1
+  #behindSince: number | undefined
+  /** Whether all that was ever remembered has been verified since the start. */
+  #hasCaughtUp = false
+  /** One change at a time: each starts from what the one before left. */
+  #last: Promise<unknown> = Promise.resolve()
+
+  constructor(api: KubernetesApi, place: Place, background: Background) {
+    this.#api = api
+    this.#place = place
+    this.#background = background
+    this.#directory = Directory.empty(place.fleet)
+  }
+
+  get directory(): Directory {
+    return this.#directory
+  }
+
+  get state(): DirectoryState {
+    return this.#directory.state
+  }
+
+  get head(): Head | null {
+    return this.#directory.head
+  }
+
+  get remembered(): Head | undefined {
+    return this.#remembered
+  }
+
+  isFresh(): boolean {
+    if (!this.#hasCaughtUp) return false
+    return this.#behindSince === undefined || this.#now() - this.#behindSince <= MAXIMUM_LAG_MS
+  }
+
+  apply(append: DirectoryAppend): Promise<Head> {
+    return this.#inTurn(async () => {
+      const next = await this.#directory.extend(append)
+      if (next.head === null) throw nothingThere()
+      this.#requireNotRolledBack(next)
+      await this.#adoptAndWrite(next)
+      return this.head!
+    })
+  }
+
+  /** Takes in what a replica, this one included, has remembered. Never rejects. */
+  learn(secret: StateSecret): Promise<void> {
+    return this.#inTurn(async () => {
+      try {
+        await this.#join(await readRemembered(secret))
+      } catch (error) {
+        this.#background.log.error('directory_memory_refused', { reason: messageOf(error) })
+      }
+    })
+  }
+
+  onChange(listener: DirectoryListener): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** Believed at once, so that a revocation counts although it cannot be written; answered when it is. */
+  async #adoptAndWrite(next: Directory): Promise<void> {
+    const before = this.#directory
+    this.#adopt(next)
+    try {
+      await this.#write()
+    } catch (error) {
+      // Two chains are signed: the one that was remembered first stays.
+      if (error instanceof TrustError) this.#adopt(before)
+      throw error
+    }
+  }
+
+  async #write(): Promise<void> {
+    if (this.#isWritten()) return
+    const { name, cluster } = this.#place
+    await changeSecret(this.#api, name, async (current) => {
+      if (current !== undefined) await this.#join(await readRemembered(current))
+      if (this.#isWritten() || this.#isBehind()) return undefined
+      const values = await this.#values()
+      if (current === undefined) return newStateSecret(name, cluster, 'directory', values)
+      return withValues(current, values)
+    })
+    if (!this.#isBehind()) this.#note(this.head!, this.#directory.details.size)
+  }
+
+  #isWritten(): boolean {
+    const isSameHead = this.#remembered?.hash === this.head?.hash
+    return isSameHead && this.#writtenDetails >= this.#directory.details.size
+  }
+
+  /** Puts together what is remembered and what is held. @throws TrustError when they are two chains */
+  async #join({ head, page }: Remembered): Promise<void> {
+    this.#note(head, page?.details.length)
+    if (page !== undefined) this.#adopt(await this.#directory.extend(page))
+    if (this.head !== null) this.#requireNotRolledBack(this.#directory)
+  }
+
+  /**
+   * The place that was seen must hold the same statement. A chain that ends before it may still be on its way, in
+   * pieces; until it is there nobody is let in by it (`isFresh`).
+   */
+  #requireNotRolledBack(directory: Directory): void {
+    const remembered = this.#remembered
+    if (remembered === undefined || (directory.head?.seq ?? -1) < remembered.seq) return
+    requireNotRolledBack(directory, remembered)
+  }
+
+  #note(head: Head, writtenDetails: number | undefined): void {
+    if (this.#remembered === undefined || head.seq > this.#remembered.seq) this.#remembered = head
+    if (writtenDetails !== undefined) this.#writtenDetails = writtenDetails
+    this.#judgeLag()
+  }
+
+  async #values(): Promise<Record<string, string | Uint8Array>> {
+    const head = JSON.stringify(this.head)
+    const chain = await pack(JSON.stringify(this.#directory.page(-1)))
+    if (chain.length <= this.#place.maxChainBytes) return { [HEAD]: head, [CHAIN]: chain }
+    this.#background.log.warn('directory_too_long_to_keep', { bytes: chain.length })
+    return { [HEAD]: head }
+  }
+
+  #adopt(next: Directory): void {
+    const before = this.#directory
+    const isSameHead = next.head?.hash === before.head?.hash
+    if (isSameHead && next.details.size === before.details.size) return
+    this.#directory = next
+    this.#judgeLag()
+    for (const listener of this.#listeners) {
+      try {
+        listener(next.state, before.state)
+      } catch (error) {
+        const reason = messageOf(error)
+        this.#background.log.error('directory_listener_failed', { reason })
+      }
+    }
+  }
+
+  #isBehind(): boolean {
+    return (this.#remembered?.seq ?? -1) > (this.head?.seq ?? -1)
+  }
+
+  #judgeLag(): void {
+    const isBehind = this.#isBehind()
+    this.#behindSince = isBehind ? (this.#behindSince ?? this.#now()) : undefined
+    if (!isBehind && this.head !== null) this.#hasCaughtUp = true
+  }
+
+  #inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work)
+    this.#last = result.catch(() => {})
+    return result
+  }
+
+  #now(): number {
+    return this.#background.world.now().getTime()
+  }
+}
+
+/** The head must be readable, or there is no telling what was seen; a chain that is not can come again. */
+async function readRemembered(secret: StateSecret): Promise<Remembered> {
+  const head = headSchema.safeParse(jsonOf(secretValue(secret, HEAD)))
+  if (!head.success) throw damaged(secret)
+  const packed = secretValue(secret, CHAIN)
+  const chain =
+    packed && (await unpack(packed, { maxOutputLength: MAX_UNPACKED_BYTES }).catch(nothing))
+  const page = directoryPageSchema.safeParse(jsonOf(chain))
+  return { head: head.data, ...(page.success ? { page: page.data } : {}) }
+}
+
+function jsonOf(bytes: Buffer | undefined): unknown {
+  try {
+    return JSON.parse(bytes?.toString('utf8') ?? '')
+  } catch {
+    return undefined
+  }
+}
+
+function nothing(): undefined {
+  return undefined
+}
+
+function damaged({ metadata }: StateSecret): StateError {
+  return new StateError('MCM_STATE_DAMAGED', `Secret ${metadata.name} cannot be read`, {
+    hint: `to trust what the hub shows next, kubectl -n mcm-system delete secret ${metadata.name}`,
+  })
+}
+
+function nothingThere(): TrustError {
+  return new TrustError('MCM_DIRECTORY_INVALID', 'the hub sent a directory without any statement', {
+    hint: 'nothing was changed; look at the hub',
+  })
+}

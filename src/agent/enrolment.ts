@@ -1,0 +1,91 @@
+import { isMcmError, messageOf, NotFoundError, UnreachableError } from '../errors.ts'
+import { type Exchange, replyJson, replyStatus } from '../forward/exchange.ts'
+import type { ListenerHandlers } from '../forward/listener.ts'
+import { answerAndEnd } from '../forward/raw-answer.ts'
+import { badRequest } from '../forward/refusal.ts'
+import { requireMethod, requireOriginForm } from '../forward/target.ts'
+import type { Log } from '../world.ts'
+import { ownStatusOf } from './own-status.ts'
+import { readJson } from './read-json.ts'
+import { requireHost, requireLines } from './request-headers.ts'
+
+/** One connection to the enrolment host, which anybody may make. */
+export interface EnrolmentConnection {
+  /** 32 bytes that only this connection's two ends know (RFC 8446 §7.5). */
+  readonly exporter: Buffer
+  readonly clientAddress: string | undefined
+}
+
+export interface EnrolmentSources {
+  /** The enrolment host. */
+  readonly host: string
+  readonly issuance: {
+    enrol(body: unknown, exporter: Uint8Array): Promise<IssuedToDevice>
+  }
+  readonly log: Log
+}
+
+interface IssuedToDevice {
+  readonly certificate: string
+  readonly user: string
+  readonly device: string
+  readonly fingerprint: string
+}
+
+const PATH = '/.mcm/v1/certificates'
+/** Each costs a few milliseconds of this process, and whoever asks has shown nothing yet. */
+const MAX_UNDER_WAY = 16
+
+/** The handlers of the enrolment server: one path, and nothing else. */
+export function enrolmentHandlers(
+  sources: EnrolmentSources,
+): ListenerHandlers<EnrolmentConnection> {
+  let underWay = 0
+  return {
+    request: (exchange) => {
+      if (underWay >= MAX_UNDER_WAY) {
+        replyStatus(exchange.reply, ownStatusOf(busy()), ['retry-after', '1'])
+        return
+      }
+      underWay += 1
+      void enrol(sources, exchange).finally(() => {
+        underWay -= 1
+      })
+    },
+    upgrade: ({ socket }) =>
+      void answerAndEnd(socket, badRequest('nothing can be switched here').status),
+  }
+}
+
+async function enrol(
+  { host, issuance, log }: EnrolmentSources,
+  exchange: Exchange<EnrolmentConnection>,
+): Promise<void> {
+  const { context, reply } = exchange
+  const { clientAddress } = context
+  try {
+    requireForm(exchange, host)
+    const issued = await issuance.enrol(await readJson(exchange.body), context.exporter)
+    replyJson(reply, 200, { certificate: issued.certificate })
+    const { user, device, fingerprint } = issued
+    log.info('certificate_issued', { user, device, fingerprint, addressByHub: clientAddress })
+  } catch (error) {
+    const level = isMcmError(error) ? 'warn' : 'error'
+    log[level]('enrolment_refused', { reason: messageOf(error), addressByHub: clientAddress })
+    reply.endConnection()
+    replyStatus(reply, ownStatusOf(error))
+  }
+}
+
+function requireForm(exchange: Exchange<EnrolmentConnection>, host: string): void {
+  const lines = requireLines(exchange.headers, exchange.httpVersion)
+  const method = requireMethod(exchange.method)
+  const target = requireOriginForm(exchange.target)
+  requireHost(lines, exchange.authority, host)
+  if (method === 'POST' && target === PATH) return
+  throw new NotFoundError('MCM_NOT_FOUND', 'there is nothing here but POST /.mcm/v1/certificates')
+}
+
+function busy(): UnreachableError {
+  return new UnreachableError('MCM_AGENT_UNREACHABLE', 'the agent is busy with other enrolments')
+}

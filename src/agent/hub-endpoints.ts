@@ -1,0 +1,103 @@
+import type { TLSSocket } from 'node:tls'
+import { dialHub } from '../client/dial.ts'
+import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
+import type { DirectoryState, HubRecord } from '../directory/state.ts'
+import { isMcmError } from '../errors.ts'
+import { checkHubCertificate } from '../pki/hub-certificate.ts'
+import { createKeyCertificate } from '../pki/profiles.ts'
+import type { World } from '../world.ts'
+import type { AgentConfiguration } from './configuration.ts'
+
+/** Where a hub may be, and which certificates it may show there, the likeliest first. */
+export interface HubEndpoint {
+  /** `HOST:PORT`. */
+  readonly endpoint: string
+  readonly pins: readonly string[]
+}
+
+/** Dials a hub. @throws UnreachableError MCM_HUB_UNREACHABLE; TrustError MCM_PIN_MISMATCH and others */
+export type HubDialer = (
+  target: HubEndpoint,
+  alpn: string,
+  signal: AbortSignal,
+) => Promise<TLSSocket>
+
+/** A dead address must not keep the next one waiting for long. */
+const DIAL_TIMEOUT_MS = 8_000
+
+/**
+ * The endpoints of the configuration, then those that admins have signed into the directory since, the
+ * newest first. A pin of the configuration comes before those of the directory.
+ */
+export function hubEndpoints(
+  { hub }: Pick<AgentConfiguration, 'hub'>,
+  { hubs }: Pick<DirectoryState, 'hubs'>,
+): HubEndpoint[] {
+  const newestFirst = [...hubs].sort((a, b) => b.seq - a.seq)
+  const isPrivateFirst = hubs.some((each) => each.privateEndpoints.includes(hub.endpoints[0]!))
+  const own = new Set(hub.endpoints)
+  const signed = newestFirst.flatMap((each) => inOrder(each, isPrivateFirst))
+  return [...new Set([...hub.endpoints, ...signed])].map((endpoint) => ({
+    endpoint,
+    pins: [
+      ...new Set([
+        ...(own.has(endpoint) ? [hub.pin] : []),
+        ...newestFirst.filter((each) => leadsTo(each, endpoint)).map(({ pin }) => pin),
+      ]),
+    ],
+  }))
+}
+
+/** Dials as the agent, whose key the hub and the directory know. */
+export async function hubDialer(options: {
+  readonly agentKey: SigningKey
+  readonly world: World
+  /** The forward proxy that the environment names for an endpoint, if any. */
+  proxyFor(endpoint: string): string | undefined
+}): Promise<HubDialer> {
+  const { world } = options
+  const keyPem = signingKeyPem(options.agentKey)
+  const certPem = await createKeyCertificate(world, keyPem)
+  return ({ endpoint, pins }, alpn, signal) => {
+    const proxyUrl = options.proxyFor(endpoint)
+    const check = (der: Buffer) =>
+      checkHubCertificate(der, { endpoints: [endpoint], now: world.now() })
+    return withAnyPin(pins, (pin) =>
+      dialHub({
+        endpoint,
+        alpn,
+        pin,
+        check,
+        keyPem,
+        certPem,
+        timeoutMs: DIAL_TIMEOUT_MS,
+        signal,
+        ...(proxyUrl === undefined ? {} : { proxyUrl }),
+      }),
+    )
+  }
+}
+
+async function withAnyPin<T>(
+  pins: readonly string[],
+  dial: (pin: string) => Promise<T>,
+): Promise<T> {
+  let mismatch: unknown
+  for (const pin of pins) {
+    try {
+      return await dial(pin)
+    } catch (error) {
+      if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error
+      mismatch = error
+    }
+  }
+  throw mismatch
+}
+
+function inOrder({ endpoints, privateEndpoints }: HubRecord, isPrivateFirst: boolean): string[] {
+  return isPrivateFirst ? [...privateEndpoints, ...endpoints] : [...endpoints, ...privateEndpoints]
+}
+
+function leadsTo({ endpoints, privateEndpoints }: HubRecord, endpoint: string): boolean {
+  return endpoints.includes(endpoint) || privateEndpoints.includes(endpoint)
+}

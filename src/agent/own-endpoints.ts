@@ -1,0 +1,122 @@
+/**
+ * The agent's own endpoints on a session (docs/PROTOCOL.md §8): who am I, my certificates, renewal, revocation. It
+ * decides nothing that RBAC can decide: whether somebody may revoke another user is asked of the API server.
+ */
+
+import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
+import type { Identity } from '../access/identity.ts'
+import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
+import type { Impersonation } from '../kube/impersonation.ts'
+import type { UserCertificate } from '../pki/user-certificate.ts'
+import { type IssuedCertificate, revocationSchema, type Whoami } from '../protocol/messages.ts'
+import type { ResourceQuestion } from './access-review.ts'
+import type { Standing } from './authenticate.ts'
+
+export const OWN_PREFIX = '/.mcm/'
+const CERTIFICATES = '/.mcm/v1/certificates'
+
+export interface OwnEndpointSources {
+  /** The cluster id. */
+  readonly cluster: string
+  readonly issuance: {
+    renew(who: Identity, body: unknown): Promise<{ readonly certificate: string }>
+  }
+  readonly principals: {
+    certificatesOf(user: string): IssuedCertificate[]
+    revoke(order: RevocationOrder): Promise<unknown>
+    secretName(user: string): string
+    ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
+  }
+  /** Asks the API server as the caller. */
+  mayCaller(caller: Impersonation, question: ResourceQuestion): Promise<boolean>
+}
+
+type RevocationOrder =
+  | { readonly user: string }
+  | { readonly device: string; readonly user?: string }
+  | { readonly serial: string; readonly user?: string }
+
+export interface OwnRequest {
+  readonly method: string
+  /** Without the query. */
+  readonly path: string
+  readonly standing: Standing
+  readonly certificate: UserCertificate
+  /** Reads the body as JSON. */
+  body(): Promise<unknown>
+}
+
+/** The JSON to answer with, status 200. @throws NotFoundError another path; any family for a refusal */
+export async function answerOwn(
+  sources: OwnEndpointSources,
+  request: OwnRequest,
+): Promise<unknown> {
+  const { user } = request.certificate
+  switch (`${request.method} ${request.path}`) {
+    case 'GET /.mcm/v1/whoami':
+      return whoami(sources.cluster, request)
+    case `GET ${CERTIFICATES}`:
+      return sources.principals.certificatesOf(user)
+    case `POST ${CERTIFICATES}`: {
+      const issued = await sources.issuance.renew(request.standing.identity, await request.body())
+      return { certificate: issued.certificate }
+    }
+    case 'POST /.mcm/v1/revocations':
+      await revoke(sources, request)
+      return {}
+    default:
+      throw new NotFoundError('MCM_NOT_FOUND', `there is no ${request.method} ${request.path}`)
+  }
+}
+
+/** Whether a target is the agent's own: `/.mcm` and everything below it, which never goes to the API server. */
+export function isOwnPath(path: string): boolean {
+  return path === '/.mcm' || path.startsWith(OWN_PREFIX)
+}
+
+function whoami(cluster: string, { standing, certificate }: OwnRequest): Whoami {
+  const { user, groups, device, fingerprint, notBefore, notAfter } = certificate
+  const { impersonation } = standing
+  return {
+    user,
+    groups: [...groups],
+    cluster,
+    device,
+    certificate: { fingerprint, notBefore: time(notBefore), notAfter: time(notAfter) },
+    impersonates: { user: impersonation.user, groups: [...impersonation.groups] },
+  }
+}
+
+async function revoke(sources: OwnEndpointSources, request: OwnRequest): Promise<void> {
+  const parsed = revocationSchema.safeParse(await request.body())
+  if (!parsed.success)
+    throw new UsageError('MCM_BAD_REQUEST', 'a revocation names one device, serial or user')
+  const order = parsed.data
+  const owner = 'user' in order ? order.user : sources.principals.ownerOf(order)
+  const isOwn = !('user' in order) && owner === request.certificate.user
+  // Whose it is would tell a stranger something, so the right is asked before it is said that nobody owns it.
+  if (!isOwn) await requireRight(sources, request.standing, owner ?? '')
+  if (owner === undefined)
+    throw new NotFoundError('MCM_NOT_FOUND', 'no certificate here is of that device or serial')
+  await sources.principals.revoke({ ...order, user: owner })
+}
+
+/** Whoever may delete the Secret with a user's certificates may revoke that user. */
+async function requireRight(sources: OwnEndpointSources, standing: Standing, user: string) {
+  const name = user === '' ? '' : sources.principals.secretName(user)
+  const question = {
+    verb: 'delete',
+    group: '',
+    resource: 'secrets',
+    namespace: AGENT_NAMESPACE,
+    name,
+  }
+  if (await sources.mayCaller(standing.impersonation, question)) return
+  throw new AccessDeniedError('MCM_FORBIDDEN', 'you may revoke your own devices only', {
+    hint: `revoking others needs the right to delete Secrets in namespace ${AGENT_NAMESPACE}`,
+  })
+}
+
+function time(date: Date): string {
+  return `${date.toISOString().slice(0, 19)}Z`
+}

@@ -1,0 +1,213 @@
+import { z } from 'zod'
+import { formatTime } from '../directory/time.ts'
+import { StateError } from '../errors.ts'
+import {
+  newStateSecret,
+  principalSecretName,
+  type StateSecret,
+  secretValue,
+  withValues,
+} from './state-secret.ts'
+
+/**
+ * What one cluster remembers of one user: the certificates that stand, and what was revoked. Pure. A
+ * certificate that is not in it is not on the allowlist.
+ */
+export interface PrincipalRecord {
+  readonly user: string
+  readonly certificates: readonly RecordedCertificate[]
+  /** By key id; never forgotten. */
+  readonly devices: Readonly<Record<string, RecordedDevice>>
+  /** When the user was revoked: whatever was theirs until then is over, a device of later is not. */
+  readonly revoked?: Date
+}
+
+export interface RecordedCertificate {
+  readonly fingerprint: string
+  readonly serial: string
+  readonly device: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+  readonly revoked?: Date
+}
+
+export interface RecordedDevice {
+  /** The end of the newest certificate it ever got. */
+  readonly lastExpiry?: Date
+  readonly revoked?: Date
+}
+
+/** What to end: a whole user, one device, or one certificate. */
+export type Ending = { readonly device: string } | { readonly serial: string } | 'everything'
+
+/** What has ended: with neither device nor fingerprint the whole user. */
+export interface Revoked {
+  readonly user: string
+  readonly device?: string
+  readonly fingerprint?: string
+}
+
+const KEY = 'principal.json'
+const VERSION = 1
+/** More certificates of one device than this are not in use at once: the oldest leave the list. */
+const MAX_CERTIFICATES_PER_DEVICE = 32
+
+const time = z.iso.datetime().transform((text) => new Date(text))
+const keyId = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+const schema = z.object({
+  v: z.literal(VERSION),
+  user: z.string().min(1),
+  certificates: z.array(
+    z.object({
+      fingerprint: keyId,
+      serial: z.string(),
+      device: keyId,
+      notBefore: time,
+      notAfter: time,
+      revoked: time.optional(),
+    }),
+  ),
+  devices: z.record(keyId, z.object({ lastExpiry: time.optional(), revoked: time.optional() })),
+  revoked: time.optional(),
+})
+
+/** Nothing yet. */
+export function newRecord(user: string): PrincipalRecord {
+  return { user, certificates: [], devices: {} }
+}
+
+/** The record in a Secret. @throws StateError MCM_STATE_DAMAGED, and then nobody gets in by it */
+export function readRecord(secret: StateSecret): PrincipalRecord {
+  const result = schema.safeParse(jsonOf(secret))
+  if (!result.success) throw damaged(secret)
+  const { v: _, ...record } = result.data
+  return record
+}
+
+/** The Secret that holds this record, in the place of `current` if there is one. */
+export function recordSecret(
+  cluster: string,
+  record: PrincipalRecord,
+  current: StateSecret | undefined,
+): StateSecret {
+  const text = JSON.stringify({ v: VERSION, ...record }, writeTime)
+  const values = { [KEY]: text }
+  if (current !== undefined) return withValues(current, values)
+  return newStateSecret(principalSecretName(cluster, record.user), cluster, 'principal', values)
+}
+
+/** With one more certificate, without those that have expired and the oldest beyond what one device may hold. */
+export function withCertificate(
+  record: PrincipalRecord,
+  certificate: RecordedCertificate,
+  now: Date,
+): PrincipalRecord {
+  const { device, notAfter } = certificate
+  const known = record.devices[device]
+  const lastExpiry = later(known?.lastExpiry, notAfter)
+  const standing = record.certificates.filter((each) => each.notAfter > now)
+  const own = standing.filter((each) => each.device === device)
+  const dropped = new Set(own.slice(0, Math.max(0, own.length + 1 - MAX_CERTIFICATES_PER_DEVICE)))
+  return {
+    ...record,
+    certificates: [...standing.filter((each) => !dropped.has(each)), certificate],
+    devices: { ...record.devices, [device]: { ...known, lastExpiry } },
+  }
+}
+
+/** With something ended, at `now` unless it was before, and without what has expired. */
+export function withEnding(record: PrincipalRecord, ending: Ending, now: Date): PrincipalRecord {
+  const isEnded = ({ device, serial }: RecordedCertificate) =>
+    ending === 'everything' ||
+    ('device' in ending ? ending.device === device : ending.serial === serial)
+  const certificates = record.certificates
+    .filter(({ notAfter }) => notAfter > now)
+    .map((each) => (isEnded(each) ? { ...each, revoked: each.revoked ?? now } : each))
+  const ended = endedDevices(record, ending)
+  const devices = Object.fromEntries(
+    ended.map((id) => {
+      const known = record.devices[id]
+      return [id, { ...known, revoked: known?.revoked ?? now }]
+    }),
+  )
+  return {
+    ...record,
+    certificates,
+    devices: { ...record.devices, ...devices },
+    ...(ending === 'everything' ? { revoked: now } : {}),
+  }
+}
+
+/** Since when a certificate is revoked, by itself or with its device. */
+export function revocationOfCertificate(
+  record: PrincipalRecord,
+  { device, revoked }: RecordedCertificate,
+): Date | undefined {
+  return revoked ?? record.devices[device]?.revoked
+}
+
+/** Since when a device is revoked, by itself or as one of the user's until then. */
+export function revocationOfDevice(
+  record: PrincipalRecord,
+  device: string,
+  deviceSince?: Date,
+): Date | undefined {
+  const own = record.devices[device]?.revoked
+  if (own !== undefined || record.revoked === undefined) return own
+  const isLater = deviceSince !== undefined && deviceSince > record.revoked
+  return isLater ? undefined : record.revoked
+}
+
+/** What `after` has ended and `before` had not, at `now`. A record that is gone ends its user. */
+export function endedBetween(
+  before: PrincipalRecord,
+  after: PrincipalRecord | undefined,
+  now: Date,
+): Revoked[] {
+  const { user } = before
+  const isUserEnded = after?.revoked && after.revoked.getTime() !== before.revoked?.getTime()
+  if (after === undefined || isUserEnded) return [{ user }]
+  const devices = Object.keys(after.devices).filter(
+    (id) => after.devices[id]?.revoked && !before.devices[id]?.revoked,
+  )
+  const standing = new Set(
+    after.certificates.filter(({ revoked }) => !revoked).map(({ fingerprint }) => fingerprint),
+  )
+  const certificates = before.certificates.filter(
+    ({ revoked, fingerprint, device, notAfter }) =>
+      !revoked && notAfter > now && !standing.has(fingerprint) && !devices.includes(device),
+  )
+  return [
+    ...devices.map((device) => ({ user, device })),
+    ...certificates.map(({ device, fingerprint }) => ({ user, device, fingerprint })),
+  ]
+}
+
+function endedDevices(record: PrincipalRecord, ending: Ending): string[] {
+  if (ending === 'everything') return Object.keys(record.devices)
+  return 'device' in ending ? [ending.device] : []
+}
+
+function later(a: Date | undefined, b: Date): Date {
+  return a !== undefined && a > b ? a : b
+}
+
+/** JSON gets Dates as texts already; ours have no fractions. */
+function writeTime(_key: string, value: unknown): unknown {
+  const isTime = typeof value === 'string' && /^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(value)
+  return isTime ? formatTime(new Date(value)) : value
+}
+
+function jsonOf(secret: StateSecret): unknown {
+  try {
+    return JSON.parse(secretValue(secret, KEY)?.toString('utf8') ?? '')
+  } catch {
+    return undefined
+  }
+}
+
+function damaged({ metadata }: StateSecret): StateError {
+  return new StateError('MCM_STATE_DAMAGED', `Secret ${metadata.name} cannot be read`, {
+    hint: `nobody gets in by it; to start afresh, kubectl -n mcm-system delete secret ${metadata.name}`,
+  })
+}

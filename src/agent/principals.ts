@@ -1,0 +1,353 @@
+/**
+ * The people and bots of this cluster, as its agent remembers them: the allowlist of certificates, and who
+ * or what was revoked. Kept in one Secret per principal, copied by a watch, the same in every replica. It
+ * must not know what anybody may do, nor what the directory says.
+ * Its invariant: a certificate is acknowledged only after it is written, and what was revoked here
+ * stays revoked.
+ */
+
+import type { KubernetesApi } from '../client/kubernetes.ts'
+import { formatTime } from '../directory/time.ts'
+import { AccessDeniedError, isMcmError, messageOf, NotFoundError } from '../errors.ts'
+import type { IssuedCertificate } from '../protocol/messages.ts'
+import {
+  type Ending,
+  endedBetween,
+  newRecord,
+  type PrincipalRecord,
+  type RecordedCertificate,
+  type Revoked,
+  readRecord,
+  recordSecret,
+  revocationOfCertificate,
+  revocationOfDevice,
+  withCertificate,
+  withEnding,
+} from './principal-record.ts'
+import {
+  changeSecret,
+  principalSecretName,
+  SECRETS_PATH,
+  type StateSecret,
+  stateSelector,
+} from './state-secret.ts'
+import {
+  type Background,
+  type WatchedCollection,
+  type WatchedCollectionOptions,
+  watchCollection,
+} from './watched-collection.ts'
+
+export type { Revoked } from './principal-record.ts'
+
+/** Whose certificate it is. */
+export interface IssuedTo {
+  readonly user: string
+  /** Key id. */
+  readonly device: string
+  /** Since when it is revoked, by itself or with its device or user. */
+  readonly revoked?: Date
+}
+
+/** A certificate that was just made. */
+export interface NewCertificate extends Omit<RecordedCertificate, 'revoked'> {
+  /** Since when the directory knows the device: a revocation of before does not concern it. */
+  readonly deviceSince: Date
+}
+
+/** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
+export type RevocationOrder =
+  | { readonly user: string }
+  | { readonly device: string; readonly user?: string }
+  | { readonly serial: string; readonly user?: string }
+
+export interface Principals {
+  /** Resolves when everything has been read once. */
+  readonly ready: Promise<void>
+  /** False when nothing was heard from the API server for so long that a revocation may have been missed. */
+  isFresh(): boolean
+  /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
+  find(fingerprint: string): IssuedTo | undefined
+  /**
+   * The same, and when memory does not know it, one look at that user's Secret: the other replica may
+   * have issued it a moment ago. @throws UnreachableError when that look fails
+   */
+  lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined>
+  /** Since when a device of a user is revoked here, whether it ever got a certificate or not. */
+  revocationOf(subject: {
+    readonly user: string
+    readonly device: string
+    readonly deviceSince?: Date
+  }): Date | undefined
+  /**
+   * Puts a certificate on the allowlist, for good, before it is handed out.
+   * @throws AccessDeniedError MCM_REVOKED when its owner was revoked meanwhile; UnreachableError
+   */
+  record(user: string, certificate: NewCertificate): Promise<void>
+  /** Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it; UnreachableError */
+  revoke(order: RevocationOrder): Promise<Revoked>
+  /** Its Secret: whoever may delete it may revoke that user (docs/PROTOCOL.md §8). */
+  secretName(user: string): string
+  /** Whose a device or a certificate is, as far as certificates were issued here. */
+  ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
+  /** A user's certificates that have not expired when last written. */
+  certificatesOf(user: string): IssuedCertificate[]
+  /** The end of the newest certificate that a device of a user ever got. */
+  lastExpiry(user: string, device: string): Date | undefined
+  /** Calls back when something has ended, in whichever replica. Gives its own end. */
+  onRevoked(listener: (what: Revoked) => void): () => void
+}
+
+/** How long it is believed that a certificate is nowhere: a stranger must not make us ask per request. */
+const UNKNOWN_FOR_MS = 1_000
+const MAX_UNKNOWN = 10_000
+
+/** Reads and watches the principals of a cluster until the signal aborts. */
+export function startPrincipals(
+  api: KubernetesApi,
+  options: { readonly cluster: string; readonly watch?: Partial<WatchedCollectionOptions> },
+  background: Background,
+): Principals {
+  const { cluster, watch } = options
+  const labelSelector = stateSelector(cluster, 'principal')
+  const where = { ...watch, path: SECRETS_PATH, labelSelector }
+  const secrets = watchCollection<StateSecret>(api, where, background)
+  return new WatchedPrincipals(api, cluster, secrets, background)
+}
+
+class WatchedPrincipals implements Principals {
+  readonly #api: KubernetesApi
+  readonly #cluster: string
+  readonly #secrets: WatchedCollection<StateSecret>
+  readonly #background: Background
+  /** By user. */
+  readonly #records = new Map<string, PrincipalRecord>()
+  readonly #byFingerprint = new Map<string, IssuedTo>()
+  readonly #unknownUntil = new Map<string, number>()
+  readonly #reads = new Map<string, Promise<void>>()
+  readonly #listeners = new Set<(what: Revoked) => void>()
+  /** Writes to one user's Secret stand in line, so that only replicas ever meet. */
+  readonly #writes = new Map<string, Promise<unknown>>()
+
+  constructor(
+    api: KubernetesApi,
+    cluster: string,
+    secrets: WatchedCollection<StateSecret>,
+    background: Background,
+  ) {
+    this.#api = api
+    this.#cluster = cluster
+    this.#secrets = secrets
+    this.#background = background
+    secrets.onChange((after, before) => this.#replace(after, before))
+  }
+
+  get ready(): Promise<void> {
+    return this.#secrets.ready
+  }
+
+  isFresh(): boolean {
+    return this.#secrets.isFresh()
+  }
+
+  find(fingerprint: string): IssuedTo | undefined {
+    return this.#byFingerprint.get(fingerprint)
+  }
+
+  async lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined> {
+    const known = this.find(fingerprint)
+    if (known !== undefined || this.#isKnownUnknown(fingerprint)) return known
+    await this.#readOnce(user)
+    const found = this.find(fingerprint)
+    if (found === undefined) this.#rememberUnknown(fingerprint)
+    return found
+  }
+
+  revocationOf(subject: { user: string; device: string; deviceSince?: Date }): Date | undefined {
+    const record = this.#records.get(subject.user)
+    return record && revocationOfDevice(record, subject.device, subject.deviceSince)
+  }
+
+  async record(user: string, certificate: NewCertificate): Promise<void> {
+    const { deviceSince, ...recorded } = certificate
+    await this.#change(user, (record) => {
+      const revoked = revocationOfDevice(record, recorded.device, deviceSince)
+      if (revoked !== undefined) throw revokedError(user, revoked)
+      return withCertificate(record, recorded, this.#now())
+    })
+  }
+
+  async revoke(order: RevocationOrder): Promise<Revoked> {
+    const user = order.user ?? this.ownerOf(order as { device: string } | { serial: string })
+    if (user === undefined) throw unknownOwner()
+    const ending: Ending =
+      'device' in order ? { device: order.device } : 'serial' in order ? order : 'everything'
+    await this.#change(user, (record) => {
+      if (ending !== 'everything' && 'serial' in ending) requireSerial(record, ending.serial)
+      return withEnding(record, ending, this.#now())
+    })
+    return { user, ...('device' in order ? { device: order.device } : {}) }
+  }
+
+  secretName(user: string): string {
+    return principalSecretName(this.#cluster, user)
+  }
+
+  ownerOf(what: { device: string } | { serial: string }): string | undefined {
+    const records = [...this.#records.values()]
+    return records.find((record) => owns(record, what))?.user
+  }
+
+  certificatesOf(user: string): IssuedCertificate[] {
+    const record = this.#records.get(user)
+    return (record?.certificates ?? []).map((each) => issuedCertificate(record!, each))
+  }
+
+  lastExpiry(user: string, device: string): Date | undefined {
+    return this.#records.get(user)?.devices[device]?.lastExpiry
+  }
+
+  onRevoked(listener: (what: Revoked) => void): () => void {
+    this.#listeners.add(listener)
+    return () => this.#listeners.delete(listener)
+  }
+
+  /** However many ask at once, one reads. */
+  #readOnce(user: string): Promise<void> {
+    const pending = this.#reads.get(user) ?? this.#read(user)
+    this.#reads.set(user, pending)
+    return pending.finally(() => this.#reads.delete(user))
+  }
+
+  async #read(user: string): Promise<void> {
+    const path = `${SECRETS_PATH}/${principalSecretName(this.#cluster, user)}`
+    const secret = await this.#api.getIfAny<StateSecret>(path)
+    if (secret !== undefined) this.#secrets.learn(secret)
+  }
+
+  async #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
+    const before = this.#writes.get(user) ?? Promise.resolve()
+    const write = before.catch(() => {}).then(() => this.#write(user, change))
+    this.#writes.set(user, write)
+    try {
+      await write
+    } finally {
+      if (this.#writes.get(user) === write) this.#writes.delete(user)
+    }
+  }
+
+  async #write(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
+    const name = principalSecretName(this.#cluster, user)
+    const written = await changeSecret(this.#api, name, (current) => {
+      const record = current === undefined ? newRecord(user) : readRecord(current)
+      return recordSecret(this.#cluster, change(record), current)
+    })
+    if (written !== undefined) this.#secrets.learn(written)
+  }
+
+  #replace(after: StateSecret | undefined, before: StateSecret | undefined): void {
+    const old = before && this.#recordOf(before)
+    const next = after && this.#recordOf(after)
+    if (old) this.#forget(old)
+    if (next) this.#remember(next)
+    for (const ended of old ? endedBetween(old, next, this.#now()) : []) this.#tell(ended)
+  }
+
+  #remember(record: PrincipalRecord): void {
+    const { user } = record
+    this.#records.set(user, record)
+    for (const certificate of record.certificates) {
+      const { device, fingerprint } = certificate
+      const revoked = revocationOfCertificate(record, certificate)
+      this.#byFingerprint.set(fingerprint, { user, device, ...(revoked ? { revoked } : {}) })
+      this.#unknownUntil.delete(fingerprint)
+    }
+  }
+
+  #forget({ user, certificates }: PrincipalRecord): void {
+    this.#records.delete(user)
+    for (const { fingerprint } of certificates) this.#byFingerprint.delete(fingerprint)
+  }
+
+  /** Undefined for a Secret that cannot be read or stands under another user's name: nobody gets in by it. */
+  #recordOf(secret: StateSecret): PrincipalRecord | undefined {
+    const { name } = secret.metadata
+    try {
+      const record = readRecord(secret)
+      if (principalSecretName(this.#cluster, record.user) === name) return record
+      this.#background.log.error('principal_misplaced', { secret: name })
+    } catch (error) {
+      if (!isMcmError(error)) throw error
+      this.#background.log.error('principal_damaged', { secret: name })
+    }
+    return undefined
+  }
+
+  #tell(ended: Revoked): void {
+    for (const listener of this.#listeners) {
+      try {
+        listener(ended)
+      } catch (error) {
+        this.#background.log.error('revocation_listener_failed', { reason: messageOf(error) })
+      }
+    }
+  }
+
+  #isKnownUnknown(fingerprint: string): boolean {
+    return (this.#unknownUntil.get(fingerprint) ?? 0) > this.#now().getTime()
+  }
+
+  #rememberUnknown(fingerprint: string): void {
+    if (this.#unknownUntil.size >= MAX_UNKNOWN) this.#unknownUntil.clear()
+    this.#unknownUntil.set(fingerprint, this.#now().getTime() + UNKNOWN_FOR_MS)
+  }
+
+  #now(): Date {
+    return this.#background.world.now()
+  }
+}
+
+function owns(
+  { devices, certificates }: PrincipalRecord,
+  what: { device: string } | { serial: string },
+): boolean {
+  if ('device' in what) return Object.hasOwn(devices, what.device)
+  return certificates.some(({ serial }) => serial === what.serial)
+}
+
+function issuedCertificate(
+  record: PrincipalRecord,
+  certificate: RecordedCertificate,
+): IssuedCertificate {
+  const { fingerprint, serial, device, notBefore, notAfter } = certificate
+  const revoked = revocationOfCertificate(record, certificate)
+  return {
+    fingerprint,
+    serial,
+    user: record.user,
+    device,
+    notBefore: formatTime(notBefore),
+    notAfter: formatTime(notAfter),
+    ...(revoked ? { revoked: formatTime(revoked) } : {}),
+  }
+}
+
+function requireSerial(record: PrincipalRecord, serial: string): void {
+  if (!owns(record, { serial })) throw unknownOwner()
+}
+
+function unknownOwner(): NotFoundError {
+  return new NotFoundError(
+    'MCM_USER_UNKNOWN',
+    'no certificate of that device or serial stands here',
+    {
+      hint: 'mcm certs lists what was issued',
+    },
+  )
+}
+
+function revokedError(user: string, since: Date): AccessDeniedError {
+  return new AccessDeniedError('MCM_REVOKED', `${user} was revoked at ${formatTime(since)}`, {
+    hint: 'ask an administrator for a new invite',
+  })
+}

@@ -1,0 +1,96 @@
+import type { Duplex } from 'node:stream'
+import type { McmError } from '../errors.ts'
+import type { UserCertificate } from '../pki/user-certificate.ts'
+
+/** Something under way on a session that can be ended at once. */
+export interface Live {
+  cut(): void
+}
+
+/** One user's connection, from its handshake to its end. */
+export class Session {
+  /** Names it in logs and in the API server's audit. */
+  readonly id: string
+  /** As the hub told it; nobody else can know. */
+  readonly clientAddress: string | undefined
+  readonly certificate: UserCertificate
+  readonly live = new Set<Live>()
+  readonly #socket: Duplex
+
+  constructor(
+    id: string,
+    certificate: UserCertificate,
+    clientAddress: string | undefined,
+    socket: Duplex,
+  ) {
+    this.id = id
+    this.certificate = certificate
+    this.clientAddress = clientAddress
+    this.#socket = socket
+  }
+
+  /** Ends everything on it and the connection itself. */
+  cut(): void {
+    for (const live of this.live) live.cut()
+    this.#socket.destroy()
+  }
+}
+
+export interface Sessions {
+  /** Until the session's socket closes. */
+  add(session: Session, socket: Duplex): void
+  /** How many one user has open. */
+  countOf(user: string): number
+  readonly size: number
+  /**
+   * Cuts every session (of one user, or of all) that `judge` throws for. Gives how many.
+   * `onCut` hears of each.
+   */
+  cutUnless(judge: (session: Session) => void, user?: string): number
+  /** Sessions with something under way. */
+  busy(): Session[]
+  cutAll(): void
+}
+
+/** Everybody's open sessions. `onCut` hears which were ended and why. */
+export function openSessions(onCut: (session: Session, why: McmError | unknown) => void): Sessions {
+  const byUser = new Map<string, Set<Session>>()
+  const all = () => [...byUser.values()].flatMap((sessions) => [...sessions])
+  const remove = (session: Session) => {
+    const { user } = session.certificate
+    const sessions = byUser.get(user)
+    sessions?.delete(session)
+    if (sessions?.size === 0) byUser.delete(user)
+  }
+  return {
+    add: (session, socket) => {
+      const { user } = session.certificate
+      const sessions = byUser.get(user) ?? new Set()
+      byUser.set(user, sessions.add(session))
+      if (socket.destroyed) remove(session)
+      else socket.once('close', () => remove(session))
+    },
+    countOf: (user) => byUser.get(user)?.size ?? 0,
+    get size() {
+      return all().length
+    },
+    cutUnless: (judge, user) => {
+      const candidates = user === undefined ? all() : [...(byUser.get(user) ?? [])]
+      let count = 0
+      for (const session of candidates) {
+        try {
+          judge(session)
+        } catch (why) {
+          count += 1
+          onCut(session, why)
+          session.cut()
+        }
+      }
+      return count
+    },
+    busy: () => all().filter(({ live }) => live.size > 0),
+    cutAll: () => {
+      for (const session of all()) session.cut()
+    },
+  }
+}

@@ -1,0 +1,101 @@
+import { readFile } from 'node:fs/promises'
+import { Flags } from '@oclif/core'
+import { AGENT_CONFIGURATION_DIRECTORY, AGENT_HEALTH_PORT } from '../access/agent-workload.ts'
+import { type AgentDeps, type AgentOptions, startAgent } from '../agent/agent.ts'
+import {
+  agentTransport,
+  connectionInPod,
+  connectionOutside,
+  waitForConfiguration,
+} from '../agent/connections.ts'
+import { readMountedConfiguration } from '../agent/mounted-configuration.ts'
+import { openKubernetes } from '../client/kubernetes.ts'
+import { McmCommand } from '../command.ts'
+import { connectionFromKubeconfig } from '../kubeconfig/connect.ts'
+import type { Log } from '../world.ts'
+
+type Inside = Pick<AgentDeps, 'apiServer' | 'joinToken'> & Pick<AgentOptions, 'configuration'>
+
+export default class Agent extends McmCommand {
+  static override summary = 'run the agent of one cluster: in its pod, or outside with a kubeconfig'
+  static override description =
+    'In a pod it needs no flags. Outside, the kubeconfig is used only to ask for tokens of service account mcm-agent; ' +
+    'register the cluster with --without-deployment.'
+  static override examples = [
+    '<%= config.bin %> agent',
+    '<%= config.bin %> agent --kubeconfig ~/.kube/config --context my-ctx',
+  ]
+  static override flags = {
+    kubeconfig: Flags.string({ description: 'run outside the cluster, with this kubeconfig' }),
+    context: Flags.string({ description: 'its context (default: the current one)' }),
+    replica: Flags.string({ description: 'name of this replica (default: pod or host name)' }),
+    'health-port': Flags.integer({
+      min: 0,
+      max: 65535,
+      description: 'port of /healthz and /readyz (default: 8081 in a pod, none outside)',
+    }),
+  }
+
+  async run() {
+    const { flags } = await this.parse(Agent)
+    const { world, signal, env, hostName, proxyFor } = this.runtime
+    const log = await this.runtime.openLog()
+    const isOutside = flags.kubeconfig !== undefined || flags.context !== undefined
+    const inside = isOutside
+      ? await this.outside(log, flags.kubeconfig, flags.context)
+      : await this.inPod()
+    const { configuration, ...deps } = inside
+    const port = flags['health-port'] ?? (isOutside ? undefined : AGENT_HEALTH_PORT)
+    const agent = await startAgent(
+      {
+        ...deps,
+        world,
+        log,
+        signal,
+        runtime: {
+          nodeVersion: process.version,
+          nodeArguments: [...process.execArgv, ...(env['NODE_OPTIONS'] ?? '').split(/\s+/)],
+          tlsRejectUnauthorized: env['NODE_TLS_REJECT_UNAUTHORIZED'],
+        },
+        proxyFor: (endpoint) => proxyFor(new URL(`https://${endpoint}`)),
+      },
+      {
+        configuration,
+        replica: flags.replica ?? env['POD_NAME'] ?? hostName,
+        version: this.config.version,
+        ...(port === undefined ? {} : { health: { host: this.runtime.anyAddress, port } }),
+      },
+    )
+    log.info('agent_started', { cluster: configuration.cluster, health: agent.address })
+    await agent.closed
+  }
+
+  private async inPod(): Promise<Inside> {
+    const { env, kubeconfigFiles } = this.runtime
+    const configuration = () =>
+      readMountedConfiguration(AGENT_CONFIGURATION_DIRECTORY, kubeconfigFiles.readTextIfAny)
+    return {
+      configuration: await configuration(),
+      joinToken: async () => (await configuration()).joinToken,
+      apiServer: await connectionInPod({
+        host: env['KUBERNETES_SERVICE_HOST'],
+        port: env['KUBERNETES_SERVICE_PORT'],
+        readFile: (path) => readFile(path, 'utf8'),
+      }),
+    }
+  }
+
+  private async outside(log: Log, path?: string, context?: string): Promise<Inside> {
+    const { world, signal, proxyFor, kubeconfigFiles } = this.runtime
+    const location = this.runtime.kubeconfigLocation(path)
+    const options = { ...location, proxyFor, ...(context === undefined ? {} : { context }) }
+    const owner = await connectionFromKubeconfig(options, kubeconfigFiles)
+    const apiServer = connectionOutside(owner, world)
+    const api = openKubernetes(agentTransport(apiServer))
+    return {
+      apiServer,
+      configuration: await waitForConfiguration(api, log, signal),
+      joinToken: async () => (await waitForConfiguration(api, log, signal)).joinToken,
+    }
+  }
+}

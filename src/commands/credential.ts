@@ -1,0 +1,24 @@
+import { Flags } from '@oclif/core'
+import { McmCommand } from '../command.ts'
+import { execCredential } from '../credential.ts'
+import { credentialFor } from '../device/credentials.ts'
+
+export default class Credential extends McmCommand {
+  static override summary = 'print a certificate for kubectl; kubeconfigs call this'
+  static override description =
+    'The credential plugin of mcm (client.authentication.k8s.io/v1). It renews the certificate when that is due, also after it has expired.'
+  static override examples = ['<%= config.bin %> credential --cluster c-abcdefghij']
+  static override enableJsonFlag = false
+  static override flags = {
+    cluster: Flags.string({ required: true, description: 'id of the cluster' }),
+  }
+
+  async run() {
+    const { flags } = await this.parse(Credential)
+    const device = await this.runtime.openDevice({ quiet: true })
+    const { certificatePem, key, renewAfter, notAfter } = await credentialFor(device, flags.cluster)
+    const times = { renewAfter: renewAfter.toISOString(), notAfter: notAfter.toISOString() }
+    const file = { certificate: certificatePem, ...times }
+    this.runtime.screen.print(execCredential(file, key, device.world.now()))
+  }
+}

@@ -1,0 +1,101 @@
+import { resolve } from 'node:path'
+import { Args, Flags } from '@oclif/core'
+import { McmCommand } from '../command.ts'
+import { requireCluster } from '../device/cluster-lookup.ts'
+import { kubeconfigFor } from '../device/kubeconfig.ts'
+import { UsageError } from '../errors.ts'
+import { kubeconfigToWrite, mergeIntoFile, removeFromFile } from '../kubeconfig/file.ts'
+import { mergeEntries } from '../kubeconfig/merge.ts'
+import type { KubeconfigEntries } from '../kubeconfig/model.ts'
+import { viewKubeconfigChange, viewKubeconfigText } from '../terminal/kubeconfig-views.ts'
+
+export default class Kubeconfig extends McmCommand {
+  static override summary = 'make contexts for plain kubectl'
+  static override description =
+    'Prints a kubeconfig, or merges its entries into yours, changing nothing else there. ' +
+    'Mode exec keeps keys in the keychain and needs no daemon; proxy goes through mcm proxy; static puts certificate and key into the file.'
+  static override examples = [
+    '<%= config.bin %> kubeconfig idc-k8s --merge',
+    '<%= config.bin %> kubeconfig --all --merge',
+    '<%= config.bin %> kubeconfig idc-k8s --mode static --output ci.kubeconfig',
+    '<%= config.bin %> kubeconfig --remove',
+  ]
+  static override args = {
+    cluster: Args.string({ description: 'name or id; or --all' }),
+  }
+  static override flags = {
+    all: Flags.boolean({ description: 'every cluster you may reach' }),
+    output: Flags.string({ description: 'write it to this file, mode 0600', exclusive: ['merge'] }),
+    merge: Flags.boolean({
+      description: 'put the entries into your kubeconfig',
+      exclusive: ['remove'],
+    }),
+    remove: Flags.boolean({ description: "take mcm's entries out of your kubeconfig" }),
+    mode: Flags.option({
+      options: ['exec', 'proxy', 'static'] as const,
+      default: 'exec',
+      description: 'how kubectl gets its certificate',
+    })(),
+    namespace: Flags.string({ description: 'namespace of the contexts' }),
+    use: Flags.boolean({ description: 'make it the current context', dependsOn: ['merge'] }),
+    kubeconfig: Flags.string({ description: 'the file to change (default: as kubectl chooses)' }),
+  }
+
+  async run() {
+    const { args, flags } = await this.parse(Kubeconfig)
+    if (flags.remove) return this.#remove(args.cluster, flags.kubeconfig)
+    requireChoice(args.cluster, flags.all === true)
+    const entries = await this.fleet((session) =>
+      kubeconfigFor(session, {
+        clusters: args.cluster === undefined ? [] : [args.cluster],
+        mode: flags.mode,
+        ...(flags.namespace === undefined ? {} : { namespace: flags.namespace }),
+        self: this.runtime.self,
+        env: this.runtime.selfEnv,
+      }),
+    )
+    if (flags.merge) return this.#merge(entries, flags)
+    const kubeconfig = mergeEntries(undefined, entries, { file: 'kubeconfig' })
+    if (flags.output !== undefined) return this.#write(flags.output, kubeconfig, entries)
+    return this.show({ kubeconfig }, viewKubeconfigText)
+  }
+
+  async #write(output: string, text: string, entries: readonly KubeconfigEntries[]) {
+    const file = resolve(output)
+    await this.runtime.kubeconfigFiles.writeFileAtomic(file, text, 0o600)
+    const contexts = entries.map(({ name }) => name)
+    return this.show({ file, contexts, isChanged: true, removed: [] }, viewKubeconfigChange)
+  }
+
+  async #merge(
+    entries: readonly KubeconfigEntries[],
+    flags: { use: boolean; kubeconfig?: string },
+  ) {
+    const files = this.runtime.kubeconfigFiles
+    const location = this.runtime.kubeconfigLocation(flags.kubeconfig)
+    const contexts = entries.map(({ name }) => name)
+    const file = await kubeconfigToWrite(location, files, contexts[0])
+    const current = flags.use && contexts[0] ? { current: contexts[0] } : {}
+    const isChanged = await mergeIntoFile(file, entries, files, current)
+    return this.show({ file, contexts, isChanged, removed: [] }, viewKubeconfigChange)
+  }
+
+  async #remove(cluster: string | undefined, path: string | undefined) {
+    const files = this.runtime.kubeconfigFiles
+    const file = await kubeconfigToWrite(this.runtime.kubeconfigLocation(path), files)
+    const id =
+      cluster === undefined
+        ? undefined
+        : await this.fleet(async ({ directory }) => requireCluster(directory, cluster).id)
+    const removed = await removeFromFile(file, files, id)
+    const isChanged = removed.length > 0
+    return this.show({ file, contexts: [], isChanged, removed }, viewKubeconfigChange)
+  }
+}
+
+function requireChoice(cluster: string | undefined, all: boolean): void {
+  if ((cluster !== undefined) !== all) return
+  throw new UsageError('MCM_USAGE', cluster ? 'a cluster or --all, not both' : 'which cluster?', {
+    hint: 'mcm kubeconfig CLUSTER --merge, or mcm kubeconfig --all --merge',
+  })
+}

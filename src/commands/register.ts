@@ -1,0 +1,77 @@
+import { Args, Flags } from '@oclif/core'
+import { McmCommand } from '../command.ts'
+import { registerCluster } from '../device/registering.ts'
+import { viewRegistered } from '../terminal/cluster-views.ts'
+import { pairsFlag } from '../terminal/flag-values.ts'
+
+export default class Register extends McmCommand {
+  static override summary = 'bring a cluster into the fleet'
+  static override description =
+    'Writes agent.yaml, or with --apply puts it into the cluster of a kubeconfig context, and waits until the agent has come. ' +
+    'Ctrl-C is safe: run it again and it goes on.'
+  static override examples = [
+    '<%= config.bin %> register idc-k8s --apply --context idc-admin',
+    '<%= config.bin %> register idc-k8s --output agent.yaml --label region=eu',
+  ]
+  static override args = {
+    name: Args.string({ required: true, description: 'how the cluster is to be called' }),
+  }
+  static override flags = {
+    apply: Flags.boolean({
+      description: 'apply it with your kubeconfig instead of writing a file',
+    }),
+    context: Flags.string({
+      description: 'kubeconfig context to apply with',
+      dependsOn: ['apply'],
+    }),
+    kubeconfig: Flags.string({ description: 'kubeconfig to apply with', dependsOn: ['apply'] }),
+    output: Flags.string({ default: 'agent.yaml', description: 'where to write it, mode 0600' }),
+    image: Flags.string({ description: 'image of the agent (docker.io/library/mcm-agent)' }),
+    replicas: Flags.integer({ default: 2, min: 1, max: 9, description: 'how many agents' }),
+    'without-deployment': Flags.boolean({
+      description: 'everything but the Deployment: you run mcm agent elsewhere',
+    }),
+    label: Flags.string({ multiple: true, description: 'NAME=VALUE, shown and selectable' }),
+    prefix: Flags.string({ description: 'before every user and group name in the cluster (mcm:)' }),
+    endpoint: Flags.option({
+      options: ['public', 'private'] as const,
+      default: 'public',
+      description: "which of the hub's endpoints the agent tries first",
+    })(),
+    impersonate: Flags.option({
+      options: ['listed', 'any'] as const,
+      default: 'listed',
+      description: 'whom the agent may speak for; any makes its token as strong as cluster-admin',
+    })(),
+    timeout: Flags.integer({ default: 900, min: 0, description: 'seconds to wait for the agent' }),
+    wait: Flags.boolean({ default: true, allowNo: true, description: 'wait for the agent' }),
+  }
+
+  async run() {
+    const { args, flags } = await this.parse(Register)
+    const { kubeconfigFiles, proxyFor } = this.runtime
+    const location = this.runtime.kubeconfigLocation(flags.kubeconfig)
+    const context = flags.context === undefined ? {} : { context: flags.context }
+    const image = flags.image ?? `docker.io/library/mcm-agent:${this.config.version}`
+    const registered = await this.fleet((session) =>
+      registerCluster(
+        session,
+        {
+          name: args.name,
+          labels: pairsFlag('label', flags.label ?? []),
+          endpoint: flags.endpoint,
+          impersonateAny: flags.impersonate === 'any',
+          ...(flags.prefix === undefined ? {} : { prefix: flags.prefix }),
+          ...(flags['without-deployment'] ? {} : { workload: { image, replicas: flags.replicas } }),
+        },
+        {
+          output: flags.output,
+          ...(flags.wait ? { waitMs: flags.timeout * 1000 } : {}),
+          ...(flags.apply ? { apply: { ...location, ...context, proxyFor } } : {}),
+        },
+        kubeconfigFiles,
+      ),
+    )
+    return this.show(registered, viewRegistered)
+  }
+}

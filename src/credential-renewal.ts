@@ -1,0 +1,35 @@
+import { type CredentialStreams, execCredential, plainClusterArgument } from './credential.ts'
+import { credentialFor } from './device/credentials.ts'
+import { UsageError } from './errors.ts'
+import { openRuntime } from './runtime.ts'
+import { failureOf, renderFailure } from './terminal/failure.ts'
+
+/** The slow way of `mcm credential`: the certificate is missing, due or expired. Gives the exit code. */
+export async function renewCredential(
+  argv: readonly string[],
+  streams: CredentialStreams,
+): Promise<number> {
+  try {
+    streams.stdout.write(await credentialText(argv))
+    return 0
+  } catch (error) {
+    const context = { command: 'mcm credential', version: '', isInterrupted: false }
+    const failure = failureOf(error, context)
+    streams.stderr.write(renderFailure(failure, error))
+    return failure.exitCode
+  }
+}
+
+async function credentialText(argv: readonly string[]): Promise<string> {
+  const id = plainClusterArgument(argv)
+  if (id === undefined) {
+    throw new UsageError('MCM_USAGE', 'mcm credential needs --cluster and a cluster id', {
+      hint: 'mcm kubeconfig --merge writes the right call into your kubeconfig',
+    })
+  }
+  // kubectl shows stderr of its plugins: only problems belong there.
+  const device = await openRuntime().openDevice({ quiet: true })
+  const { certificatePem, key, renewAfter, notAfter } = await credentialFor(device, id)
+  const times = { renewAfter: renewAfter.toISOString(), notAfter: notAfter.toISOString() }
+  return execCredential({ certificate: certificatePem, ...times }, key, device.world.now())
+}

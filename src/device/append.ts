@@ -1,0 +1,80 @@
+import type { Detail } from '../directory/details.ts'
+import type { SigningKey } from '../directory/signing-key.ts'
+import { type Statement, signStatement } from '../directory/statement.ts'
+import { isMcmError, TrustError } from '../errors.ts'
+import type { DetailEnvelope, DirectoryAppend, Head } from '../protocol/messages.ts'
+import type { World } from '../world.ts'
+import { keepDirectory } from './directory-cache.ts'
+import { type FleetSession, syncDirectory } from './fleet-session.ts'
+
+/** What is to be signed, and by whom; the number and predecessor come when it is. */
+export type Draft = Detail & {
+  readonly signers: readonly SigningKey[]
+  readonly inviteKey?: string
+  readonly invite?: number
+}
+
+const SALT_BYTES = 16
+const MAX_ATTEMPTS = 8
+
+/** Signs drafts one after the other on top of a head. */
+export async function signDrafts(
+  world: World,
+  head: Head | null,
+  drafts: readonly Draft[],
+): Promise<DirectoryAppend & { readonly signed: readonly Statement[] }> {
+  const signed: Statement[] = []
+  const details: DetailEnvelope[] = []
+  let after = head
+  for (const { signers, ...draft } of drafts) {
+    const salt = world.random(SALT_BYTES)
+    const next = await signStatement({ ...draft, after, time: world.now(), salt }, signers)
+    signed.push(next.statement)
+    details.push(next.detail)
+    after = { seq: next.statement.seq, hash: next.statement.hash }
+  }
+  return { signed, statements: signed.map(({ text }) => text), details }
+}
+
+/**
+ * Appends what `draft` says about the directory as it is; when another was faster, asks again about the
+ * new one. No drafts: nothing to do. Gives the session with the directory that has them.
+ * @throws whatever `draft` throws, and what the hub refuses with
+ */
+export async function appendStatements(
+  session: FleetSession,
+  draft: (session: FleetSession) => readonly Draft[],
+): Promise<FleetSession> {
+  let current = session
+  for (let attempt = 1; ; attempt++) {
+    const drafts = draft(current)
+    if (drafts.length === 0) return current
+    const { world } = current.device
+    const { statements, details } = await signDrafts(world, current.directory.head, drafts)
+    // Checked before it is sent: what we could not believe ourselves we do not ask others to.
+    const extended = await current.directory.extend({ statements, details })
+    requireEffect(extended.state.withoutEffect, extended.head!.seq - drafts.length)
+    try {
+      await current.hub.append({ statements, details })
+    } catch (error) {
+      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
+      current = await syncDirectory(current)
+      continue
+    }
+    const state = await keepDirectory(current.device.home, extended)
+    return { ...current, directory: extended, state }
+  }
+}
+
+function requireEffect(withoutEffect: ReadonlyMap<number, string>, after: number): void {
+  for (const [seq, why] of withoutEffect) {
+    if (seq <= after) continue
+    throw new TrustError('MCM_DIRECTORY_INVALID', `this would change nothing: ${why}`, {
+      hint: 'look at the directory as it is: mcm directory show',
+    })
+  }
+}
+
+function isConflict(error: unknown): boolean {
+  return isMcmError(error) && error.code === 'MCM_CONFLICT'
+}

@@ -1,0 +1,66 @@
+import {
+  IMPERSONATOR_NAME,
+  type ImpersonatorNames,
+  readImpersonator,
+} from '../access/impersonator.ts'
+import type { KubernetesApi } from '../client/kubernetes.ts'
+import type { KubernetesObject } from '../kube/object.ts'
+import { type ClusterRole, RBAC_VERSION } from '../kube/rbac.ts'
+
+/** Putting the agent's objects into a cluster over a direct connection, as the owner. */
+
+/** Plural names of the kinds the manifest has; a new kind there fails here, loudly. */
+const PLURALS: Readonly<Record<string, string>> = {
+  ClusterRole: 'clusterroles',
+  ClusterRoleBinding: 'clusterrolebindings',
+  Deployment: 'deployments',
+  Namespace: 'namespaces',
+  NetworkPolicy: 'networkpolicies',
+  PodDisruptionBudget: 'poddisruptionbudgets',
+  Role: 'roles',
+  RoleBinding: 'rolebindings',
+  Secret: 'secrets',
+  ServiceAccount: 'serviceaccounts',
+}
+
+/** The path of an object in the Kubernetes API. */
+export function objectPath({ apiVersion, kind, metadata }: KubernetesObject): string {
+  const plural = PLURALS[kind]
+  if (plural === undefined) throw new Error(`the manifest holds a ${kind}, whose path is unknown`)
+  const root = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`
+  const namespace = metadata.namespace === undefined ? '' : `/namespaces/${metadata.namespace}`
+  return `${root}${namespace}/${plural}/${encodeURIComponent(metadata.name)}`
+}
+
+/** Server-side apply, in order: namespaces and accounts before what needs them. @throws as KubernetesApi */
+export async function applyManifest(
+  kubernetes: KubernetesApi,
+  objects: readonly KubernetesObject[],
+): Promise<void> {
+  for (const object of objects) {
+    await kubernetes.apply(objectPath(object), object, { fieldManager: 'mcm', force: true })
+  }
+}
+
+/** What a cluster has that the manifest must take along. */
+export interface ClusterFacts {
+  /** Names the impersonator lists already: nobody loses access when a cluster is registered again. */
+  readonly listed: ImpersonatorNames
+  /** API groups of custom resources, for `mcm:admin`. */
+  readonly customGroups: readonly string[]
+}
+
+export async function readClusterFacts(kubernetes: KubernetesApi): Promise<ClusterFacts> {
+  const path = `/apis/${RBAC_VERSION}/clusterroles/${IMPERSONATOR_NAME}`
+  const [role, definitions] = await Promise.all([
+    kubernetes.getIfAny<ClusterRole>(path),
+    kubernetes.list<CustomResource>('/apis/apiextensions.k8s.io/v1/customresourcedefinitions'),
+  ])
+  const { users, groups } = readImpersonator(role ?? { rules: [] })
+  const customGroups = [...new Set(definitions.items.map(({ spec }) => spec.group))].sort()
+  return { listed: { users, groups }, customGroups }
+}
+
+interface CustomResource extends KubernetesObject {
+  readonly spec: { readonly group: string }
+}

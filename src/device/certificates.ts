@@ -1,0 +1,61 @@
+import { formatTime } from '../directory/time.ts'
+import { isMcmError, TrustError } from '../errors.ts'
+import { readCertificateFile } from './certificate-file.ts'
+import { reachableClusters } from './cluster-lookup.ts'
+import { type Credential, credentialInSession } from './credentials.ts'
+import type { FleetSession } from './fleet-session.ts'
+import { certificatePath } from './home.ts'
+
+/** One cluster after trying to get a certificate for it. */
+export interface ClusterOutcome {
+  readonly id: string
+  readonly name: string
+  /** RFC 3339; absent when there is none. */
+  readonly certificateUntil?: string
+  /** Why there is none, as a sentence. */
+  readonly problem?: string
+}
+
+/**
+ * A certificate for every cluster this user may reach, in parallel. A cluster that is down is reported,
+ * not fatal: the next kubectl gets its certificate.
+ * @throws TrustError after all others are fetched; bugs
+ */
+export async function fetchCertificates(
+  session: FleetSession,
+  options: { readonly renew?: boolean } = {},
+): Promise<ClusterOutcome[]> {
+  const clusters = reachableClusters(session.directory, session.state.user)
+  const label = `certificates for ${clusters.length} clusters`
+  const outcomes = await session.device.progress.step(label, () =>
+    Promise.allSettled(
+      clusters.map((cluster) => fetchOne(session, cluster, options.renew === true)),
+    ),
+  )
+  return outcomes.map((outcome) => {
+    if (outcome.status === 'rejected') throw outcome.reason
+    return outcome.value
+  })
+}
+
+async function fetchOne(
+  session: FleetSession,
+  { id, name }: { readonly id: string; readonly name: string },
+  renew: boolean,
+): Promise<ClusterOutcome> {
+  try {
+    const { notAfter } = renew
+      ? await renewedCredential(session, id)
+      : await credentialInSession(session, id)
+    return { id, name, certificateUntil: formatTime(notAfter) }
+  } catch (error) {
+    if (!isMcmError(error) || error instanceof TrustError) throw error
+    return { id, name, problem: error.message }
+  }
+}
+
+/** A new certificate whatever is left of the kept one. */
+async function renewedCredential(session: FleetSession, id: string): Promise<Credential> {
+  const kept = await readCertificateFile(certificatePath(session.device.home, id))
+  return credentialInSession(session, id, kept ? { refusedPem: kept.certificate } : {})
+}

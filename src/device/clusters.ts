@@ -1,0 +1,127 @@
+import type { ClusterRecord } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
+import type { AgentPresence, Presence } from '../protocol/messages.ts'
+import { clusterHost } from '../protocol/names.ts'
+import { requireAdmin } from './admin.ts'
+import { appendStatements } from './append.ts'
+import { readCertificateFile } from './certificate-file.ts'
+import { byName, requireCluster } from './cluster-lookup.ts'
+import type { FleetSession } from './fleet-session.ts'
+import { certificatePath } from './home.ts'
+import { forgetCertificate } from './logout.ts'
+import { IMPERSONATE_ANY_LABEL } from './register.ts'
+
+/** The clusters of the directory, as this person sees them, with what the hub knows of their agents. */
+
+export interface ClusterSummary {
+  readonly name: string
+  readonly id: string
+  readonly labels: Readonly<Record<string, string>>
+  /** connected: at least one agent has a tunnel. Only the hub says this; nothing rests on it. */
+  readonly status: 'connected' | 'disconnected'
+  /** How many replicas have a tunnel. */
+  readonly agents: number
+  /** Of the first replica; absent while none is connected. */
+  readonly kubernetesVersion?: string
+  /** Between hub and agent, the best of them. */
+  readonly roundTripMs?: number
+  readonly isMember: boolean
+  /** RFC 3339; of the certificate kept here. */
+  readonly certificateUntil?: string
+  /** The owner lets the agent speak for anybody, not only for listed names. */
+  readonly impersonatesAny: boolean
+}
+
+export interface ClusterDetails extends ClusterSummary {
+  readonly replicas: readonly AgentPresence[]
+  readonly host: string
+  readonly prefix: string
+  readonly issuer: 'agent' | 'local'
+  readonly agentKey: string
+  readonly members: readonly { readonly kind: 'user' | 'group'; readonly name: string }[]
+}
+
+/** By name. */
+export async function listClusters(session: FleetSession): Promise<ClusterSummary[]> {
+  const presence = await session.hub.presence()
+  const clusters = [...session.directory.state.clusters.values()].sort(byName)
+  return Promise.all(clusters.map((cluster) => summary(session, cluster, presence)))
+}
+
+/** @throws NotFoundError MCM_CLUSTER_UNKNOWN */
+export async function showCluster(
+  session: FleetSession,
+  nameOrId: string,
+): Promise<ClusterDetails> {
+  const cluster = requireCluster(session.directory, nameOrId)
+  const presence = await session.hub.presence()
+  const { prefix, issuer, agentKey, id } = cluster
+  return {
+    ...(await summary(session, cluster, presence)),
+    replicas: replicasOf(presence, id),
+    host: clusterHost(id),
+    prefix,
+    issuer,
+    agentKey,
+    members: session.directory.state.members(id),
+  }
+}
+
+export interface RemovedCluster {
+  readonly name: string
+  readonly id: string
+  /** What is left in the cluster itself, as commands that take it away. */
+  readonly left: readonly string[]
+}
+
+/** Takes a cluster out of the directory: nobody reaches it any more. The objects in it stay. */
+export async function removeCluster(
+  session: FleetSession,
+  nameOrId: string,
+  reason: string,
+): Promise<RemovedCluster> {
+  requireAdmin(session, 'remove clusters')
+  const { id, name } = requireCluster(session.directory, nameOrId)
+  await appendStatements(session, ({ directory, key }) =>
+    directory.state.clusters.has(id)
+      ? [{ type: 'revoke', detail: { cluster: id, reason }, signers: [key] }]
+      : [],
+  )
+  await forgetCertificate(session.device, id)
+  return { name, id, left: LEFT_IN_CLUSTER }
+}
+
+const LEFT_IN_CLUSTER = [
+  'kubectl delete namespace mcm-system',
+  'kubectl delete clusterroles,clusterrolebindings -l app.kubernetes.io/managed-by=mcm',
+  'kubectl delete rolebindings --all-namespaces -l app.kubernetes.io/managed-by=mcm',
+]
+
+function replicasOf(presence: Presence, id: string): readonly AgentPresence[] {
+  return presence.find((each) => each.id === id)?.agents ?? []
+}
+
+async function summary(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  presence: Presence,
+): Promise<ClusterSummary> {
+  const { id, name, labels } = cluster
+  const replicas = replicasOf(presence, id)
+  const [first] = replicas
+  const roundTrips = replicas.map(({ roundTripMs }) => roundTripMs).filter((ms) => ms !== null)
+  const kept = await readCertificateFile(certificatePath(session.device.home, id))
+  const until = kept && formatTime(new Date(kept.notAfter))
+  return {
+    name,
+    id,
+    labels,
+    status: first ? 'connected' : 'disconnected',
+    agents: replicas.length,
+    ...(first ? { kubernetesVersion: first.kubernetesVersion } : {}),
+    ...(roundTrips.length > 0 ? { roundTripMs: Math.min(...roundTrips) } : {}),
+    isMember: session.directory.state.isMember(session.state.user, id),
+    ...(until === undefined ? {} : { certificateUntil: until }),
+    impersonatesAny: labels[IMPERSONATE_ANY_LABEL] === 'any',
+  }
+}

@@ -1,0 +1,308 @@
+import { X509Certificate } from 'node:crypto'
+import { setTimeout } from 'node:timers/promises'
+import { signEnrolmentProof } from '../directory/proofs.ts'
+import type { ClusterRecord } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
+import {
+  AccessDeniedError,
+  messageOf,
+  NotFoundError,
+  StateError,
+  TrustError,
+  UnreachableError,
+} from '../errors.ts'
+import { createCsr, readCsr } from '../pki/csr.ts'
+import { generateKeyPair, type KeyPair } from '../pki/key-pair.ts'
+import { readUserCertificate } from '../pki/user-certificate.ts'
+import { sha256 } from '../protocol/keys.ts'
+import { ENROLMENT_EXPORTER_LABEL } from '../protocol/messages.ts'
+import type { Secret } from '../secret.ts'
+import { withFileLock } from '../store/files.ts'
+import { openEnrolment } from './agent-connection.ts'
+import {
+  type CertificateFile,
+  isFresh,
+  isValid,
+  readCertificateFile,
+  renewalTime,
+  writeCertificateFile,
+} from './certificate-file.ts'
+import type { Device } from './device.ts'
+import { type FleetSession, withFleet } from './fleet-session.ts'
+import { certificateKeyName, certificatePath } from './home.ts'
+import { requireState } from './state.ts'
+
+/**
+ * The certificate of this person for one cluster: kept, and renewed with the device key through the
+ * cluster's enrolment, also when it has long expired. Any number of callers make one renewal.
+ */
+export interface Credential {
+  readonly certificatePem: string
+  /** Bare names, as in the certificate. */
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly key: Secret<string>
+  readonly fingerprint: string
+  readonly notBefore: Date
+  readonly notAfter: Date
+  /** When it is time for the next one. */
+  readonly renewAfter: Date
+}
+
+/** How long a failed renewal counts for those who ask meanwhile. */
+const FAILURE_MS = 10_000
+/** Longer than the slowest renewal: dialling every endpoint in vain. */
+const LOCK_WAIT_MS = 60_000
+const POLL_MS = 50
+
+export interface CredentialOptions {
+  /** PEM of a certificate the agent no longer accepts: another is wanted, however long that one lasts. */
+  readonly refusedPem?: string
+  /** Where a renewal finds the hub; a connection of its own unless told. */
+  readonly connect?: <T>(work: (session: FleetSession) => Promise<T>) => Promise<T>
+}
+
+/**
+ * A credential that stands: the kept one while more than a third of its life is left, else a new one. When
+ * the hub or the agent cannot be reached, the kept one for as long as it is valid.
+ * @throws IdentityError MCM_NOT_LOGGED_IN, AccessDeniedError MCM_REVOKED MCM_NO_GRANT,
+ *   NotFoundError MCM_CLUSTER_UNKNOWN, UnreachableError, TrustError, StateError
+ */
+export async function credentialFor(
+  device: Device,
+  clusterId: string,
+  options: CredentialOptions = {},
+): Promise<Credential> {
+  const kept = await keptCredential(device, clusterId)
+  const isRefused = kept !== undefined && kept.file.certificate === options.refusedPem
+  if (kept && !isRefused && isFresh(kept.file, device.world.now())) return kept.credential
+  await requireState(device.home)
+  const connect = options.connect ?? ((work) => withFleet(device, work))
+  return renewAlone(device, clusterId, kept?.file, isRefused, (work) => connect(work))
+}
+
+/** The same on a connection that is there already. */
+export async function credentialInSession(
+  session: FleetSession,
+  clusterId: string,
+  options: Pick<CredentialOptions, 'refusedPem'> = {},
+): Promise<Credential> {
+  return credentialFor(session.device, clusterId, { ...options, connect: (work) => work(session) })
+}
+
+interface Kept {
+  readonly file: CertificateFile
+  readonly credential: Credential
+}
+
+/** Certificate and key as kept; undefined when either is missing. */
+async function keptCredential(device: Device, clusterId: string): Promise<Kept | undefined> {
+  const file = await readCertificateFile(certificatePath(device.home, clusterId))
+  const key = file && (await device.secrets.get(certificateKeyName(clusterId, file.fingerprint)))
+  return file && key && { file, credential: credentialOf(file, key) }
+}
+
+function credentialOf(file: CertificateFile, key: Secret<string>): Credential {
+  return {
+    certificatePem: file.certificate,
+    user: file.user,
+    groups: file.groups,
+    key,
+    fingerprint: file.fingerprint,
+    notBefore: new Date(file.notBefore),
+    notAfter: new Date(file.notAfter),
+    renewAfter: new Date(file.renewAfter),
+  }
+}
+
+type Connect = (work: (session: FleetSession) => Promise<Credential>) => Promise<Credential>
+
+async function renewAlone(
+  device: Device,
+  clusterId: string,
+  before: CertificateFile | undefined,
+  isRefused: boolean,
+  connect: Connect,
+): Promise<Credential> {
+  const path = certificatePath(device.home, clusterId)
+  const asked = device.world.now()
+  const kept = () => keptCredential(device, clusterId)
+  /** Somebody else renewed, or failed to, since this one asked. */
+  const settled = async (): Promise<(() => Credential) | undefined> => {
+    const found = await kept()
+    if (!found) return undefined
+    if (found.file.fingerprint !== before?.fingerprint) return () => found.credential
+    return isRefused ? undefined : sharedFailure(found, asked, device.world.now())
+  }
+  const renew = async (): Promise<Credential> => {
+    const outcome = await settled()
+    if (outcome) return outcome()
+    const old = await kept()
+    try {
+      return await connect((session) => enrol(session, clusterId, old?.file))
+    } catch (error) {
+      return fallBack(device, path, isRefused ? undefined : old, error)
+    }
+  }
+  return withLockOrOutcome(device, path, renew, settled)
+}
+
+/** Takes the lock, or what its holder made of it: fifty waiters need not each have it once. */
+async function withLockOrOutcome<T>(
+  device: Device,
+  path: string,
+  work: () => Promise<T>,
+  settled: () => Promise<(() => T) | undefined>,
+): Promise<T> {
+  for (let waitsLeft = LOCK_WAIT_MS / POLL_MS; ; waitsLeft--) {
+    try {
+      return await withFileLock(path, work, { waitMs: 0 })
+    } catch (error) {
+      if (!isLocked(error) || waitsLeft <= 0) throw error
+    }
+    const outcome = await settled()
+    if (outcome) return outcome()
+    await setTimeout(POLL_MS, undefined, { signal: device.signal })
+  }
+}
+
+function isLocked(error: unknown): boolean {
+  return error instanceof StateError && error.code === 'MCM_STATE_LOCKED'
+}
+
+/** The outcome of a renewal that failed a moment ago, instead of failing once more and as slowly. */
+function sharedFailure(kept: Kept, asked: Date, now: Date): (() => Credential) | undefined {
+  const { failure } = kept.file
+  if (!failure) return undefined
+  const at = Date.parse(failure.at)
+  const isRecent = at >= asked.getTime() - FAILURE_MS && at <= now.getTime()
+  if (!isRecent) return undefined
+  return () => {
+    if (isValid(kept.file, now)) return kept.credential
+    throw new UnreachableError('MCM_HUB_UNREACHABLE', failure.message, {
+      hint: 'check the network; mcm whoami shows whether the hub answers',
+    })
+  }
+}
+
+async function fallBack(
+  device: Device,
+  path: string,
+  kept: Kept | undefined,
+  error: unknown,
+): Promise<Credential> {
+  if (!kept || !(error instanceof UnreachableError)) throw error
+  const now = device.world.now()
+  const failure = { at: now.toISOString(), message: messageOf(error) }
+  await writeCertificateFile(path, { ...kept.file, failure })
+  if (!isValid(kept.file, now)) throw error
+  return kept.credential
+}
+
+/** A new key pair and a certificate for it, proved by the device key on this very connection (PROTOCOL §8). */
+async function enrol(
+  session: FleetSession,
+  clusterId: string,
+  previous: CertificateFile | undefined,
+): Promise<Credential> {
+  const cluster = requireReachable(session, clusterId)
+  const keyPair = generateKeyPair()
+  const certificatePem = await session.device.progress.step(`certificate for ${cluster.name}`, () =>
+    requestCertificate(session, cluster, keyPair),
+  )
+  const file = checkedFile(session, cluster, keyPair, certificatePem)
+  return keep(session.device, clusterId, file, keyPair, previous)
+}
+
+function requireReachable({ directory, state }: FleetSession, clusterId: string): ClusterRecord {
+  const cluster = directory.state.clusters.get(clusterId)
+  if (!cluster) {
+    throw new NotFoundError('MCM_CLUSTER_UNKNOWN', `no cluster ${clusterId} is known to you`, {
+      hint: 'mcm clusters lists them; mcm kubeconfig --remove takes old contexts out',
+    })
+  }
+  if (directory.state.isMember(state.user, clusterId)) return cluster
+  throw new AccessDeniedError('MCM_NO_GRANT', `${state.user} is not a member of ${cluster.name}`, {
+    hint: `ask an administrator for mcm grant ${state.user} --cluster ${cluster.name}`,
+  })
+}
+
+async function requestCertificate(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  keyPair: KeyPair,
+): Promise<string> {
+  const csr = await createCsr(keyPair.privateKeyPem)
+  const { der } = await readCsr(csr)
+  const { agent, exporter } = await openEnrolment(session, cluster)
+  try {
+    const proof = await signEnrolmentProof(session.key, {
+      cluster: cluster.id,
+      csr: sha256(der),
+      exporter: exporter(ENROLMENT_EXPORTER_LABEL).toString('base64url'),
+      time: formatTime(session.device.world.now()),
+    })
+    return (await agent.enrol({ csr, proof })).certificate
+  } finally {
+    agent.close()
+  }
+}
+
+/** What an agent issued counts only if it is for this person, device and key. @throws TrustError */
+function checkedFile(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  keyPair: KeyPair,
+  pem: string,
+): CertificateFile {
+  const certificate = parsed(pem)
+  const subject = readUserCertificate(certificate.raw, cluster.userCaDer)
+  const publicKey = certificate.publicKey.export({ format: 'der', type: 'spki' })
+  if (!publicKey.equals(keyPair.publicKeyDer)) throw untrusted(cluster, 'is for another key')
+  if (subject.user !== session.state.user) throw untrusted(cluster, `names ${subject.user}`)
+  if (subject.device !== session.key.id) throw untrusted(cluster, 'is for another device')
+  if (subject.notAfter <= session.device.world.now()) throw untrusted(cluster, 'has expired')
+  const chance = session.device.world.random(1)[0]! / 256
+  return {
+    certificate: pem,
+    fingerprint: subject.fingerprint,
+    user: subject.user,
+    groups: subject.groups,
+    notBefore: formatTime(subject.notBefore),
+    notAfter: formatTime(subject.notAfter),
+    renewAfter: formatTime(renewalTime(subject.notBefore, subject.notAfter, chance)),
+    secrets: session.device.secrets.kind,
+  }
+}
+
+function parsed(pem: string): X509Certificate {
+  try {
+    return new X509Certificate(pem)
+  } catch (cause) {
+    throw new TrustError('MCM_CERTIFICATE_UNTRUSTED', 'the agent sent no certificate', { cause })
+  }
+}
+
+/** The key first: a certificate is never on disk without its key. */
+async function keep(
+  device: Device,
+  clusterId: string,
+  file: CertificateFile,
+  keyPair: KeyPair,
+  previous: CertificateFile | undefined,
+): Promise<Credential> {
+  await device.secrets.set(certificateKeyName(clusterId, file.fingerprint), keyPair.privateKeyPem)
+  await writeCertificateFile(certificatePath(device.home, clusterId), file)
+  if (previous && previous.fingerprint !== file.fingerprint) {
+    await device.secrets.delete(certificateKeyName(clusterId, previous.fingerprint))
+  }
+  return credentialOf(file, keyPair.privateKeyPem)
+}
+
+function untrusted(cluster: ClusterRecord, why: string): TrustError {
+  return new TrustError(
+    'MCM_CERTIFICATE_UNTRUSTED',
+    `the certificate that ${cluster.name} issued ${why}`,
+    { hint: 'nothing was kept; tell the owner of the cluster' },
+  )
+}

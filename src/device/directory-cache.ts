@@ -1,0 +1,91 @@
+import { Directory, requireNotRolledBack } from '../directory/directory.ts'
+import { messageOf, TrustError } from '../errors.ts'
+import { type DirectoryPage, directoryPageSchema } from '../protocol/messages.ts'
+import { readTextIfAny, writeFileAtomic } from '../store/files.ts'
+import type { Home } from './home.ts'
+import { type DeviceState, readState, updateState } from './state.ts'
+
+/**
+ * The directory as this device last verified it. The file is only a cache: it is verified again when
+ * read, and what cannot be believed is fetched anew, never behind the head that the state remembers.
+ */
+
+/** What is cached, verified; empty when there is nothing usable. */
+export async function loadDirectory(home: Home, fleet: string): Promise<Directory> {
+  const text = await readTextIfAny(home.directoryCache)
+  if (text === undefined) return Directory.empty(fleet)
+  try {
+    return await Directory.restore(fleet, directoryPageSchema.parse(JSON.parse(text)))
+  } catch {
+    return Directory.empty(fleet)
+  }
+}
+
+/**
+ * What a hub shows, checked against what was seen before.
+ * @throws TrustError MCM_DIRECTORY_INVALID MCM_DIRECTORY_ROLLED_BACK
+ */
+export async function extendFromHub(
+  cached: Directory,
+  page: DirectoryPage,
+  remembered: DeviceState['head'] | undefined,
+): Promise<Directory> {
+  const known = cached.head
+  if (known && (page.head?.seq ?? -1) < known.seq) throw shorter(page.head?.seq ?? -1, known.seq)
+  const directory = await cached.extend(page)
+  const { head } = directory
+  if (head?.seq !== page.head?.seq || head?.hash !== page.head?.hash) throw otherHead()
+  if (remembered) requireNotRolledBack(directory, remembered)
+  return directory
+}
+
+/** Keeps a directory and its head; an older one than another process kept meanwhile is let go. */
+export async function keepDirectory(home: Home, directory: Directory): Promise<DeviceState> {
+  const { head } = directory
+  if (!head) throw new Error('an empty directory is never kept')
+  return updateState(home, (state) => (head.seq < state.head.seq ? state : { ...state, head }), {
+    before: async (state) => {
+      if (head.seq >= state.head.seq) await writeDirectory(home, directory)
+    },
+  })
+}
+
+export async function writeDirectory(home: Home, directory: Directory): Promise<void> {
+  await writeFileAtomic(home.directoryCache, JSON.stringify(directory.page(-1)))
+}
+
+/** The cached directory for use without a hub. @throws TrustError when the file is behind what was seen */
+export async function offlineDirectory(home: Home): Promise<Directory> {
+  const state = await readState(home)
+  if (!state) return Directory.empty()
+  const text = await readTextIfAny(home.directoryCache)
+  if (text === undefined) return Directory.empty(state.fleet)
+  return Directory.restore(state.fleet, parsePage(text, home.directoryCache), state.head)
+}
+
+function parsePage(text: string, path: string): DirectoryPage {
+  try {
+    return directoryPageSchema.parse(JSON.parse(text))
+  } catch (cause) {
+    const why = messageOf(cause).split('\n')[0]
+    throw new TrustError('MCM_DIRECTORY_INVALID', `${path} is no directory: ${why}`, {
+      hint: `remove ${path}: it is fetched and verified again`,
+    })
+  }
+}
+
+function shorter(shown: number, seen: number): TrustError {
+  return new TrustError(
+    'MCM_DIRECTORY_ROLLED_BACK',
+    `the hub shows a directory that ends at statement ${shown}, this device has verified ${seen}`,
+    { hint: 'nothing was changed; ask another admin whether their mcm sees the same' },
+  )
+}
+
+function otherHead(): TrustError {
+  return new TrustError(
+    'MCM_DIRECTORY_ROLLED_BACK',
+    'the hub names another head than the statements it shows lead to',
+    { hint: 'nothing was changed; ask another admin whether their mcm sees the same' },
+  )
+}

@@ -1,0 +1,90 @@
+import type { HubApi } from '../client/hub.ts'
+import type { Directory } from '../directory/directory.ts'
+import { type SigningKey, signingKeyFromPem } from '../directory/signing-key.ts'
+import { AccessDeniedError, StateError } from '../errors.ts'
+import { requireClock } from './clock.ts'
+import type { Device } from './device.ts'
+import { extendFromHub, keepDirectory, loadDirectory } from './directory-cache.ts'
+import { DEVICE_KEY } from './home.ts'
+import { connectToHub, type HubConnection, hubCandidates } from './hub-connection.ts'
+import { type DeviceState, requireState } from './state.ts'
+
+/** A connection to the hub as this device, with the directory of this moment, verified. */
+export interface FleetSession {
+  readonly device: Device
+  readonly state: DeviceState
+  readonly directory: Directory
+  readonly key: SigningKey
+  readonly connection: HubConnection
+  readonly hub: HubApi
+}
+
+/**
+ * Connects, checks clock and directory, runs `work`, and closes.
+ * @throws IdentityError MCM_NOT_LOGGED_IN, TrustError, UnreachableError, AccessDeniedError MCM_REVOKED
+ */
+export async function withFleet<T>(
+  device: Device,
+  work: (session: FleetSession) => Promise<T>,
+): Promise<T> {
+  const session = await openFleet(device)
+  try {
+    return await work(session)
+  } finally {
+    session.hub.close()
+  }
+}
+
+/** The same for whoever keeps the connection; close its hub. */
+export async function openFleet(device: Device): Promise<FleetSession> {
+  const state = await requireState(device.home)
+  const key = await requireDeviceKey(device, state)
+  const cached = await loadDirectory(device.home, state.fleet)
+  const connection = await connectToHub(device, hubCandidates(state, cached), key)
+  try {
+    const { hub } = connection
+    const session = { device, state, directory: cached, key, connection, hub }
+    return await syncDirectory(session)
+  } catch (error) {
+    connection.hub.close()
+    throw error
+  }
+}
+
+/** The session with the directory as it is now; kept on disk as well. @throws TrustError, AccessDeniedError MCM_REVOKED */
+export async function syncDirectory(session: FleetSession): Promise<FleetSession> {
+  const { device, directory, hub } = session
+  const after = directory.head?.seq ?? -1
+  // Every detail: a new membership shows statements of long ago.
+  const [info, page] = await Promise.all([hub.info(), hub.directory({ after, details: 'all' })])
+  requireClock(device.world.now(), info.time)
+  const extended = await extendFromHub(directory, page, session.state.head)
+  const state = await keepDirectory(device.home, extended)
+  const synced = { ...session, directory: extended, state }
+  requireLive(synced)
+  return synced
+}
+
+/** @throws StateError MCM_STATE_DAMAGED when the key is gone or another's */
+export async function requireDeviceKey(device: Device, state: DeviceState): Promise<SigningKey> {
+  const pem = await device.secrets.get(DEVICE_KEY)
+  if (!pem) throw lostKey('is gone')
+  const key = signingKeyFromPem(pem.reveal())
+  if (key.id !== state.device.id) throw lostKey('is not the one that logged in')
+  return key
+}
+
+function requireLive({ directory, state, key }: FleetSession): void {
+  const owner = directory.state.deviceOwner(key.id)
+  if (!owner || directory.state.isLiveDevice(key.id)) return
+  const what = owner.user.revoked ? `user ${state.user}` : `this device (${state.device.name})`
+  throw new AccessDeniedError('MCM_REVOKED', `${what} has been revoked`, {
+    hint: 'ask an administrator for a new invite, then mcm logout --yes and mcm login',
+  })
+}
+
+function lostKey(why: string): StateError {
+  return new StateError('MCM_STATE_DAMAGED', `the key of this device ${why}`, {
+    hint: 'mcm logout --yes, then mcm login with a new invite',
+  })
+}

@@ -1,0 +1,74 @@
+import { join, resolve } from 'node:path'
+
+/** Where one person's mcm keeps what it knows: everything under one directory. Pure path arithmetic. */
+export interface Home {
+  readonly directory: string
+  /** Who and where this device is (`state.ts`). */
+  readonly state: string
+  /** A login that has begun and is not finished (`pending-login.ts`). */
+  readonly pendingLogin: string
+  /** The verified directory, as last seen. */
+  readonly directoryCache: string
+  /** Certificates by cluster id. */
+  readonly certificates: string
+  /** Registrations that are not finished, by cluster name. */
+  readonly registrations: string
+  /** The local proxy's port and certificates. */
+  readonly localProxy: string
+  /** Keys, where there is no keychain. */
+  readonly secrets: string
+}
+
+export function homeAt(directory: string): Home {
+  return {
+    directory,
+    state: join(directory, 'state.json'),
+    pendingLogin: join(directory, 'pending-login.json'),
+    directoryCache: join(directory, 'directory.json'),
+    certificates: join(directory, 'certificates'),
+    registrations: join(directory, 'registrations'),
+    localProxy: join(directory, 'local-proxy.json'),
+    secrets: join(directory, 'keys'),
+  }
+}
+
+/** MCM_HOME, else `mcm` in XDG_CONFIG_HOME, else `~/.config/mcm`. */
+export function homeDirectoryOf(
+  env: Readonly<Record<string, string | undefined>>,
+  userHome: string,
+): string {
+  if (env['MCM_HOME']) return resolve(env['MCM_HOME'])
+  return join(env['XDG_CONFIG_HOME'] || join(userHome, '.config'), 'mcm')
+}
+
+/** Every home has its own drawer in the keychain, named so that a person finds it. */
+export function keychainService(home: Home): string {
+  return `mcm (${home.directory})`
+}
+
+/** The file of one cluster's certificate. */
+export function certificatePath(home: Home, clusterId: string): string {
+  return join(home.certificates, `${clusterId}.json`)
+}
+
+/** The file of one registration under way. */
+export function registrationPath(home: Home, clusterName: string): string {
+  return join(home.registrations, `${clusterName}.json`)
+}
+
+/** Names of secrets: the private keys of this device. */
+export const DEVICE_KEY = 'device-key'
+export const FLEET_KEY = 'fleet-key'
+
+/** A certificate's key is named after the certificate, so that the two can never be mixed up. */
+export function certificateKeyName(clusterId: string, fingerprint: string): string {
+  return `certificate-key.${clusterId}.${fingerprint}`
+}
+
+export function pairingSecretName(clusterId: string): string {
+  return `pairing-secret.${clusterId}`
+}
+
+export function joinTokenName(clusterId: string): string {
+  return `join-token.${clusterId}`
+}

@@ -1,0 +1,137 @@
+import { dialHub } from '../client/dial.ts'
+import { type HubApi, openHub } from '../client/hub.ts'
+import type { Directory } from '../directory/directory.ts'
+import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
+import { isMcmError, messageOf, TrustError, UnreachableError } from '../errors.ts'
+import { checkHubCertificate } from '../pki/hub-certificate.ts'
+import { createKeyCertificate } from '../pki/profiles.ts'
+import { sha256 } from '../protocol/keys.ts'
+import { ALPN_HTTP2 } from '../protocol/names.ts'
+import type { Device } from './device.ts'
+import type { DeviceState } from './state.ts'
+
+/** Which endpoints lead to the hub, and reaching the first that answers with the certificate it must have. */
+
+export interface HubCandidate {
+  readonly endpoint: string
+  readonly pin: string
+}
+
+/**
+ * Endpoints in the order to try: those of the directory, newest certificate first, then, for a hub that
+ * has not changed over yet, the certificate before it; the link's own only while the directory names none.
+ */
+export function hubCandidates(state: DeviceState, directory: Directory): HubCandidate[] {
+  const { hubs } = directory.state
+  if (hubs.length === 0) return candidates(state.hub.endpoints, state.hub.pin)
+  const current = hubs.flatMap((hub) => candidates(inOrder(hub, state.endpoint), hub.pin))
+  const known = new Set(current.map(candidateKey))
+  const earlier = hubs.flatMap((hub) => {
+    const pin = earlierPin(directory, hub)
+    return pin === undefined ? [] : candidates(inOrder(hub, state.endpoint), pin)
+  })
+  return [...current, ...earlier.filter((each) => !known.has(candidateKey(each)))]
+}
+
+interface Endpoints {
+  readonly endpoints: readonly string[]
+  readonly privateEndpoints: readonly string[]
+}
+
+/** The endpoints this device prefers, then the others. */
+export function inOrder(hub: Endpoints, first: DeviceState['endpoint']): string[] {
+  const { endpoints, privateEndpoints } = hub
+  return first === 'private'
+    ? [...privateEndpoints, ...endpoints]
+    : [...endpoints, ...privateEndpoints]
+}
+
+/** The certificate that the latest `hub` statement of this hub replaced. */
+function earlierPin(directory: Directory, hub: Endpoints & { seq: number }): string | undefined {
+  const own = new Set([...hub.endpoints, ...hub.privateEndpoints])
+  for (let seq = hub.seq - 1; seq >= 0; seq--) {
+    const known = directory.known.get(seq)
+    if (known?.type !== 'hub') continue
+    const { endpoints, privateEndpoints, certificate } = known.detail
+    const isSame = [...endpoints, ...privateEndpoints].some((endpoint) => own.has(endpoint))
+    if (isSame) return sha256(Buffer.from(certificate, 'base64'))
+  }
+  return undefined
+}
+
+function candidates(endpoints: readonly string[], pin: string): HubCandidate[] {
+  return endpoints.map((endpoint) => ({ endpoint, pin }))
+}
+
+function candidateKey({ endpoint, pin }: HubCandidate): string {
+  return `${endpoint} ${pin}`
+}
+
+export interface HubConnection {
+  readonly hub: HubApi
+  readonly candidate: HubCandidate
+  /** The hub's own leaf, as it was shown and checked. */
+  readonly certificateDer: Buffer
+}
+
+/**
+ * The hub, over the first candidate that answers rightly. A wrong certificate is never talked to; it is
+ * what is reported when no other candidate works.
+ * @throws TrustError MCM_PIN_MISMATCH MCM_CERTIFICATE_UNTRUSTED, UnreachableError MCM_HUB_UNREACHABLE
+ */
+export async function connectToHub(
+  device: Device,
+  candidates: readonly HubCandidate[],
+  key: SigningKey,
+): Promise<HubConnection> {
+  const failures: { candidate: HubCandidate; error: unknown }[] = []
+  for (const candidate of candidates) {
+    device.signal.throwIfAborted()
+    try {
+      return await connect(device, candidate, key)
+    } catch (error) {
+      if (!isMcmError(error)) throw error
+      failures.push({ candidate, error })
+    }
+  }
+  const distrusted = failures.find(({ error }) => error instanceof TrustError)
+  if (distrusted) throw distrusted.error
+  if (failures.length === 1) throw failures[0]!.error
+  throw unreachable(failures)
+}
+
+async function connect(
+  device: Device,
+  candidate: HubCandidate,
+  key: SigningKey,
+): Promise<HubConnection> {
+  const keyPem = signingKeyPem(key)
+  const certPem = await createKeyCertificate(device.world, keyPem)
+  const proxyUrl = device.proxyFor(new URL(`https://${candidate.endpoint}`))
+  let certificateDer: Buffer | undefined
+  const socket = await dialHub({
+    ...candidate,
+    alpn: ALPN_HTTP2,
+    keyPem,
+    certPem,
+    ...(proxyUrl === undefined ? {} : { proxyUrl }),
+    signal: device.signal,
+    check(der) {
+      certificateDer = der
+      checkHubCertificate(der, { endpoints: [candidate.endpoint], now: device.world.now() })
+    },
+  })
+  return { hub: openHub(socket), candidate, certificateDer: certificateDer! }
+}
+
+function unreachable(
+  failures: readonly { candidate: HubCandidate; error: unknown }[],
+): UnreachableError {
+  const tried = failures.map(
+    ({ candidate, error }) => `${candidate.endpoint} (${messageOf(error)})`,
+  )
+  return new UnreachableError('MCM_HUB_UNREACHABLE', `no hub answers: ${tried.join(', ')}`, {
+    hint: 'check the network; behind a corporate proxy set HTTPS_PROXY',
+    cause: failures[0]?.error,
+  })
+}

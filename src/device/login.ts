@@ -1,0 +1,138 @@
+import { generateSigningKey, type SigningKey } from '../directory/signing-key.ts'
+import { UsageError } from '../errors.ts'
+import { type Link, parseLink } from '../protocol/link.ts'
+import { requirePrincipalName } from '../protocol/names.ts'
+import { withFileLock } from '../store/files.ts'
+import { type ClusterOutcome, fetchCertificates } from './certificates.ts'
+import { requireClock } from './clock.ts'
+import type { Device } from './device.ts'
+import { writeDirectory } from './directory-cache.ts'
+import { requireDeviceKey, withFleet } from './fleet-session.ts'
+import { foundFleet } from './found-fleet.ts'
+import { connectToHub } from './hub-connection.ts'
+import { joinFleet } from './join-fleet.ts'
+import type { LoggedIn, LoginAttempt, LoginOptions } from './login-attempt.ts'
+import { clearPendingLogin, type PendingLogin, readPendingLogin } from './pending-login.ts'
+import { type DeviceState, readState, writeState } from './state.ts'
+
+/** From a link to a device of the fleet with a certificate for every cluster; each step can be repeated. */
+
+export interface LoginResult {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly fleet: string
+  readonly device: { readonly id: string; readonly name: string }
+  readonly keys: 'keychain' | 'file'
+  /** True when this call made the fleet. */
+  readonly isFounder: boolean
+  readonly clusters: readonly ClusterOutcome[]
+}
+
+/**
+ * Logs this device in. When it is already, in the same fleet, fetches what is missing, or without a link
+ * new certificates for everything.
+ * @throws UsageError MCM_BAD_LINK MCM_USAGE, IdentityError MCM_INVITE_EXPIRED MCM_INVITE_USED,
+ *   TrustError MCM_PIN_MISMATCH MCM_DIRECTORY_INVALID MCM_CLOCK_SKEW, UnreachableError, StateError
+ */
+export async function login(device: Device, options: LoginOptions): Promise<LoginResult> {
+  const link = options.link === undefined ? undefined : parseLink(options.link)
+  if (options.user !== undefined) requirePrincipalName(options.user)
+  const isNew = link !== undefined && (await logInAlone(device, link, options))
+  return withFleet(device, async (session) => {
+    const { state, directory } = session
+    const clusters = await fetchCertificates(session, { renew: link === undefined })
+    return {
+      user: state.user,
+      groups: directory.state.users.get(state.user)?.groups ?? [],
+      fleet: state.fleet,
+      device: state.device,
+      keys: state.secrets,
+      isFounder: isNew && link.kind === 'start',
+      clusters,
+    }
+  })
+}
+
+/** Two logins at once would each make a key. */
+async function logInAlone(device: Device, link: Link, options: LoginOptions): Promise<boolean> {
+  return withFileLock(`${device.home.directory}/login`, () => logInOnce(device, link, options))
+}
+
+/** True when this call logged in, false when the device was already. */
+async function logInOnce(device: Device, link: Link, options: LoginOptions): Promise<boolean> {
+  const state = await readState(device.home)
+  if (state && isSameFleet(state, link)) return false
+  if (state && link.kind === 'join') throw alreadyLoggedIn(state, device)
+  const pending = await usablePending(device, link)
+  const key = await loginKey(device, state, pending)
+  const candidates = link.endpoints.map((endpoint) => ({ endpoint, pin: link.hubPin }))
+  const connection = await connectToHub(device, candidates, key)
+  try {
+    const info = await connection.hub.info()
+    requireClock(device.world.now(), info.time)
+    if (state && info.fleet === state.fleet) return false
+    if (state) throw alreadyLoggedIn(state, device)
+    const attempt = { device, options, key, connection, pending }
+    const loggedIn =
+      link.kind === 'start'
+        ? await foundFleet(attempt, link, info.fleet)
+        : await joinFleet(attempt, link, info.fleet)
+    await finish(attempt, link, loggedIn)
+    return true
+  } finally {
+    connection.hub.close()
+  }
+}
+
+function isSameFleet(state: DeviceState, link: Link): boolean {
+  return link.kind === 'join' && link.fleet === state.fleet
+}
+
+/** An unfinished login of another link must not lend this one its key. */
+async function usablePending(device: Device, link: Link): Promise<PendingLogin | undefined> {
+  const pending = await readPendingLogin(device.home)
+  if (!pending) return undefined
+  if (link.kind === 'start') return pending.founding ? pending : undefined
+  return pending.fleet === link.fleet ? pending : undefined
+}
+
+async function loginKey(
+  device: Device,
+  state: DeviceState | undefined,
+  pending: PendingLogin | undefined,
+): Promise<SigningKey> {
+  if (state) return requireDeviceKey(device, state)
+  if (!pending) return generateSigningKey()
+  const key = await requireDeviceKey(device, pendingState(pending)).catch(() => undefined)
+  return key ?? generateSigningKey()
+}
+
+function pendingState(pending: PendingLogin): DeviceState {
+  const { fleet, user, device, secrets } = pending
+  const head = { seq: 0, hash: fleet }
+  return { fleet, user, device, secrets, head, endpoint: 'public', hub: { endpoints: [], pin: '' } }
+}
+
+async function finish(attempt: LoginAttempt, link: Link, loggedIn: LoggedIn): Promise<void> {
+  const { device, options, key } = attempt
+  const { directory, user, deviceName } = loggedIn
+  await writeDirectory(device.home, directory)
+  await writeState(device.home, {
+    fleet: directory.fleet!,
+    user,
+    device: { id: key.id, name: deviceName },
+    secrets: device.secrets.kind,
+    hub: { endpoints: [...link.endpoints], pin: link.hubPin },
+    endpoint: options.endpoint,
+    head: directory.head!,
+  })
+  await clearPendingLogin(device.home)
+}
+
+function alreadyLoggedIn(state: DeviceState, device: Device): UsageError {
+  return new UsageError(
+    'MCM_USAGE',
+    `this device is already logged in as ${state.user}, in another fleet (${device.home.directory})`,
+    { hint: 'mcm logout first, or set MCM_HOME to another directory for a second identity' },
+  )
+}

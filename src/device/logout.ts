@@ -1,0 +1,69 @@
+import { readdir, rm } from 'node:fs/promises'
+import { messageOf, StateError } from '../errors.ts'
+import { isClusterId } from '../protocol/names.ts'
+import { deleteFile } from '../store/files.ts'
+import { deleteCertificateFile, readCertificateFile } from './certificate-file.ts'
+import type { Device } from './device.ts'
+import { certificateKeyName, certificatePath, DEVICE_KEY, FLEET_KEY } from './home.ts'
+import { LOCAL_PROXY_SECRETS } from './local-proxy.ts'
+
+/** Taking everything of mcm off this machine. Works on damaged state as well: it is the way out of it. */
+
+export interface LoggedOut {
+  /** What was deleted: files by path, secrets as `keychain: NAME` or by path. */
+  readonly deleted: readonly string[]
+}
+
+/** Deletes keys first, then files; what cannot be deleted is an error that names it. */
+export async function logout(device: Device): Promise<LoggedOut> {
+  const { home } = device
+  const deleted: string[] = []
+  for (const id of await certificateIds(device)) {
+    deleted.push(...(await forgetCertificate(device, id)))
+  }
+  for (const name of [...LOCAL_PROXY_SECRETS, FLEET_KEY, DEVICE_KEY]) {
+    if (await device.secrets.delete(name)) deleted.push(secretLabel(device, name))
+  }
+  const files = [home.localProxy, home.directoryCache, home.pendingLogin, home.state]
+  for (const path of files) if (await deleteFile(path)) deleted.push(path)
+  for (const path of [home.registrations, home.certificates, home.secrets]) {
+    if (await deleteDirectory(path)) deleted.push(path)
+  }
+  return { deleted }
+}
+
+/** The certificate of one cluster and its key. Gives what was deleted. */
+export async function forgetCertificate(device: Device, clusterId: string): Promise<string[]> {
+  const path = certificatePath(device.home, clusterId)
+  const file = await readCertificateFile(path)
+  const deleted: string[] = []
+  if (file) {
+    const name = certificateKeyName(clusterId, file.fingerprint)
+    if (await device.secrets.delete(name)) deleted.push(secretLabel(device, name))
+  }
+  if (await deleteCertificateFile(path)) deleted.push(path)
+  return deleted
+}
+
+async function certificateIds({ home }: Device): Promise<string[]> {
+  const names = await readdir(home.certificates).catch(() => [])
+  return names.map((name) => name.replace(/\.json$/, '')).filter(isClusterId)
+}
+
+function secretLabel({ secrets, home }: Device, name: string): string {
+  return secrets.kind === 'keychain' ? `keychain: ${name}` : `${home.secrets}/${name}`
+}
+
+async function deleteDirectory(path: string): Promise<boolean> {
+  try {
+    await readdir(path)
+    await rm(path, { recursive: true })
+    return true
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw new StateError('MCM_STATE_UNWRITABLE', `${path} cannot be deleted: ${messageOf(cause)}`, {
+      hint: `delete it yourself: rm -r ${path}`,
+      cause,
+    })
+  }
+}

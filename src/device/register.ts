@@ -1,0 +1,279 @@
+import { DEFAULT_PREFIX, requirePrefix } from '../access/identity.ts'
+import { agentManifest, type ManifestOptions } from '../access/manifest.ts'
+import { type Detail, detailText } from '../directory/details.ts'
+import { verifyPublication } from '../directory/proofs.ts'
+import { isMcmError, TrustError, UnreachableError, UsageError } from '../errors.ts'
+import type { KubernetesObject } from '../kube/object.ts'
+import { keyId } from '../protocol/keys.ts'
+import { isClusterId, requireClusterName } from '../protocol/names.ts'
+import { requireAdmin } from './admin.ts'
+import { appendStatements, type Draft } from './append.ts'
+import type { ClusterFacts } from './apply-manifest.ts'
+import { credentialInSession } from './credentials.ts'
+import type { FleetSession } from './fleet-session.ts'
+import { inOrder } from './hub-connection.ts'
+import {
+  beginRegistration,
+  endRegistration,
+  type Registration,
+  readRegistration,
+} from './registration.ts'
+import type { DeviceState } from './state.ts'
+
+/**
+ * Registering a cluster: an id and a token from the hub, a pairing secret the hub never sees, the agent's
+ * objects, and once the agent has published what it made, this owner's signature under it.
+ */
+
+export interface RegisterOptions {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly prefix?: string
+  /** Which endpoints of the hub the agent is given first. */
+  readonly endpoint: DeviceState['endpoint']
+  readonly workload?: ManifestOptions['workload']
+  readonly impersonateAny?: boolean
+  /** Known when the manifest is applied directly. */
+  readonly facts?: ClusterFacts
+}
+
+/** Shown wherever the cluster is: its owner let the agent speak for anybody. */
+export const IMPERSONATE_ANY_LABEL = 'mcm.dev/impersonate'
+
+/** What is to be put into the cluster. Holds the join token and the pairing secret. */
+export interface PreparedRegistration {
+  readonly registration: Registration
+  readonly isResumed: boolean
+  readonly objects: readonly KubernetesObject[]
+}
+
+/**
+ * Begins, or goes on with, the registration of a name.
+ * @throws UsageError MCM_BAD_NAME, or MCM_USAGE when the name is taken; AccessDeniedError, TrustError
+ */
+export async function prepareRegistration(
+  session: FleetSession,
+  options: RegisterOptions,
+): Promise<PreparedRegistration> {
+  const name = requireClusterName(options.name)
+  requirePrefix(options.prefix ?? DEFAULT_PREFIX)
+  requireAdmin(session, 'register clusters')
+  // What could not be signed in the end is said now, before anything is put into the cluster.
+  detailText(clusterDetail(options, UNPUBLISHED))
+  const pending = await usableRegistration(session, name)
+  if (!pending) requireFreeName(session, name)
+  const registration = pending ?? (await newRegistration(session, name))
+  const objects = agentManifest(manifestOptions(session, options, registration))
+  return { registration, isResumed: pending !== undefined, objects }
+}
+
+/** One whose token has run out is begun anew, unless its cluster is in the directory already. */
+async function usableRegistration(
+  { device, directory }: FleetSession,
+  name: string,
+): Promise<Registration | undefined> {
+  const pending = await readRegistration(device, name)
+  if (!pending) return undefined
+  const isSigned = directory.state.clusters.has(pending.id)
+  if (isSigned || new Date(pending.expires) > device.world.now()) return pending
+  await endRegistration(device, pending)
+  return undefined
+}
+
+async function newRegistration(session: FleetSession, name: string): Promise<Registration> {
+  const answer = await session.hub.newCluster(name)
+  const isKnown = session.directory.state.clusters.has(answer.id)
+  if (!isClusterId(answer.id) || isKnown) {
+    throw new TrustError(
+      'MCM_DIRECTORY_INVALID',
+      `the hub gave the id ${answer.id} for ${name}, which ${isKnown ? 'another cluster has' : 'is none'}`,
+      { hint: 'nothing was written; look at the hub' },
+    )
+  }
+  return beginRegistration(session.device, name, answer)
+}
+
+function requireFreeName({ directory }: FleetSession, name: string): void {
+  const taken = [...directory.state.clusters.values()].find((cluster) => cluster.name === name)
+  if (!taken) return
+  throw new UsageError('MCM_USAGE', `a cluster ${name} is registered already (${taken.id})`, {
+    hint: `choose another name, or mcm clusters remove ${name} first`,
+  })
+}
+
+function manifestOptions(
+  session: FleetSession,
+  options: RegisterOptions,
+  { id, joinToken, pairingSecret }: Registration,
+): ManifestOptions {
+  const { pin } = session.connection.candidate
+  const { facts, workload } = options
+  return {
+    cluster: id,
+    hub: { endpoints: agentEndpoints(session, options.endpoint), pin },
+    fleet: session.state.fleet,
+    joinToken,
+    pairingSecret,
+    prefix: options.prefix ?? DEFAULT_PREFIX,
+    owner: session.state.user,
+    ...(facts ? { listed: facts.listed, customGroups: facts.customGroups } : {}),
+    ...(options.impersonateAny ? { impersonateAny: true } : {}),
+    ...(workload ? { workload } : {}),
+  }
+}
+
+function agentEndpoints(
+  { directory, connection }: FleetSession,
+  first: DeviceState['endpoint'],
+): string[] {
+  const { pin, endpoint } = connection.candidate
+  const hub = directory.state.hubs.find((each) => each.pin === pin)
+  return hub ? inOrder(hub, first) : [endpoint]
+}
+
+export interface Registered {
+  readonly id: string
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  /** RFC 3339: until when this owner's first certificate stands; absent when it is not there yet. */
+  readonly certificateUntil?: string
+}
+
+/** How long one question to the hub waits for the agent. */
+const POLL_SECONDS = 20
+
+/**
+ * Waits for the agent, checks what it published, signs it into the directory with this owner as a member, and
+ * gets the owner's first certificate.
+ * @throws UnreachableError MCM_TIMEOUT, TrustError MCM_PAIRING_MISMATCH
+ */
+export async function completeRegistration(
+  session: FleetSession,
+  options: RegisterOptions,
+  waitMs: number,
+): Promise<Registered> {
+  const { device } = session
+  const registration = await readRegistration(device, options.name)
+  if (!registration) throw new Error(`the registration of ${options.name} was never prepared`)
+  const deadline = device.world.now().getTime() + waitMs
+  const text = await device.progress.step(`waiting for the agent of ${options.name}`, () =>
+    waitForPublication(session, registration, deadline),
+  )
+  const { id, pairingSecret } = registration
+  const published = await verifyPublication(pairingSecret, text, id)
+  const drafts = (current: FleetSession) => registrationDrafts(current, options, published)
+  const signed = await appendStatements(session, drafts)
+  await endRegistration(device, registration)
+  const until = await firstCertificate(signed, id, deadline)
+  const { name, labels } = signed.directory.state.clusters.get(id)!
+  return { id, name, labels, ...(until === undefined ? {} : { certificateUntil: until }) }
+}
+
+async function waitForPublication(
+  { hub, device }: FleetSession,
+  { id, name }: Registration,
+  deadline: number,
+): Promise<string> {
+  for (;;) {
+    device.signal.throwIfAborted()
+    const leftMs = deadline - device.world.now().getTime()
+    const seconds = Math.max(0, Math.min(POLL_SECONDS, Math.ceil(leftMs / 1000)))
+    const publication = await hub.publication(id, seconds)
+    if (publication !== undefined) return publication
+    if (leftMs <= 0) throw noAgent(name)
+  }
+}
+
+type Published = Awaited<ReturnType<typeof verifyPublication>>
+
+function registrationDrafts(
+  { directory, key, state }: FleetSession,
+  options: RegisterOptions,
+  published: Published,
+): Draft[] {
+  const { cluster: id, serverCa, userCa } = published
+  const agentKey = keyId(published.agentKey)
+  const known = directory.state.clusters.get(id)
+  if (known && known.agentKey !== agentKey) throw otherCluster(id)
+  const cluster: Draft = {
+    ...clusterDetail(options, { id, serverCa, userCa, agentKey }),
+    signers: [key],
+  }
+  const member: Draft = {
+    type: 'member',
+    detail: { action: 'add', subject: { kind: 'user', name: state.user }, cluster: id },
+    signers: [key],
+  }
+  const isMember = known && directory.state.isMember(state.user, id)
+  return [...(known ? [] : [cluster]), ...(isMember ? [] : [member])]
+}
+
+interface PublishedDetail {
+  readonly id: string
+  readonly serverCa: string
+  readonly userCa: string
+  /** Key id. */
+  readonly agentKey: string
+}
+
+/** In the form of what an agent will publish. */
+const UNPUBLISHED: PublishedDetail = {
+  id: 'c-aaaaaaaaaa',
+  serverCa: 'AAAA',
+  userCa: 'AAAA',
+  agentKey: 'A'.repeat(43),
+}
+
+function clusterDetail(
+  { name, prefix, labels, impersonateAny }: RegisterOptions,
+  published: PublishedDetail,
+): Detail & { type: 'cluster' } {
+  const { id, serverCa, userCa, agentKey } = published
+  const marked = impersonateAny ? { ...labels, [IMPERSONATE_ANY_LABEL]: 'any' } : { ...labels }
+  const chosen = { issuer: 'agent', prefix: prefix ?? DEFAULT_PREFIX } as const
+  return {
+    type: 'cluster',
+    detail: { id, name, labels: marked, serverCa, userCa, agentKey, ...chosen },
+  }
+}
+
+const RETRY_MS = 500
+const AGENT_LEARNS_MS = 30_000
+
+/** The agent hears of the statements over its tunnel: a moment later it knows this owner. */
+async function firstCertificate(
+  session: FleetSession,
+  id: string,
+  deadline: number,
+): Promise<string | undefined> {
+  const { device } = session
+  const end = Math.max(deadline, device.world.now().getTime() + AGENT_LEARNS_MS)
+  return device.progress.step('the first certificate', async () => {
+    for (;;) {
+      try {
+        return (await credentialInSession(session, id)).notAfter.toISOString()
+      } catch (error) {
+        if (!isMcmError(error) || error instanceof TrustError) throw error
+        if (device.world.now().getTime() >= end) return undefined
+        await pause(RETRY_MS, device.signal)
+      }
+    }
+  })
+}
+
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  const { setTimeout } = await import('node:timers/promises')
+  await setTimeout(ms, undefined, { signal })
+}
+
+function noAgent(name: string): UnreachableError {
+  return new UnreachableError('MCM_TIMEOUT', `the agent of ${name} has not come to the hub yet`, {
+    hint: `kubectl -n mcm-system get pods shows it; mcm register ${name} goes on waiting`,
+  })
+}
+
+function otherCluster(id: string): TrustError {
+  return new TrustError('MCM_PAIRING_MISMATCH', `cluster ${id} has another agent key by now`, {
+    hint: 'nothing was signed; register it under another name',
+  })
+}

@@ -1,0 +1,77 @@
+import { UsageError } from '../errors.ts'
+import { requireAdmin } from './admin.ts'
+import { appendStatements } from './append.ts'
+import type { FleetSession } from './fleet-session.ts'
+import { type ClusterChange, endEverywhere, unknownUser } from './grant.ts'
+
+/** Ending a person or one of their devices, in the whole fleet. */
+
+export interface Revocation {
+  readonly user: string
+  /** The one device, when it is not the whole person. */
+  readonly device?: { readonly id: string; readonly name: string }
+  readonly clusters: readonly ClusterChange[]
+}
+
+/**
+ * Revokes a user: first the directory says so, which every agent heeds; then bindings and names go.
+ * @throws NotFoundError MCM_USER_UNKNOWN, UsageError MCM_USAGE for the last administrator
+ */
+export async function revokeUser(
+  session: FleetSession,
+  user: string,
+  reason: string,
+): Promise<Revocation> {
+  requireAdmin(session, `revoke ${user}`)
+  requireNotLastAdmin(session, user)
+  const known = session.directory.state.users.get(user)
+  if (!known) throw unknownUser(user, [...session.directory.state.users.keys()])
+  const after = await appendStatements(session, ({ directory, key }) =>
+    directory.state.users.get(user)?.revoked
+      ? []
+      : [{ type: 'revoke', detail: { user, reason }, signers: [key] }],
+  )
+  return { user, clusters: await endEverywhere(after, user) }
+}
+
+/** Revokes one device of a user, named by its id, a beginning of it, or its name. */
+export async function revokeDevice(
+  session: FleetSession,
+  user: string,
+  nameOrId: string,
+  reason: string,
+): Promise<Revocation> {
+  requireAdmin(session, `revoke a device of ${user}`)
+  const device = requireDevice(session, user, nameOrId)
+  await appendStatements(session, ({ directory, key }) =>
+    directory.state.isLiveDevice(device.id)
+      ? [{ type: 'revoke', detail: { device: device.id, reason }, signers: [key] }]
+      : [],
+  )
+  return { user, device, clusters: [] }
+}
+
+function requireDevice(
+  { directory }: FleetSession,
+  user: string,
+  nameOrId: string,
+): { id: string; name: string } {
+  const known = directory.state.users.get(user)
+  if (!known) throw unknownUser(user, [...directory.state.users.keys()])
+  const live = [...known.devices.values()].filter(({ revoked }) => !revoked)
+  const found = live.filter(({ id, name }) => id.startsWith(nameOrId) || name === nameOrId)
+  if (found.length === 1) return { id: found[0]!.id, name: found[0]!.name }
+  const list = live.map(({ id, name }) => `${name} (${id.slice(0, 8)})`).join(', ')
+  const many = found.length === 0 ? 'no device' : `${found.length} devices`
+  throw new UsageError('MCM_USAGE', `${many} of ${user} match ${JSON.stringify(nameOrId)}`, {
+    hint: list === '' ? `${user} has no device` : `there are: ${list}`,
+  })
+}
+
+function requireNotLastAdmin({ directory }: FleetSession, user: string): void {
+  const { admins } = directory.state
+  if (admins.size === 0 || ![...admins.values()].every((admin) => admin.user === user)) return
+  throw new UsageError('MCM_USAGE', `${user} is the only administrator of this fleet`, {
+    hint: 'nobody could invite or register afterwards: make another administrator first',
+  })
+}

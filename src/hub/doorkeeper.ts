@@ -1,0 +1,60 @@
+import { isIPv6, type Socket } from 'node:net'
+
+/**
+ * Handshakes under way, counted in all and per address, so that nobody who only knocks takes the
+ * place of somebody who comes in.
+ */
+export interface Doorkeeper {
+  readonly count: number
+  /** Whether a new connection may begin a handshake; it is counted until `leave`, or its end. */
+  admit(socket: Socket): boolean
+  /** Its handshake is over; the TLS socket on top is the same connection. */
+  leave(socket: Socket): void
+}
+
+export function doorkeeper(limits: {
+  readonly handshakes: number
+  readonly handshakesPerAddress: number
+}): Doorkeeper {
+  const pending = new Set<string>()
+  const perNetwork = new Map<string, number>()
+  function release(connection: string, network: string): void {
+    if (!pending.delete(connection)) return
+    const count = perNetwork.get(network)! - 1
+    if (count === 0) perNetwork.delete(network)
+    else perNetwork.set(network, count)
+  }
+  return {
+    get count() {
+      return pending.size
+    },
+    admit(socket) {
+      const network = networkOf(socket.remoteAddress ?? '')
+      const count = perNetwork.get(network) ?? 0
+      if (pending.size >= limits.handshakes || count >= limits.handshakesPerAddress) return false
+      const connection = connectionOf(socket)
+      pending.add(connection)
+      perNetwork.set(network, count + 1)
+      socket.once('close', () => release(connection, network))
+      return true
+    },
+    leave: (socket) => release(connectionOf(socket), networkOf(socket.remoteAddress ?? '')),
+  }
+}
+
+/** What tells one live connection from another; the same for a socket and the TLS on top of it. */
+export function connectionOf({ remoteAddress, remotePort, localAddress }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`
+}
+
+const MAPPED_IPV4 = '::ffff:'
+
+/** What one customer of a network usually has: an IPv4 address, or an IPv6 /64. */
+export function networkOf(address: string): string {
+  if (!isIPv6(address) || address.startsWith(MAPPED_IPV4)) return address.replace(MAPPED_IPV4, '')
+  const [front = '', back = ''] = address.split('%')[0]!.split('::')
+  const head = front.split(':').filter((group) => group !== '')
+  const tail = back.split(':').filter((group) => group !== '')
+  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0')
+  return [...head, ...zeros, ...tail].slice(0, 4).join(':')
+}

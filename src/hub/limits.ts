@@ -1,0 +1,41 @@
+/** What one peer may take of a hub. Every one can be set when the hub starts. */
+export interface HubLimits {
+  /** Handshakes under way, in all and per address (an IPv6 /64 counts as one). */
+  readonly handshakes: number
+  readonly handshakesPerAddress: number
+  readonly handshakeMs: number
+  /** The head of an HTTP/1.1 request, from the handshake or the request before. */
+  readonly requestHeadMs: number
+  /** An HTTP/2 connection on which nothing moves. */
+  readonly idleMs: number
+  readonly relaysPerUser: number
+  readonly relaysPerCluster: number
+  /** Bytes that wait for readers, over all relays of one user or cluster. */
+  readonly bufferedBytesPerUser: number
+  readonly bufferedBytesPerCluster: number
+  /** How often relays are looked at for the two above. */
+  readonly sweepMs: number
+  /** How long an agent may take to accept one stream. */
+  readonly agentAnswerMs: number
+  readonly pingIntervalMs: number
+  readonly pingTimeoutMs: number
+  /** How long relays may go on when the hub stops. */
+  readonly drainMs: number
+}
+
+export const DEFAULT_LIMITS: HubLimits = {
+  handshakes: 4_096,
+  handshakesPerAddress: 128,
+  handshakeMs: 10_000,
+  requestHeadMs: 10_000,
+  idleMs: 5 * 60_000,
+  relaysPerUser: 512,
+  relaysPerCluster: 8_192,
+  bufferedBytesPerUser: 64 << 20,
+  bufferedBytesPerCluster: 256 << 20,
+  sweepMs: 100,
+  agentAnswerMs: 5_000,
+  pingIntervalMs: 5_000,
+  pingTimeoutMs: 10_000,
+  drainMs: 10_000,
+}

@@ -1,0 +1,112 @@
+import type { TLSSocket } from 'node:tls'
+import type { DirectoryState } from '../directory/state.ts'
+import type { Viewer } from '../directory/visibility.ts'
+import { AccessDeniedError } from '../errors.ts'
+import { peerKeyId } from '../pki/peer.ts'
+import { readUserCertificate } from '../pki/user-certificate.ts'
+import { type ClusterTarget, parseClusterAuthority } from '../protocol/names.ts'
+
+/**
+ * Who is at the other end of an outer connection: a key that has proved itself in the handshake, and
+ * what the directory says of it at this moment. Whether any certificate is in time is the agent's to
+ * judge; what TLS itself thought of it (`socket.authorized`) is never looked at.
+ */
+export interface Peer {
+  /** For people: `HOST:PORT`. */
+  readonly address: string
+  /** Undefined when the peer showed no certificate. */
+  readonly certificateDer: Buffer | undefined
+  /** Key id of its certificate; undefined without one, or when the key is none of ours. */
+  readonly key: string | undefined
+}
+
+/** The peer of a connection whose handshake is over. */
+export function peerOf(socket: TLSSocket): Peer {
+  const der = socket.getPeerX509Certificate()?.raw
+  return {
+    address: `${socket.remoteAddress ?? ''}:${socket.remotePort ?? ''}`,
+    certificateDer: der,
+    key: der && peerKeyId(der),
+  }
+}
+
+/** The cluster whose agent has this key, if the directory has such a cluster. */
+export function clusterOfAgent(state: DirectoryState, key: string): string | undefined {
+  for (const cluster of state.clusters.values()) if (cluster.agentKey === key) return cluster.id
+  return undefined
+}
+
+/** As whom a peer reads the directory; undefined for a stranger. */
+export function viewerOf(state: DirectoryState, { key }: Peer): Viewer | undefined {
+  if (key === undefined) return undefined
+  if (state.deviceOwner(key)) return { kind: 'device', key }
+  const cluster = clusterOfAgent(state, key)
+  return cluster === undefined ? undefined : { kind: 'agent', cluster }
+}
+
+/** Who may pass to which cluster. */
+export interface Passage {
+  readonly user: string
+  /** Key id. */
+  readonly device: string
+  readonly target: ClusterTarget
+}
+
+/**
+ * Whether a peer may reach what a CONNECT names: a live device by its own key, or a holder of a user
+ * certificate of that very cluster. Unknown and foreign clusters get one answer, after the same work.
+ * `decoyDer` is any certificate, read in place of the CA of a cluster that there is not.
+ * @throws AccessDeniedError MCM_FORBIDDEN, whose cause is the true reason, for the log
+ */
+export function requirePassage(
+  state: DirectoryState,
+  peer: Peer,
+  authority: string,
+  decoyDer: Buffer,
+): Passage {
+  const target = parseClusterAuthority(authority)
+  const cluster = target && state.clusters.get(target.id)
+  const byCertificate = userOfCertificate(peer, cluster?.userCaDer ?? decoyDer)
+  if (peer.certificateDer === undefined) throw denied('no certificate')
+  if (!target || !cluster) throw denied('no such cluster')
+  const claim = ownDevice(state, peer) ?? byCertificate
+  if (!claim) throw denied('neither a device of the directory nor a certificate of this cluster')
+  if (!state.isLiveDevice(claim.device)) throw denied('device unknown or revoked')
+  if (state.deviceOwner(claim.device)?.user.name !== claim.user)
+    throw denied('the certificate’s device is not its user’s')
+  if (!state.isMember(claim.user, target.id)) throw denied('not a member')
+  return { ...claim, target }
+}
+
+/** Whether a passage that was granted still would be. */
+export function isStillGranted(state: DirectoryState, { user, device, target }: Passage): boolean {
+  return state.isLiveDevice(device) && state.isMember(user, target.id)
+}
+
+interface Claim {
+  readonly user: string
+  readonly device: string
+}
+
+function ownDevice(state: DirectoryState, { key }: Peer): Claim | undefined {
+  const owner = key === undefined ? undefined : state.deviceOwner(key)
+  return owner && { user: owner.user.name, device: owner.device.id }
+}
+
+function userOfCertificate({ certificateDer }: Peer, userCaDer: Buffer): Claim | undefined {
+  if (!certificateDer) return undefined
+  try {
+    const { user, device } = readUserCertificate(certificateDer, userCaDer)
+    return { user, device }
+  } catch {
+    return undefined
+  }
+}
+
+function denied(reason: string): AccessDeniedError {
+  return new AccessDeniedError(
+    'MCM_FORBIDDEN',
+    'there is no such cluster, or this certificate may not reach it',
+    { hint: 'mcm login renews certificates; mcm clusters lists what you may reach', cause: reason },
+  )
+}

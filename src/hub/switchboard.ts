@@ -1,0 +1,83 @@
+import type { Duplex } from 'node:stream'
+import { isMcmError, messageOf } from '../errors.ts'
+import { parseClusterAuthority } from '../protocol/names.ts'
+import type { Book } from './book.ts'
+import type { HubEvents } from './events.ts'
+import type { HubMetrics } from './metrics.ts'
+import { type Peer, requirePassage } from './peer.ts'
+import type { Relays, Seat } from './relays.ts'
+import { hubStatusOf } from './status-body.ts'
+import type { Tunnels } from './tunnels.ts'
+
+/** A way to an agent that has said yes; its caller answers 200 and joins, or abandons it. */
+export interface Line {
+  join(client: Duplex): void
+  abandon(): void
+}
+
+/** What a CONNECT is answered by, whichever HTTP it came in. */
+export interface Switchboard {
+  /** @throws AccessDeniedError, UnreachableError: the refusal to answer with */
+  open(peer: Peer, authority: string): Promise<Line>
+}
+
+interface SwitchboardDeps {
+  readonly book: Book
+  readonly tunnels: Tunnels
+  readonly relays: Relays
+  readonly events: HubEvents
+  readonly metrics: HubMetrics
+  /** See `requirePassage`. */
+  readonly decoyDer: Buffer
+}
+
+export function switchboard(deps: SwitchboardDeps): Switchboard {
+  return {
+    async open(peer, authority) {
+      try {
+        return await openLine(deps, peer, authority)
+      } catch (error) {
+        report(deps, peer, authority, error)
+        throw error
+      }
+    },
+  }
+}
+
+async function openLine(deps: SwitchboardDeps, peer: Peer, authority: string): Promise<Line> {
+  const { book, relays, tunnels, decoyDer } = deps
+  const asked = book.current
+  const passage = requirePassage(asked.state, peer, authority, decoyDer)
+  const seat = relays.reserve(passage, peer.address)
+  let agent: Duplex | undefined
+  try {
+    agent = await tunnels.connect(passage.target.id, authority, peer.address)
+    // While the agent was asked the directory may have changed: only running relays were looked at.
+    if (book.current !== asked) requirePassage(book.current.state, peer, authority, decoyDer)
+    return lineOf(seat, agent)
+  } catch (error) {
+    agent?.destroy()
+    seat.release()
+    throw error
+  }
+}
+
+function lineOf(seat: Seat, agent: Duplex): Line {
+  return {
+    join: (client) => seat.join(client, agent),
+    abandon() {
+      seat.release()
+      agent.destroy()
+    },
+  }
+}
+
+function report(deps: SwitchboardDeps, peer: Peer, authority: string, error: unknown): void {
+  deps.metrics.refused(hubStatusOf(error).code)
+  // Strangers are only counted: they could write as many lines as they like.
+  if (peer.key === undefined) return
+  const cluster = parseClusterAuthority(authority)?.id
+  const isDenied = isMcmError(error) && typeof error.cause === 'string'
+  const reason = isDenied ? String(error.cause) : messageOf(error)
+  deps.events.relayRefused(reason, cluster, peer.address, peer.key)
+}

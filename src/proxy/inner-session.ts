@@ -1,0 +1,174 @@
+import type { ClientHttp2Session } from 'node:http2'
+import { connect as connectHttp2, constants } from 'node:http2'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
+import { decoupleWrites } from '../duplex.ts'
+import { http2Upstream } from '../forward/http2-upstream.ts'
+import type {
+  Upstream,
+  UpstreamCall,
+  UpstreamEvents,
+  UpstreamRequest,
+} from '../forward/upstream.ts'
+import type { Credential } from './cluster.ts'
+
+/**
+ * One warm HTTP/2 session with an agent, as one certificate. It notices its own death, takes no more
+ * streams than an agent allows, and can be retired: what runs on it goes on, nothing new comes.
+ */
+
+const STREAM_WINDOW_BYTES = 4 * 1024 * 1024
+const SESSION_WINDOW_BYTES = 32 * 1024 * 1024
+/** Below what agents allow on one connection (forward `maxConcurrentStreams`). */
+const MAX_STREAMS = 200
+/** Beats that a PING may stay unanswered. Beats, not time: a machine that slept gets a second chance. */
+const MAX_SILENT_BEATS = 2
+/** A probe before use answers within this, or the session counts as dead. */
+const PROBE_TIMEOUT_MS = 1_000
+/** Heard from within this time, a session is taken without a probe. */
+const FRESH_MS = 12_000
+const IDLE_MS = 15 * 60_000
+
+export interface InnerSession {
+  readonly credential: Credential
+  readonly closed: Promise<void>
+  /** Alive as far as is known, not retired, and with room for one more stream. */
+  isUsable(): boolean
+  /** Whether the agent answers, asked only when it was not heard of lately (a lid was closed). */
+  isAlive(): Promise<boolean>
+  send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall
+  /** Every five seconds: a PING. Ends a session that leaves two unanswered, retires one that nobody uses. */
+  beat(): void
+  /** No new streams; ends when those it has are done. */
+  retire(): void
+  destroy(): void
+}
+
+export interface InnerSessionOptions {
+  readonly socket: TLSSocket
+  readonly host: string
+  readonly name: string
+  readonly credential: Credential
+  /** Milliseconds of the wall clock, which goes on while a machine sleeps. */
+  now(): number
+  dedicated(signal: AbortSignal): Promise<Duplex>
+}
+
+/** Starts HTTP/2 on an inner TLS connection that negotiated it. */
+export function innerSession(options: InnerSessionOptions): InnerSession {
+  const session = connectHttp2(`https://${options.host}`, {
+    createConnection: () => decoupleWrites(options.socket),
+    settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+    maxSessionMemory: 64,
+  })
+  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+  return new WarmSession(session, options)
+}
+
+class WarmSession implements InnerSession {
+  readonly credential: Credential
+  readonly closed: Promise<void>
+  readonly #session: ClientHttp2Session
+  readonly #socket: TLSSocket
+  readonly #upstream: Upstream
+  readonly #now: () => number
+  #heardAt: number
+  #usedAt: number
+  #silentBeats = 0
+  #streams = 0
+  #isRetired = false
+
+  constructor(session: ClientHttp2Session, options: InnerSessionOptions) {
+    const { host, name, credential, now, dedicated } = options
+    this.credential = credential
+    this.#session = session
+    this.#socket = options.socket
+    this.#now = now
+    this.#heardAt = now()
+    this.#usedAt = now()
+    this.#upstream = http2Upstream(session, { name, authority: host, dedicated })
+    this.closed = new Promise((resolve) => session.once('close', () => resolve()))
+    session.on('error', () => session.destroy())
+    session.on('goaway', () => this.retire())
+  }
+
+  isUsable(): boolean {
+    const { closed, destroyed } = this.#session
+    return !closed && !destroyed && !this.#isRetired && this.#streams < MAX_STREAMS
+  }
+
+  isAlive(): Promise<boolean> {
+    if (this.#now() - this.#heardAt < FRESH_MS) return Promise.resolve(true)
+    const { promise, resolve } = Promise.withResolvers<boolean>()
+    const timer = setTimeout(() => {
+      this.destroy()
+      resolve(false)
+    }, PROBE_TIMEOUT_MS)
+    this.#ping(() => resolve(true))
+    void this.closed.then(() => resolve(false))
+    return promise.finally(() => clearTimeout(timer))
+  }
+
+  send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall {
+    this.#streams += 1
+    let isOver = false
+    const end = () => {
+      if (isOver) return
+      isOver = true
+      this.#streams -= 1
+      this.#usedAt = this.#now()
+    }
+    const call = this.#upstream.send(request, endingWith(events, end))
+    const abort = () => {
+      end()
+      call.abort()
+    }
+    return { resume: () => call.resume(), abort }
+  }
+
+  beat(): void {
+    if (this.#session.destroyed) return
+    if (this.#streams === 0 && this.#now() - this.#usedAt > IDLE_MS) this.retire()
+    if (this.#silentBeats >= MAX_SILENT_BEATS) this.destroy()
+    this.#silentBeats += 1
+    this.#ping(() => {})
+  }
+
+  retire(): void {
+    this.#isRetired = true
+    if (!this.#session.closed && !this.#session.destroyed) this.#session.close()
+  }
+
+  destroy(): void {
+    this.#isRetired = true
+    // With a code: an answer that was under way must not look as if it had ended.
+    this.#session.destroy(new Error('the session was ended'), constants.NGHTTP2_CANCEL)
+    // The session by itself waits until a silent peer has taken its last words.
+    this.#socket.destroy()
+  }
+
+  #ping(answered: () => void): void {
+    if (this.#session.destroyed) return
+    this.#session.ping((error) => {
+      if (error) return
+      this.#heardAt = this.#now()
+      this.#silentBeats = 0
+      answered()
+    })
+  }
+}
+
+function endingWith(events: UpstreamEvents, end: () => void): UpstreamEvents {
+  return {
+    onResponse: (status, headers) => events.onResponse(status, headers),
+    onData: (chunk) => events.onData(chunk),
+    onEnd: () => {
+      end()
+      events.onEnd()
+    },
+    onError: (error) => {
+      end()
+      events.onError(error)
+    },
+  }
+}

@@ -1,0 +1,194 @@
+import { randomBytes } from 'node:crypto'
+import { homedir, hostname, networkInterfaces, userInfo } from 'node:os'
+import { resolve } from 'node:path'
+import type { Device } from './device/device.ts'
+import { type Home, homeAt, homeDirectoryOf, keychainService } from './device/home.ts'
+import { readState } from './device/state.ts'
+import { EXIT_INTERRUPTED, UsageError } from './errors.ts'
+import type { KubeconfigFiles, KubeconfigLocation } from './kubeconfig/file.ts'
+import { proxyFromEnvironment } from './proxy-environment.ts'
+import { readTextIfAny, resolveLinks, withFileLock, writeFileAtomic } from './store/files.ts'
+import { type KeychainChoice, openSecretStore, type SecretStore } from './store/secrets.ts'
+import { openProgress } from './terminal/progress.ts'
+import { openScreen, type Screen } from './terminal/screen.ts'
+import type { Log, World } from './world.ts'
+
+/**
+ * The real world, gathered in one place and handed to everything else: clock, randomness, environment,
+ * streams, signals, keychain, log. Invariant: nothing below this file looks at the process itself.
+ */
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+export interface Runtime {
+  readonly world: World
+  readonly screen: Screen
+  readonly env: Environment
+  readonly home: Home
+  readonly homeDirectory: string
+  /** Aborted by the first Ctrl-C or SIGTERM; a second one ends the process. */
+  readonly signal: AbortSignal
+  readonly stdin: NodeJS.ReadableStream
+  /** How another program starts this very mcm. */
+  readonly self: { readonly command: string; readonly args: readonly string[] }
+  /** What must be in that program's environment for it to be the same mcm. */
+  readonly selfEnv: Readonly<Record<string, string>>
+  /** What listens on every address of this machine. */
+  readonly anyAddress: '::' | '0.0.0.0'
+  readonly userName: string
+  readonly hostName: string
+  readonly kubeconfigFiles: KubeconfigFiles
+  readonly wasInterrupted: () => boolean
+  kubeconfigLocation(path?: string): KubeconfigLocation
+  proxyFor(target: URL): string | undefined
+  /** `choice` counts until a login has chosen. @throws StateError MCM_KEYCHAIN_UNAVAILABLE */
+  openSecrets(choice?: KeychainChoice): Promise<SecretStore>
+  openDevice(options: { quiet: boolean; keychain?: KeychainChoice }): Promise<Device>
+  /** JSON lines on stderr, or in a file. */
+  openLog(path?: string): Promise<Log>
+  /** What this process was started with, as far as it can weaken it. */
+  readonly nodeFacts: {
+    readonly nodeVersion: string
+    readonly nodeArguments: readonly string[]
+    readonly tlsRejectUnauthorized: string | undefined
+  }
+}
+
+/** @throws UsageError MCM_UNSUPPORTED_RUNTIME MCM_USAGE */
+export function openRuntime(): Runtime {
+  const { env } = process
+  requireSafeRuntime(env, process.execArgv)
+  const screen = openScreen(process, env)
+  const world = realWorld()
+  const { signal, wasInterrupted } = watchSignals()
+  const directory = homeDirectoryOf(env, homedir())
+  const home = homeAt(directory)
+  const proxyFor = (target: URL) => proxyFromEnvironment(env, target)
+  const openSecrets = (choice?: KeychainChoice) => openSecretsOf(home, env, screen, choice)
+  return {
+    world,
+    screen,
+    env,
+    home,
+    homeDirectory: homedir(),
+    signal,
+    wasInterrupted,
+    stdin: process.stdin,
+    self: { command: process.execPath, args: [resolve(process.argv[1] ?? 'mcm')] },
+    selfEnv: env['MCM_HOME'] ? { MCM_HOME: directory } : {},
+    anyAddress: hasIpv6() ? '::' : '0.0.0.0',
+    userName: userInfo().username,
+    hostName: hostname(),
+    kubeconfigFiles: { readTextIfAny, writeFileAtomic, withFileLock, resolveLinks },
+    kubeconfigLocation: (path) => ({
+      homeDirectory: homedir(),
+      ...(env['KUBECONFIG'] ? { kubeconfig: env['KUBECONFIG'] } : {}),
+      ...(path === undefined ? {} : { path }),
+    }),
+    proxyFor,
+    openSecrets,
+    openDevice: async ({ quiet, keychain }) => ({
+      world,
+      home,
+      secrets: await openSecrets(keychain),
+      progress: openProgress(screen, { quiet }),
+      signal,
+      proxyFor,
+    }),
+    openLog,
+    nodeFacts: {
+      nodeVersion: process.version,
+      nodeArguments: [...process.execArgv, ...(env['NODE_OPTIONS'] ?? '').split(/\s+/)],
+      tlsRejectUnauthorized: env['NODE_TLS_REJECT_UNAUTHORIZED'],
+    },
+  }
+}
+
+/** Clock and randomness of this machine. */
+export function realWorld(): World {
+  return { now: () => new Date(), random: (byteCount) => randomBytes(byteCount) }
+}
+
+async function openSecretsOf(
+  home: Home,
+  env: Environment,
+  screen: Screen,
+  choice: KeychainChoice | undefined,
+): Promise<SecretStore> {
+  // Chosen at login and kept: a keychain that is silent today must not look like no login at all.
+  const chosen = (await readState(home).catch(() => undefined))?.secrets
+  const remembered = chosen === 'file' ? 'never' : chosen === 'keychain' ? 'require' : undefined
+  return openSecretStore({
+    directory: home.secrets,
+    keychain: remembered ?? choice ?? keychainChoiceOf(env),
+    service: keychainService(home),
+    notify: (message) => screen.say(`mcm: ${message}`),
+  })
+}
+
+const KEYCHAIN_CHOICES = ['auto', 'never', 'require'] as const
+
+function keychainChoiceOf(env: Environment): KeychainChoice {
+  const text = env['MCM_KEYCHAIN'] || 'auto'
+  const choice = KEYCHAIN_CHOICES.find((each) => each === text)
+  if (choice) return choice
+  throw new UsageError('MCM_USAGE', `MCM_KEYCHAIN is ${JSON.stringify(text)}`, {
+    hint: `set it to one of ${KEYCHAIN_CHOICES.join(', ')}, or unset it`,
+  })
+}
+
+function hasIpv6(): boolean {
+  const addresses = Object.values(networkInterfaces()).flatMap((each) => each ?? [])
+  return addresses.some(({ family }) => family === 'IPv6')
+}
+
+/** Settings that take the checks away on which everything rests. @throws UsageError MCM_UNSUPPORTED_RUNTIME */
+export function requireSafeRuntime(env: Environment, execArgv: readonly string[]): void {
+  if (env['NODE_TLS_REJECT_UNAUTHORIZED'] === '0') {
+    throw unsafe('NODE_TLS_REJECT_UNAUTHORIZED=0 switches certificate checks off')
+  }
+  const options = [...execArgv, ...(env['NODE_OPTIONS'] ?? '').split(/\s+/)]
+  const lenient = options.find((option) => option.startsWith('--insecure-http-parser'))
+  if (lenient) throw unsafe(`${lenient} accepts requests that can be read in two ways`)
+}
+
+function unsafe(why: string): UsageError {
+  return new UsageError('MCM_UNSUPPORTED_RUNTIME', `mcm does not run like this: ${why}`, {
+    hint: 'unset it for mcm',
+  })
+}
+
+const GRACE_MS = 3_000
+
+/** The first signal asks everything to end, the second, or a few seconds, ends it. */
+function watchSignals(): { signal: AbortSignal; wasInterrupted: () => boolean } {
+  const controller = new AbortController()
+  let interrupted = false
+  const end = (name: NodeJS.Signals) => {
+    if (controller.signal.aborted) process.exit(name === 'SIGINT' ? EXIT_INTERRUPTED : 143)
+    interrupted = name === 'SIGINT'
+    controller.abort()
+    setTimeout(() => process.exit(interrupted ? EXIT_INTERRUPTED : 143), GRACE_MS).unref()
+  }
+  process.on('SIGINT', end)
+  process.on('SIGTERM', end)
+  return { signal: controller.signal, wasInterrupted: () => interrupted }
+}
+
+/** Ends a process that has nothing more to say but whose sockets linger. */
+export function leaveSoon(exitCode: number): void {
+  process.exitCode = exitCode
+  setTimeout(() => process.exit(exitCode), GRACE_MS).unref()
+}
+
+async function openLog(path?: string): Promise<Log> {
+  const { default: pino } = await import('pino')
+  const destination = pino.destination({ dest: path ?? 2, sync: true })
+  const base = { timestamp: pino.stdTimeFunctions.isoTime, base: null }
+  const logger = pino({ ...base, formatters: { level: (level) => ({ level }) } }, destination)
+  return {
+    info: (event, fields) => logger.info(fields ?? {}, event),
+    warn: (event, fields) => logger.warn(fields ?? {}, event),
+    error: (event, fields) => logger.error(fields ?? {}, event),
+  }
+}

@@ -1,0 +1,90 @@
+import type { ClusterDetails, ClusterSummary, RemovedCluster } from '../device/clusters.ts'
+import type { Registered } from '../device/register.ts'
+import type { Unfinished } from '../device/registering.ts'
+import type { Screen } from './screen.ts'
+import { type Column, renderFields, renderTable } from './table.ts'
+
+/** Clusters as text. Each view takes the object that --json prints. */
+
+export function viewClusters(clusters: readonly ClusterSummary[], screen: Screen): string {
+  if (clusters.length === 0) return 'no clusters yet\n'
+  const { style } = screen
+  const columns: Column<ClusterSummary>[] = [
+    { title: 'name', cell: ({ name }) => name, isFixed: true },
+    { title: 'id', cell: ({ id }) => id, isFixed: true },
+    {
+      title: 'status',
+      cell: ({ status }) => status,
+      style: (text, { status }) => (status === 'connected' ? style.green(text) : style.red(text)),
+      isFixed: true,
+    },
+    { title: 'agents', cell: ({ agents }) => String(agents), isFixed: true },
+    { title: 'version', cell: ({ kubernetesVersion }) => kubernetesVersion ?? '-' },
+    { title: 'round trip', cell: ({ roundTripMs }) => milliseconds(roundTripMs ?? null) },
+    { title: 'certificate until', cell: ({ certificateUntil }) => certificateUntil ?? '-' },
+    { title: 'labels', cell: ({ labels }) => labelText(labels) },
+    ...(clusters.some(({ impersonatesAny }) => impersonatesAny)
+      ? [{ title: 'warning', cell: warning }]
+      : []),
+  ]
+  return renderTable(clusters, columns, screen.width)
+}
+
+export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
+  const head = renderFields({
+    name: cluster.name,
+    id: cluster.id,
+    host: cluster.host,
+    status: cluster.status,
+    labels: labelText(cluster.labels) || undefined,
+    'impersonation prefix': cluster.prefix,
+    'certificates issued by': cluster.issuer === 'agent' ? 'its agent' : 'its owner',
+    'agent key': cluster.agentKey,
+    members: cluster.members.map(({ kind, name }) => `${kind} ${name}`).join(', ') || 'nobody',
+    'your certificate until': cluster.certificateUntil ?? 'none kept here',
+    warning: warning(cluster) || undefined,
+  })
+  if (cluster.replicas.length === 0) return head
+  const columns: Column<ClusterDetails['replicas'][number]>[] = [
+    { title: 'replica', cell: ({ replica }) => replica },
+    { title: 'version', cell: ({ version }) => version },
+    { title: 'kubernetes', cell: ({ kubernetesVersion }) => kubernetesVersion },
+    { title: 'since', cell: ({ since }) => since, isFixed: true },
+    { title: 'round trip', cell: ({ roundTripMs }) => milliseconds(roundTripMs), isFixed: true },
+  ]
+  return `${head}\n${renderTable(cluster.replicas, columns, screen.width)}`
+}
+
+export function viewRegistered(cluster: Registered | Unfinished): string {
+  if ('expires' in cluster) {
+    return renderFields({
+      begun: `${cluster.name} (${cluster.id})`,
+      'good until': cluster.expires,
+      next: `mcm register ${cluster.name} goes on when the agent is there`,
+    })
+  }
+  return renderFields({
+    registered: `${cluster.name} (${cluster.id})`,
+    'certificate until': cluster.certificateUntil ?? 'not yet: the next kubectl gets it',
+    next: `mcm kubeconfig ${cluster.name} --merge`,
+  })
+}
+
+export function viewRemoved(cluster: RemovedCluster): string {
+  const left = cluster.left.map((command) => `  ${command}`).join('\n')
+  return `removed: ${cluster.name} (${cluster.id})\nwhat is left in the cluster goes with:\n${left}\n`
+}
+
+function milliseconds(value: number | null): string {
+  return value === null ? '-' : `${Math.round(value)} ms`
+}
+
+function labelText(labels: Readonly<Record<string, string>>): string {
+  return Object.entries(labels)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(',')
+}
+
+function warning({ impersonatesAny }: ClusterSummary): string {
+  return impersonatesAny ? 'its agent may speak for anybody (--impersonate any)' : ''
+}

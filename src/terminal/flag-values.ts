@@ -1,0 +1,67 @@
+import { UsageError } from '../errors.ts'
+
+const UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
+
+/** `30m`, `24h`, `7d` as milliseconds. @throws UsageError MCM_USAGE naming the flag */
+export function durationFlag(flag: string, text: string): number {
+  const match = /^([1-9]\d{0,5})([smhd])$/.exec(text)
+  if (match) return Number(match[1]) * UNITS[match[2] as keyof typeof UNITS]
+  throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no length of time`, {
+    hint: `write a number and s, m, h or d, as in --${flag} 24h`,
+  })
+}
+
+/** `team=a` pairs as a map. @throws UsageError MCM_USAGE naming the flag */
+export function pairsFlag(flag: string, texts: readonly string[]): Record<string, string> {
+  const pairs = texts.map((text) => {
+    const [name, value, ...rest] = text.split('=')
+    if (name && value !== undefined && rest.length === 0) return [name, value] as const
+    throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no NAME=VALUE`, {
+      hint: `write it as --${flag} region=eu`,
+    })
+  })
+  return Object.fromEntries(pairs)
+}
+
+const PORT = /:(\d{1,5})$/
+
+/** `HOST` or `HOST:PORT` as `HOST:PORT`; an IPv6 address may stand with or without brackets. @throws UsageError MCM_USAGE */
+export function endpointFlag(flag: string, text: string, defaultPort: number): string {
+  if (/^[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*$/i.test(text)) return `[${text}]:${defaultPort}`
+  const port = Number(PORT.exec(text)?.[1] ?? defaultPort)
+  const host = text.replace(PORT, '')
+  const isHost = /^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9a-f:.]+\])$/i.test(host)
+  if (isHost && port > 0 && port < 65_536) return `${host}:${port}`
+  throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no HOST or HOST:PORT`, {
+    hint: `write it as --${flag} hub.example.com or --${flag} 10.0.0.5:8443`,
+  })
+}
+
+/** `ADDRESS:PORT`, `:PORT` or nothing, for listening; port 0 takes a free one. @throws UsageError MCM_USAGE */
+export function listenFlag(
+  flag: string,
+  text: string | undefined,
+  anyAddress: string,
+  defaultPort: number,
+): { host: string; port: number } {
+  if (text === undefined) return { host: anyAddress, port: defaultPort }
+  const match = /^(\[[0-9a-f:.]+\]|[0-9.]*):(\d{1,5})$/i.exec(text)
+  const port = Number(match?.[2])
+  if (match && port < 65_536) {
+    return { host: match[1]!.replace(/^\[|\]$/g, '') || anyAddress, port }
+  }
+  throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no ADDRESS:PORT`, {
+    hint: `write it as --${flag} 0.0.0.0:8443 or --${flag} [::]:8443`,
+  })
+}
+
+/** `ADDRESS:PORT`, an IPv6 address in brackets. */
+export function formatAddress({
+  host,
+  port,
+}: {
+  readonly host: string
+  readonly port: number
+}): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

@@ -1,0 +1,81 @@
+import type { Screen } from './screen.ts'
+import { plainLine } from './text.ts'
+
+/**
+ * Says on stderr what takes longer than a second: one moving line where somebody watches, otherwise a
+ * plain line at the start and one at the end.
+ */
+export interface Progress {
+  /** Runs `work` under a label such as `waiting for the agent`. */
+  step<T>(label: string, work: () => Promise<T>): Promise<T>
+  /** A line of its own, above the moving one. */
+  say(message: string): void
+}
+
+const PATIENCE_MS = 1_000
+const FRAME_MS = 120
+const FRAMES = ['⠋', '⠙', '⠹', '⠸', '⠼', '⠴', '⠦', '⠧', '⠇', '⠏']
+const CLEAR_LINE = '\r\u001b[2K'
+
+/** `quiet` (as with --json) runs the work and says nothing of steps; messages are still said. */
+export function openProgress(screen: Screen, options: { quiet?: boolean } = {}): Progress {
+  if (options.quiet) return { step: (_label, work) => work(), say: (text) => screen.say(text) }
+  return screen.isWatched ? movingLine(screen) : plainLines(screen)
+}
+
+function plainLines(screen: Screen): Progress {
+  return {
+    say: (message) => screen.say(plainLine(message)),
+    async step(label, work) {
+      let isTold = false
+      const timer = setTimeout(() => {
+        isTold = true
+        screen.say(`${plainLine(label)} …`)
+      }, PATIENCE_MS)
+      try {
+        const result = await work()
+        if (isTold) screen.say(`${plainLine(label)}: done`)
+        return result
+      } finally {
+        clearTimeout(timer)
+      }
+    },
+  }
+}
+
+function movingLine(screen: Screen): Progress {
+  const running: { label: string; since: number }[] = []
+  let timer: NodeJS.Timeout | undefined
+  let frame = 0
+  const draw = () => {
+    const now = performance.now()
+    const slow = running.filter((step) => now - step.since >= PATIENCE_MS)
+    const latest = slow.at(-1)
+    if (!latest) return
+    const spinner = screen.talkStyle.cyan(FRAMES[frame++ % FRAMES.length]!)
+    const seconds = screen.talkStyle.dim(`${Math.round((now - latest.since) / 1000)} s`)
+    screen.talk.write(`${CLEAR_LINE}${spinner} ${latest.label} ${seconds}`)
+  }
+  const clear = () => screen.talk.write(CLEAR_LINE)
+  return {
+    say(message) {
+      if (timer) clear()
+      screen.say(plainLine(message))
+    },
+    async step(label, work) {
+      const step = { label: plainLine(label), since: performance.now() }
+      running.push(step)
+      timer ??= setInterval(draw, FRAME_MS)
+      try {
+        return await work()
+      } finally {
+        running.splice(running.indexOf(step), 1)
+        if (running.length === 0) {
+          clearInterval(timer)
+          timer = undefined
+          clear()
+        }
+      }
+    },
+  }
+}

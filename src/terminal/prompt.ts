@@ -1,0 +1,44 @@
+import { createInterface } from 'node:readline/promises'
+import { UsageError } from '../errors.ts'
+import type { Screen } from './screen.ts'
+
+/** Questions to a person, on stderr. */
+
+/**
+ * Asks before something is destroyed; `what` names it all. Only `y` or `yes` goes on.
+ * @throws UsageError MCM_USAGE when nobody can answer, or the answer is no
+ */
+export async function confirm(
+  screen: Screen,
+  stdin: NodeJS.ReadableStream,
+  what: string,
+): Promise<void> {
+  if (!screen.isInteractive) {
+    throw new UsageError('MCM_USAGE', `${what}: nobody is there to confirm it`, {
+      hint: 'add --yes when that is what you want',
+    })
+  }
+  const asking = createInterface({ input: stdin, output: screen.talk })
+  try {
+    const answer = await asking.question(`${what}. Go on? [y/N] `)
+    if (/^y(es)?$/i.test(answer.trim())) return
+  } finally {
+    asking.close()
+  }
+  throw new UsageError('MCM_USAGE', 'stopped: nothing was changed')
+}
+
+/** One line from stdin, at most 8 KB: a link somebody pipes or pastes. */
+export async function readLine(
+  screen: Screen,
+  stdin: NodeJS.ReadableStream,
+  question: string,
+): Promise<string> {
+  if (screen.isInteractive) screen.talk.write(question)
+  let text = ''
+  for await (const chunk of stdin) {
+    text += chunk
+    if (text.includes('\n') || text.length > 8_192) break
+  }
+  return text.split('\n')[0]!.trim()
+}

@@ -1,0 +1,433 @@
+import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
+import type { Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import type { ImpersonatorList } from '../../src/access/impersonator.ts'
+import { mayCaller } from '../../src/agent/access-review.ts'
+import type { AuditEvent } from '../../src/agent/audit-event.ts'
+import { openAuthentication } from '../../src/agent/authenticate.ts'
+import { impersonatorUpstream } from '../../src/agent/egress.ts'
+import { enrolmentHandlers } from '../../src/agent/enrolment.ts'
+import { trafficHandlers } from '../../src/agent/handlers.ts'
+import { newServerCertificate } from '../../src/agent/server-certificates.ts'
+import { type AgentServers, openAgentServers } from '../../src/agent/servers.ts'
+import { openSessions, type Sessions } from '../../src/agent/sessions.ts'
+import type { TrafficSources } from '../../src/agent/traffic.ts'
+import { userLimits } from '../../src/agent/user-limits.ts'
+import type { DirectoryState } from '../../src/directory/state.ts'
+import { DEFAULT_TIMEOUTS, type ListenerTimeouts } from '../../src/forward/listener.ts'
+import { undiciUpstream } from '../../src/forward/undici-upstream.ts'
+import { type Authority, createAuthority } from '../../src/pki/authority.ts'
+import { generateKeyPair } from '../../src/pki/key-pair.ts'
+import { issueUserCertificate } from '../../src/pki/profiles.ts'
+import { sha256 } from '../../src/protocol/keys.ts'
+import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
+import { Secret } from '../../src/secret.ts'
+import type { Log, World } from '../../src/world.ts'
+import {
+  type Cleanup,
+  httpsServer,
+  SERVER_NAME,
+  socketPair,
+  testIdentity,
+} from '../forward/stage.ts'
+
+/** An agent's traffic side with everything around it in the test's hands, before a real HTTPS server. */
+
+export const CLUSTER = 'c-abcdefghij'
+export const HOST = clusterHost(CLUSTER)
+export const ENROLMENT_HOST = enrolmentHost(CLUSTER)
+export const TOKEN = 'the-impersonators-token'
+
+/** A request as the API server got it. */
+export interface Seen {
+  readonly method: string
+  readonly url: string
+  readonly raw: readonly string[]
+  readonly body: string
+  /** Values of every line of that name, in lower case. */
+  values(name: string): string[]
+}
+
+export interface Person {
+  readonly user: string
+  readonly groups: readonly string[]
+  readonly device: string
+  readonly certPem: string
+  readonly keyPem: string
+  readonly fingerprint: string
+  readonly notAfter: Date
+}
+
+export interface PersonOptions {
+  readonly groups?: readonly string[]
+  readonly device?: string
+  readonly lifetimeSeconds?: number
+  /** Not on the list of issued certificates. */
+  readonly isUnlisted?: boolean
+  readonly authority?: Authority
+}
+
+/** Everything the traffic side reads, changeable by the test. */
+export interface Facts {
+  now: Date
+  isFresh: boolean
+  names: ImpersonatorList
+  /** What a fresh look at the role gives. */
+  freshNames: ImpersonatorList | undefined
+  readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
+  /** What only the other replica knows yet. */
+  readonly elsewhere: Map<string, { user: string; device: string }>
+  readonly devices: Map<string, { user: string; revoked?: Date }>
+  readonly members: Set<string>
+  readonly revokedBySecret: Map<string, Date>
+  readonly lastExpiry: Map<string, Date>
+  tokens: string[]
+  tokenError: Error | undefined
+  issuer: 'agent' | 'local'
+}
+
+export interface TrafficStage {
+  readonly facts: Facts
+  readonly seen: Seen[]
+  readonly audit: AuditEvent[]
+  readonly log: string[]
+  readonly servers: AgentServers
+  readonly sessions: Sessions
+  readonly sources: TrafficSources
+  readonly userAuthority: Authority
+  readonly serverAuthority: Authority
+  readonly serverCaPem: string
+  readonly apiServerPort: number
+  /** Replaces the API server's answer. */
+  answer: (request: Seen, response: ServerResponse, incoming: IncomingMessage) => void
+  person(user: string, options?: PersonOptions): Promise<Person>
+  /** An inner TLS connection; options override what an honest client would do. */
+  connect(
+    person: Person | undefined,
+    options?: ConnectionOptions,
+    kind?: 'session' | 'enrolment',
+  ): Promise<TLSSocket>
+  /** A raw stream that the agent has accepted. */
+  stream(kind?: 'session' | 'enrolment', clientAddress?: string): Promise<Socket>
+  http1(person: Person): Promise<TLSSocket>
+  http2(person: Person): Promise<ClientHttp2Session>
+  /** One request over a fresh HTTP/1.1 connection, raw lines after the request line. */
+  ask(person: Person, requestLine: string, ...lines: string[]): Promise<Answer>
+  cutRevoked(user?: string): number
+}
+
+export interface Answer {
+  readonly status: number
+  readonly text: string
+  readonly body: string
+}
+
+export interface StageOptions {
+  readonly timeouts?: Partial<ListenerTimeouts>
+  readonly handshakeTimeoutMs?: number
+  readonly maximumRequests?: number
+  readonly apiServer?: { port: number; caPem: string }
+}
+
+export async function openStage(ends: Cleanup, options: StageOptions = {}): Promise<TrafficStage> {
+  const facts: Facts = {
+    now: new Date(),
+    isFresh: true,
+    names: { users: [], groups: [], isUnrestricted: false },
+    freshNames: undefined,
+    listed: new Map(),
+    elsewhere: new Map(),
+    devices: new Map(),
+    members: new Set(),
+    revokedBySecret: new Map(),
+    lastExpiry: new Map(),
+    tokens: [TOKEN],
+    tokenError: undefined,
+    issuer: 'agent',
+  }
+  const seen: Seen[] = []
+  const audit: AuditEvent[] = []
+  const lines: string[] = []
+  const write = (event: string, fields?: object) =>
+    void lines.push(`${event} ${JSON.stringify(fields ?? {})}`)
+  const log: Log = { info: write, warn: write, error: write }
+  const world: World = { now: () => facts.now, random: (count) => randomBytes(count) }
+  const [userAuthority, serverAuthority] = await Promise.all([
+    createAuthority(world, { commonName: 'user CA' }),
+    createAuthority(world, { commonName: 'server CA' }),
+  ])
+  const identity = await testIdentity()
+  const stage = { answer: whoAmI } as { answer: TrafficStage['answer'] }
+  const server = await httpsServer(identity, ends, async (incoming, response) => {
+    let body = ''
+    for await (const chunk of incoming) body += chunk
+    const request = seenOf(incoming, body)
+    seen.push(request)
+    stage.answer(request, response, incoming)
+  })
+  const apiServer = undiciUpstream({
+    name: 'the API server',
+    host: '127.0.0.1',
+    port: options.apiServer?.port ?? server.port,
+    caPem: options.apiServer?.caPem ?? identity.caPem,
+    serverName: SERVER_NAME,
+  })
+  ends.add(() => apiServer.close())
+  const token = {
+    current: async () => {
+      if (facts.tokenError) throw facts.tokenError
+      return new Secret(facts.tokens[0]!)
+    },
+    reload: async () => {
+      if (facts.tokenError) throw facts.tokenError
+      if (facts.tokens.length > 1) facts.tokens.shift()
+      return new Secret(facts.tokens[0]!)
+    },
+  }
+  const authentication = openAuthentication({
+    world,
+    cluster: CLUSTER,
+    prefix: 'mcm:',
+    get issuer() {
+      return facts.issuer
+    },
+    certificates: {
+      isFresh: () => facts.isFresh,
+      find: (fingerprint) => facts.listed.get(fingerprint),
+      lookUp: async (fingerprint) => {
+        const found = facts.elsewhere.get(fingerprint)
+        if (found) facts.listed.set(fingerprint, found)
+        return found
+      },
+      lastExpiry: (user, device) => facts.lastExpiry.get(`${user} ${device}`),
+      revocationOf: ({ user, device }) =>
+        facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
+    },
+    names: {
+      current: () => facts.names,
+      fresh: async () => {
+        facts.names = facts.freshNames ?? facts.names
+        return facts.names
+      },
+    },
+    directory: { state: fakeState(facts), isFresh: () => true },
+  })
+  const sessions = openSessions((session) =>
+    write('session_cut', { user: session.certificate.user }),
+  )
+  const throughImpersonator = impersonatorUpstream(apiServer, token, log, false)
+  const sources: TrafficSources = {
+    world,
+    log,
+    host: HOST,
+    authentication,
+    apiServer: throughImpersonator,
+    workloads: impersonatorUpstream(apiServer, token, log, true),
+    token,
+    review: (caller, question) => mayCaller(throughImpersonator, caller, question),
+    own: {
+      cluster: CLUSTER,
+      issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
+      principals: {
+        certificatesOf: () => [],
+        revoke: async (order) => write('revoked', order),
+        secretName: (user) => `mcm-principal-${user}`,
+        ownerOf: (what) => ('device' in what ? facts.devices.get(what.device)?.user : undefined),
+      },
+      mayCaller: (caller, question) => mayCaller(throughImpersonator, caller, question),
+    },
+    limits: userLimits(options.maximumRequests),
+    audit: (event) => void audit.push(event),
+  }
+  const servers = openAgentServers({
+    world,
+    log,
+    userCaDer: userAuthority.certificateDer,
+    sessions,
+    traffic: trafficHandlers(sources),
+    enrolment: enrolmentHandlers({
+      host: ENROLMENT_HOST,
+      log,
+      issuance: {
+        enrol: async (body, exporter) => ({
+          certificate: JSON.stringify({ body, exporter: Buffer.from(exporter).toString('hex') }),
+          user: 'x',
+          device: 'x',
+          fingerprint: 'x',
+        }),
+      },
+    }),
+    hosts: { session: HOST, enrolment: ENROLMENT_HOST },
+    certificates: {
+      session: await newServerCertificate(world, serverAuthority, HOST),
+      enrolment: await newServerCertificate(world, serverAuthority, ENROLMENT_HOST),
+    },
+    timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
+    ...(options.handshakeTimeoutMs === undefined
+      ? {}
+      : { handshakeTimeoutMs: options.handshakeTimeoutMs }),
+  })
+  ends.add(() => servers.stop())
+
+  const stream = async (kind: 'session' | 'enrolment' = 'session', clientAddress = '192.0.2.7') => {
+    const [near, far] = await socketPair(ends, true)
+    servers.accept(kind, near, clientAddress)
+    return far
+  }
+  const connect: TrafficStage['connect'] = async (person, overrides = {}, kind = 'session') => {
+    const socket = connectTls({
+      socket: await stream(kind),
+      ca: serverAuthority.certificatePem,
+      servername: kind === 'session' ? HOST : ENROLMENT_HOST,
+      ...(person && { cert: person.certPem, key: person.keyPem }),
+      ...overrides,
+    })
+    socket.on('error', () => {})
+    ends.add(() => socket.destroy())
+    await Promise.race([once(socket, 'secureConnect'), once(socket, 'close')])
+    return socket
+  }
+  const http1 = (person: Person) => connect(person, { ALPNProtocols: ['http/1.1'] })
+  return Object.assign(stage, {
+    facts,
+    seen,
+    audit,
+    log: lines,
+    servers,
+    sessions,
+    sources,
+    userAuthority,
+    serverAuthority,
+    serverCaPem: serverAuthority.certificatePem,
+    apiServerPort: server.port,
+    stream,
+    connect,
+    http1,
+    http2: async (person: Person) => {
+      const socket = await connect(person, { ALPNProtocols: ['h2'] })
+      const session = connectHttp2(`https://${HOST}`, { createConnection: () => socket })
+      session.on('error', () => {})
+      ends.add(() => session.destroy())
+      return session
+    },
+    ask: async (person: Person, requestLine: string, ...more: string[]) => {
+      const socket = await http1(person)
+      socket.write(`${[requestLine, ...more].join('\r\n')}\r\n\r\n`, 'latin1')
+      return readAnswer(socket)
+    },
+    person: (user: string, more: PersonOptions = {}) =>
+      newPerson(world, facts, userAuthority, user, more),
+    cutRevoked: (user?: string) =>
+      sessions.cutUnless(
+        ({ certificate }) => authentication.requireStillStanding(certificate),
+        user,
+      ),
+  }) as unknown as TrafficStage
+}
+
+async function newPerson(
+  world: World,
+  facts: Facts,
+  userAuthority: Authority,
+  user: string,
+  options: PersonOptions,
+): Promise<Person> {
+  const { groups = [], device = sha256(`device of ${user}`), lifetimeSeconds = 3600 } = options
+  const { privateKeyPem, publicKeyDer } = generateKeyPair()
+  const subject = { publicKeyDer, user, groups, device }
+  const authority = options.authority ?? userAuthority
+  const issued = await issueUserCertificate(world, authority, subject, lifetimeSeconds)
+  if (!options.isUnlisted) facts.listed.set(issued.fingerprint, { user, device })
+  facts.devices.set(device, { user })
+  facts.members.add(user)
+  const users = [...new Set([...facts.names.users, `mcm:${user}`])]
+  const listedGroups = [
+    ...new Set([...facts.names.groups, ...groups.map((group) => `mcm:${group}`)]),
+  ]
+  facts.names = { ...facts.names, users, groups: listedGroups }
+  const { pem, fingerprint, notAfter } = issued
+  return {
+    user,
+    groups,
+    device,
+    certPem: pem,
+    keyPem: privateKeyPem.reveal(),
+    fingerprint,
+    notAfter,
+  }
+}
+
+function fakeState(facts: Facts): DirectoryState {
+  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember'> = {
+    deviceOwner: (key) => {
+      const owner = facts.devices.get(key)
+      if (!owner) return undefined
+      const since = new Date(0)
+      const device = {
+        id: key,
+        name: 'laptop',
+        since,
+        ...(owner.revoked && { revoked: owner.revoked }),
+      }
+      return { user: { name: owner.user }, device } as unknown as ReturnType<
+        DirectoryState['deviceOwner']
+      >
+    },
+    isMember: (user) => facts.members.has(user),
+  }
+  return state as DirectoryState
+}
+
+function seenOf(incoming: IncomingMessage, body: string): Seen {
+  const raw = incoming.rawHeaders
+  const values = (name: string) =>
+    raw.flatMap((key, index) =>
+      index % 2 === 0 && key.toLowerCase() === name ? [raw[index + 1]!] : [],
+    )
+  return { method: incoming.method!, url: incoming.url!, raw, body, values }
+}
+
+/** Says as whom the request came. */
+function whoAmI(request: Seen, response: ServerResponse): void {
+  const body = JSON.stringify({
+    user: request.values('impersonate-user'),
+    groups: request.values('impersonate-group'),
+  })
+  response.writeHead(200, { 'content-type': 'application/json', 'content-length': body.length })
+  response.end(body)
+}
+
+/** One answer with a length, or all until the end. */
+export function readAnswer(socket: TLSSocket): Promise<Answer> {
+  return new Promise((resolve) => {
+    let text = ''
+    const settle = () => {
+      socket.off('data', onData)
+      socket.off('close', settle)
+      resolve(parse(text))
+    }
+    const onData = (chunk: Buffer) => {
+      text += chunk.toString('latin1')
+      if (isWhole(text)) settle()
+    }
+    socket.on('data', onData)
+    socket.on('close', settle)
+    if (socket.destroyed) settle()
+  })
+}
+
+function isWhole(text: string): boolean {
+  const end = text.indexOf('\r\n\r\n')
+  if (end < 0) return false
+  const length = /\r\ncontent-length: (\d+)/i.exec(text.slice(0, end))?.[1]
+  return length !== undefined && text.length >= end + 4 + Number(length)
+}
+
+function parse(text: string): Answer {
+  const end = text.indexOf('\r\n\r\n')
+  const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(text)?.[1] ?? 0)
+  return { status, text, body: end < 0 ? '' : text.slice(end + 4) }
+}

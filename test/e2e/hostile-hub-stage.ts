@@ -1,0 +1,111 @@
+/** A fleet that was set up honestly, one cluster and one person, whose hub then turns hostile. */
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect } from 'vitest'
+import { type Authority, loadAuthority } from '../../src/pki/authority.ts'
+import { clusterHost } from '../../src/protocol/names.ts'
+import { Secret } from '../../src/secret.ts'
+import { type ApiServer, startApiServer } from '../cluster/api-server.ts'
+import { kubectlPath, runKubectl } from '../cluster/kubectl.ts'
+import type { KubernetesVersion } from '../cluster/kubernetes-version.ts'
+import { HostileHub } from './hostile-hub.ts'
+import { type Finished, runProgram } from './program.ts'
+import { type Person, Stage } from './stage.ts'
+
+export type Mode = 'exec' | 'static' | 'proxy'
+export const CLUSTER = 'idc-k8s'
+export const CONTEXT = `mcm-${CLUSTER}`
+
+export interface Victim {
+  readonly stage: Stage
+  readonly cluster: ApiServer
+  readonly alice: Person
+  readonly clusterId: string
+  readonly host: string
+  /** The one CA that may vouch for the cluster; an attacker does not have it. */
+  readonly serverCa: Authority
+  kubeconfig(mode: Mode): string
+  kubectl(version: KubernetesVersion, mode: Mode, args: readonly string[]): Promise<Finished>
+  /** Ends the true hub, puts a hostile one into its place and waits for the agents. */
+  turnHostile(): Promise<HostileHub>
+  stop(): Promise<void>
+}
+
+export interface VictimOptions {
+  /** How people reach the hub. */
+  readonly hubHost: string
+  readonly modes: readonly Mode[]
+  /** Runs while the hub is honest. */
+  readonly prepare?: (stage: Stage, alice: Person) => Promise<void>
+}
+
+export async function openVictim({ hubHost, modes, prepare }: VictimOptions): Promise<Victim> {
+  const home = await mkdtemp(join(tmpdir(), 'mcm-test-kubectl-'))
+  const cluster = await startApiServer({ version: '1.36.3' })
+  const stage = await Stage.open(hubHost)
+  const alice = await stage.found('alice')
+  await stage.addCluster(alice, CLUSTER, cluster)
+  await prepare?.(stage, alice)
+  const paths: Partial<Record<Mode, string>> = {}
+  for (const mode of modes) paths[mode] = await alice.kubeconfig(mode)
+  const { clusterId, serverCa } = await identityOf(cluster)
+  let hub: HostileHub | undefined
+  return {
+    ...{ stage, cluster, alice, clusterId, serverCa },
+    host: clusterHost(clusterId),
+    kubeconfig: (mode) => paths[mode]!,
+    async kubectl(version, mode, args) {
+      const env = { ...alice.env, HOME: home, KUBECONFIG: paths[mode]! }
+      return runProgram(await kubectlPath(version), ['--context', CONTEXT, ...args], { env })
+    },
+    async turnHostile() {
+      await stage.hub.stop('SIGKILL')
+      hub = await HostileHub.takeOver(stage.hubData, { host: hubHost, port: stage.hubPort })
+      await hubHasAgent(hub, clusterId)
+      return hub
+    },
+    async stop() {
+      await hub?.stop()
+      await stage.close()
+      await cluster.stop()
+      await rm(home, { recursive: true, force: true })
+    },
+  }
+}
+
+export async function hubHasAgent(hub: HostileHub, clusterId: string): Promise<void> {
+  await expect.poll(() => hub.agentsOf(clusterId), { timeout: 40_000 }).toBeGreaterThan(0)
+}
+
+/** What only the cluster itself knows: read with its administrator's own kubeconfig. */
+export async function identityOf(
+  cluster: ApiServer,
+): Promise<{ clusterId: string; serverCa: Authority; secrets: Readonly<Record<string, string>> }> {
+  const args = ['-n', 'mcm-system', 'get', 'secrets', '-o', 'json']
+  const { stdout } = await runKubectl('1.36.3', args, { kubeconfig: cluster.adminKubeconfig })
+  const { items } = JSON.parse(stdout) as {
+    items: { metadata: { name: string }; data?: Record<string, string> }[]
+  }
+  const identity = items.find(({ metadata }) => metadata.name.startsWith('mcm-identity-c-'))!
+  const secrets = Object.fromEntries(
+    items.flatMap(({ metadata, data = {} }) =>
+      Object.entries(data).map(([key, value]) => [
+        `${metadata.name}/${key}`,
+        Buffer.from(value, 'base64').toString(),
+      ]),
+    ),
+  )
+  const { name } = identity.metadata
+  const key = new Secret(secrets[`${name}/serverCa.key`]!)
+  return {
+    clusterId: name.slice('mcm-identity-'.length),
+    serverCa: loadAuthority(secrets[`${name}/serverCa.crt`]!, key),
+    secrets,
+  }
+}
+
+/** A file of the person's kubeconfig mode as text. */
+export function readKubeconfig(victim: Victim, mode: Mode): Promise<string> {
+  return readFile(victim.kubeconfig(mode), 'utf8')
+}

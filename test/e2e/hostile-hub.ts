@@ -1,0 +1,123 @@
+/**
+ * A hub taken over: it owns the true hub's directory, certificate and key, answers its API, takes its agents'
+ * tunnels, and does with every CONNECT whatever a test tells it. Nobody's right to pass is looked at.
+ */
+import type { Duplex } from 'node:stream'
+import { X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { openBook } from '../../src/hub/book.ts'
+import { hubEvents } from '../../src/hub/events.ts'
+import { http1 } from '../../src/hub/http1.ts'
+import { http2 } from '../../src/hub/http2.ts'
+import { DEFAULT_LIMITS } from '../../src/hub/limits.ts'
+import { type Listener, listen } from '../../src/hub/listener.ts'
+import { hubMetrics } from '../../src/hub/metrics.ts'
+import { type Peer, peerOf } from '../../src/hub/peer.ts'
+import { registrations } from '../../src/hub/registrations.ts'
+import { type HubDatabase, hubStore, openHubDatabase } from '../../src/hub/store.ts'
+import { type Tunnels, tunnels } from '../../src/hub/tunnels.ts'
+import { hubDatabasePath } from '../../src/hub/data.ts'
+import { sha256 } from '../../src/protocol/keys.ts'
+import { parseClusterAuthority } from '../../src/protocol/names.ts'
+import { realWorld } from '../../src/runtime.ts'
+import { Secret } from '../../src/secret.ts'
+import { startRelay } from '../../src/tunnel/relay.ts'
+import type { Log } from '../../src/world.ts'
+
+/** What the hub owns: everybody pins this certificate. */
+export interface HubIdentity {
+  readonly pem: string
+  readonly der: Buffer
+  readonly keyPem: string
+}
+
+/** A CONNECT that was answered with 200: `client` carries the inner layer from here on. */
+export interface Caught {
+  readonly authority: string
+  readonly peer: Peer
+  readonly client: Duplex
+}
+
+export type Deed = (caught: Caught, hub: HostileHub) => void | Promise<void>
+
+/** What a true hub would do. */
+export const relayHonestly: Deed = async ({ authority, client }, hub) => {
+  startRelay(client, await hub.toAgent(authority))
+}
+
+export class HostileHub {
+  /** What becomes of the CONNECTs from now on. */
+  deed: Deed = relayHonestly
+  readonly identity: HubIdentity
+  readonly #database: HubDatabase
+  readonly #links: Tunnels
+  #listener!: Listener
+
+  private constructor(identity: HubIdentity, database: HubDatabase, links: Tunnels) {
+    this.identity = identity
+    this.#database = database
+    this.#links = links
+  }
+
+  /** Takes the place of a hub that has ended: its data, its address. */
+  static async takeOver(data: string, at: { host: string; port: number }): Promise<HostileHub> {
+    const identity = await readIdentity(data)
+    const database = await openHubDatabase(hubDatabasePath(data))
+    const [world, limits, log] = [realWorld(), DEFAULT_LIMITS, SILENT]
+    const [events, metrics, store] = [hubEvents(log), hubMetrics(), hubStore(database)]
+    const book = await openBook(store, world)
+    const links = tunnels({ world, log, limits, events, store, book })
+    book.onAppend((_before, after) => void links.follow(after))
+    const hub = new HostileHub(identity, database, links)
+    const switchboard = { open: async (peer: Peer, authority: string) => hub.#line(peer, authority) }
+    const api = http2({
+      ...{ world, book, store, events, limits, switchboard, tunnels: links },
+      registrations: registrations({ world, store, events }),
+      version: 'hostile',
+      ownPin: sha256(identity.der),
+    })
+    const certificate = { pem: identity.pem, keyPem: new Secret(identity.keyPem) }
+    const listener = {
+      ...{ limits, metrics, certificate },
+      onTunnel: (socket: Parameters<typeof api.serve>[0]) => void links.accept(socket, peerOf(socket)),
+      onHttp1: http1({ limits, switchboard, isReady: () => true }).serve,
+      onHttp2: api.serve,
+    }
+    hub.#listener = await listen(listener, at)
+    return hub
+  }
+
+  /** A stream of its own to an agent: of the cluster the authority names, unless told. */
+  toAgent(authority: string, cluster = parseClusterAuthority(authority)?.id ?? ''): Promise<Duplex> {
+    return this.#links.connect(cluster, authority, '192.0.2.1:1')
+  }
+
+  agentsOf(cluster: string): number {
+    return this.#links.presence(cluster).length
+  }
+
+  async stop(): Promise<void> {
+    this.#listener.close()
+    await this.#links.stop(0)
+    await this.#listener.destroy()
+    await this.#database.destroy()
+  }
+
+  #line(peer: Peer, authority: string) {
+    const join = (client: Duplex) => {
+      client.on('error', () => {})
+      const done = Promise.resolve(this.deed({ authority, peer, client }, this))
+      done.catch(() => client.destroy())
+    }
+    return { join, abandon: () => {} }
+  }
+}
+
+async function readIdentity(data: string): Promise<HubIdentity> {
+  const pem = await readFile(join(data, 'hub-certificate.pem'), 'utf8')
+  const keyPem = await readFile(join(data, 'hub-key.pem'), 'utf8')
+  return { pem, keyPem, der: new X509Certificate(pem).raw }
+}
+
+const SILENT: Log = { info: () => {}, warn: () => {}, error: () => {} }
