@@ -10,7 +10,10 @@ const requireAll = process.env['CI'] === 'true' || process.env['MCM_TEST_REQUIRE
 
 function run(title: string, command: string, args: readonly string[]): boolean {
   process.stderr.write(`\n── ${title}\n`)
-  const { status } = spawnSync(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  const { status } = spawnSync(command, args, {
+    cwd: root,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   return status === 0
 }
 
@@ -28,13 +31,20 @@ mustRun('build', process.execPath, ['scripts/build.ts'])
 const projects = ['unit']
 if (run('Kubernetes binaries', process.execPath, ['test/cluster/prepare.ts'])) {
   projects.push('real')
-  if (process.getuid?.() === 0 && run('agent image', process.execPath, ['scripts/image.ts'])) projects.push('node')
+  if (process.getuid?.() === 0 && run('agent image', process.execPath, ['scripts/image.ts']))
+    projects.push('node')
 }
 const missing = ['real', 'node'].filter((project) => !projects.includes(project))
 for (const project of missing) {
-  process.stderr.write(`\n!!! NOT RUN: suite "${project}": its real Kubernetes parts are not to be had here\n`)
+  process.stderr.write(
+    `\n!!! NOT RUN: suite "${project}": its real Kubernetes parts are not to be had here\n`,
+  )
 }
-if (missing.length > 0 && requireAll) mustRun(`suites ${missing.join(' and ')} are required here`, 'false', [])
+if (missing.length > 0 && requireAll)
+  mustRun(`suites ${missing.join(' and ')} are required here`, 'false', [])
 
-const tests = run('tests', bin('vitest'), ['run', ...projects.flatMap((name) => ['--project', name])])
+const tests = run('tests', bin('vitest'), [
+  'run',
+  ...projects.flatMap((name) => ['--project', name]),
+])
 process.exit(tests ? 0 : 1)

@@ -1,4 +1,4 @@
-import type { TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
 import { dialHub } from '../client/dial.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import type { DirectoryState, HubRecord } from '../directory/state.ts'
@@ -20,7 +20,7 @@ export type HubDialer = (
   target: HubEndpoint,
   alpn: string,
   signal: AbortSignal,
-) => Promise<TLSSocket>
+) => Promise<Duplex>
 
 /** A dead address must not keep the next one waiting for long. */
 const DIAL_TIMEOUT_MS = 8_000

@@ -4,6 +4,7 @@ import {
   readImpersonator,
 } from '../access/impersonator.ts'
 import type { KubernetesApi } from '../client/kubernetes.ts'
+import { NotFoundError } from '../errors.ts'
 import type { KubernetesObject } from '../kube/object.ts'
 import { type ClusterRole, RBAC_VERSION } from '../kube/rbac.ts'
 
@@ -54,11 +55,23 @@ export async function readClusterFacts(kubernetes: KubernetesApi): Promise<Clust
   const path = `/apis/${RBAC_VERSION}/clusterroles/${IMPERSONATOR_NAME}`
   const [role, definitions] = await Promise.all([
     kubernetes.getIfAny<ClusterRole>(path),
-    kubernetes.list<CustomResource>('/apis/apiextensions.k8s.io/v1/customresourcedefinitions'),
+    listIfServed<CustomResource>(kubernetes, CUSTOM_RESOURCES_PATH),
   ])
   const { users, groups } = readImpersonator(role ?? { rules: [] })
-  const customGroups = [...new Set(definitions.items.map(({ spec }) => spec.group))].sort()
+  const customGroups = [...new Set(definitions.map(({ spec }) => spec.group))].sort()
   return { listed: { users, groups }, customGroups }
+}
+
+const CUSTOM_RESOURCES_PATH = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'
+
+/** Not every API server has custom resources. */
+async function listIfServed<T>(kubernetes: KubernetesApi, path: string): Promise<readonly T[]> {
+  try {
+    return (await kubernetes.list<T>(path)).items
+  } catch (error) {
+    if (error instanceof NotFoundError) return []
+    throw error
+  }
 }
 
 interface CustomResource extends KubernetesObject {

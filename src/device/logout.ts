@@ -1,10 +1,18 @@
 import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { messageOf, StateError } from '../errors.ts'
 import { isClusterId } from '../protocol/names.ts'
-import { deleteFile } from '../store/files.ts'
+import { deleteFile, readTextIfAny } from '../store/files.ts'
 import { deleteCertificateFile, readCertificateFile } from './certificate-file.ts'
 import type { Device } from './device.ts'
-import { certificateKeyName, certificatePath, DEVICE_KEY, FLEET_KEY } from './home.ts'
+import {
+  certificateKeyName,
+  certificatePath,
+  DEVICE_KEY,
+  FLEET_KEY,
+  joinTokenName,
+  pairingSecretName,
+} from './home.ts'
 import { LOCAL_PROXY_SECRETS } from './local-proxy.ts'
 
 /** Taking everything of mcm off this machine. Works on damaged state as well: it is the way out of it. */
@@ -21,7 +29,8 @@ export async function logout(device: Device): Promise<LoggedOut> {
   for (const id of await certificateIds(device)) {
     deleted.push(...(await forgetCertificate(device, id)))
   }
-  for (const name of [...LOCAL_PROXY_SECRETS, FLEET_KEY, DEVICE_KEY]) {
+  const pending = await pendingRegistrationSecrets(device)
+  for (const name of [...pending, ...LOCAL_PROXY_SECRETS, FLEET_KEY, DEVICE_KEY]) {
     if (await device.secrets.delete(name)) deleted.push(secretLabel(device, name))
   }
   const files = [home.localProxy, home.directoryCache, home.pendingLogin, home.state]
@@ -48,6 +57,16 @@ export async function forgetCertificate(device: Device, clusterId: string): Prom
 async function certificateIds({ home }: Device): Promise<string[]> {
   const names = await readdir(home.certificates).catch(() => [])
   return names.map((name) => name.replace(/\.json$/, '')).filter(isClusterId)
+}
+
+/** What registrations under way keep in the store, by name. */
+async function pendingRegistrationSecrets({ home }: Device): Promise<string[]> {
+  const files = await readdir(home.registrations).catch(() => [])
+  const texts = await Promise.all(
+    files.map((name) => readTextIfAny(join(home.registrations, name)).catch(() => undefined)),
+  )
+  const ids = texts.flatMap((text) => text?.match(/c-[a-z2-7]{10}/) ?? [])
+  return ids.flatMap((id) => [joinTokenName(id), pairingSecretName(id)])
 }
 
 function secretLabel({ secrets, home }: Device, name: string): string {

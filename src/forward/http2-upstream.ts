@@ -27,7 +27,8 @@ export function http2Upstream(
     authority: options.authority,
     send: (request, events) => new Http2Call(session, options.authority, request, events),
     dedicated: (signal) => options.dedicated(signal),
-    close: async () => session.destroy(),
+    // With a code: destroyed without one, open answers would end as if they were whole.
+    close: async () => session.destroy(new Error('closed'), constants.NGHTTP2_CANCEL),
   }
 }
 

@@ -132,7 +132,8 @@ class LiveTunnels implements Tunnels {
   /** Kept up with the directory before anybody is sent to it. */
   async #welcome(link: AgentLink): Promise<void> {
     const { events, book } = this.#deps
-    await link.push(book.current)
+    const pushed = book.current
+    await link.push(pushed)
     const { cluster, replica } = link.name
     if (!link.tunnel.isOpen() || !isAgentOf(book.current.state, link)) {
       await link.tunnel.stop()
@@ -144,8 +145,8 @@ class LiveTunnels implements Tunnels {
     replicas.set(replica, link)
     void former?.tunnel.stop()
     events.tunnelOpened(link.name, link.address, link.hello.version)
-    // The directory may have grown since; a push that has nothing to say says nothing.
-    void link.push(book.current)
+    // What was appended meanwhile was told to those that were here.
+    if (book.current !== pushed) void link.push(book.current)
     void this.#record(link)
     void link.tunnel.draining.then(() => this.#forget(link))
     void link.tunnel.closed.then(() => events.tunnelClosed(link.name, 'closed'))

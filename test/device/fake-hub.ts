@@ -45,6 +45,8 @@ export class FakeHub {
   /** Does everything and then loses the answer, so many times. */
   lostAnswers = 0
   clusterIds: string[] = []
+  /** Ever accepted. */
+  connections = 0
   readonly #world: World
   readonly #server: Http2SecureServer
   readonly #sessions = new Set<ServerHttp2Session>()
@@ -61,6 +63,7 @@ export class FakeHub {
     this.certificateDer = certificateDer
     this.pin = sha256(certificateDer)
     server.on('session', (session) => {
+      this.connections += 1
       this.#sessions.add(session)
       session.on('error', () => {})
       session.on('close', () => this.#sessions.delete(session))
@@ -102,6 +105,10 @@ export class FakeHub {
     this.agents.set(id, agent)
     this.publications.set(id, await agent.publication(pairingSecret))
     return agent
+  }
+
+  dropConnections(): void {
+    for (const session of this.#sessions) session.destroy()
   }
 
   async stop(): Promise<void> {

@@ -98,20 +98,30 @@ function serverLeaf(fields: LeafFields): string {
 }
 
 /** The hub's name and key once more, as the CA that its pinned certificate denies to be. */
-function authorityOfHub(hub: HubIdentity): string {
+export function authorityOfHub(hub: HubIdentity): string {
+  return hubOnceMore(hub, [
+    extension('basicConstraints', '30030101ff', true),
+    extension('keyUsage', '03020204', true),
+  ])
+}
+
+/** The hub's name and key once more, as a leaf without the name constraints. */
+export function hubWithoutConstraints(hub: HubIdentity): string {
+  return hubOnceMore(hub, [
+    extension('basicConstraints', '3000', true),
+    extension('keyUsage', '03020780', true),
+    usages('serverAuth'),
+  ])
+}
+
+function hubOnceMore(hub: HubIdentity, extensions: readonly Buffer[]): string {
   const signingKey = createPrivateKey(hub.keyPem)
   const publicKeyDer = publicKeyDerOf(signingKey)
+  const keyIdentifier = derValue(TAG.octetString, keyIdentifierOfKey(publicKeyDer))
   const der = forgeCertificate({
     ...base(subjectOf(hub), subjectOf(hub)),
     publicKeyDer,
-    extensions: [
-      extension('basicConstraints', '30030101ff', true),
-      extension('keyUsage', '03020204', true),
-      extension(
-        'subjectKeyIdentifier',
-        derValue(TAG.octetString, keyIdentifierOfKey(publicKeyDer)),
-      ),
-    ],
+    extensions: [...extensions, extension('subjectKeyIdentifier', keyIdentifier)],
     signingKey,
   })
   return pemOf('CERTIFICATE', der)

@@ -2,6 +2,8 @@
  * One person's connection as kubectl makes it from a kubeconfig in static mode, but one record at a time: outer
  * TLS, CONNECT, inner TLS, HTTP/1.1 by hand.
  */
+
+import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { TLSSocket } from 'node:tls'
 import { parse } from 'yaml'
@@ -10,7 +12,6 @@ import { openInner } from '../../src/client/inner.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
 import { Secret } from '../../src/secret.ts'
 import { readHead } from '../hub/stage.ts'
-import { X509Certificate } from 'node:crypto'
 
 /** What a kubeconfig of mcm in static mode holds for one cluster, decoded. */
 export interface StaticAccess {

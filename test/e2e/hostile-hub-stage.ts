@@ -1,8 +1,8 @@
 /** A fleet that was set up honestly, one cluster and one person, whose hub then turns hostile. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { expect } from 'vitest'
+import { vi } from 'vitest'
 import { type Authority, loadAuthority } from '../../src/pki/authority.ts'
 import { clusterHost } from '../../src/protocol/names.ts'
 import { Secret } from '../../src/secret.ts'
@@ -26,7 +26,9 @@ export interface Victim {
   /** The one CA that may vouch for the cluster; an attacker does not have it. */
   readonly serverCa: Authority
   kubeconfig(mode: Mode): string
-  kubectl(version: KubernetesVersion, mode: Mode, args: readonly string[]): Promise<Finished>
+  kubectl(version: KubernetesVersion, path: string, args: readonly string[]): Promise<Finished>
+  /** A copy of a kubeconfig that trusts `insteadPem` in the place of one certificate of its bundle. */
+  trusting(mode: Mode, certificatePem: string, insteadPem: string): Promise<string>
   /** Ends the true hub, puts a hostile one into its place and waits for the agents. */
   turnHostile(): Promise<HostileHub>
   stop(): Promise<void>
@@ -55,9 +57,17 @@ export async function openVictim({ hubHost, modes, prepare }: VictimOptions): Pr
     ...{ stage, cluster, alice, clusterId, serverCa },
     host: clusterHost(clusterId),
     kubeconfig: (mode) => paths[mode]!,
-    async kubectl(version, mode, args) {
-      const env = { ...alice.env, HOME: home, KUBECONFIG: paths[mode]! }
+    async kubectl(version, path, args) {
+      const env = { ...alice.env, HOME: home, KUBECONFIG: path }
       return runProgram(await kubectlPath(version), ['--context', CONTEXT, ...args], { env })
+    },
+    async trusting(mode, certificatePem, insteadPem) {
+      const path = join(home, `trusting-${mode}`)
+      await writeFile(
+        path,
+        withTrust(await readFile(paths[mode]!, 'utf8'), certificatePem, insteadPem),
+      )
+      return path
     },
     async turnHostile() {
       await stage.hub.stop('SIGKILL')
@@ -75,7 +85,7 @@ export async function openVictim({ hubHost, modes, prepare }: VictimOptions): Pr
 }
 
 export async function hubHasAgent(hub: HostileHub, clusterId: string): Promise<void> {
-  await expect.poll(() => hub.agentsOf(clusterId), { timeout: 40_000 }).toBeGreaterThan(0)
+  await vi.waitUntil(() => hub.agentsOf(clusterId) > 0, { timeout: 40_000, interval: 20 })
 }
 
 /** What only the cluster itself knows: read with its administrator's own kubeconfig. */
@@ -105,7 +115,13 @@ export async function identityOf(
   }
 }
 
-/** A file of the person's kubeconfig mode as text. */
-export function readKubeconfig(victim: Victim, mode: Mode): Promise<string> {
-  return readFile(victim.kubeconfig(mode), 'utf8')
+const BUNDLE = /(certificate-authority-data: )(\S+)/
+
+function withTrust(kubeconfig: string, certificatePem: string, insteadPem: string): string {
+  return kubeconfig.replace(BUNDLE, (_, key: string, data: string) => {
+    const bundle = Buffer.from(data, 'base64').toString()
+    if (!bundle.includes(certificatePem.trim())) throw new Error('the bundle holds no such thing')
+    const changed = bundle.replace(certificatePem.trim(), insteadPem.trim())
+    return `${key}${Buffer.from(changed).toString('base64')}`
+  })
 }

@@ -2,11 +2,13 @@
  * A hub taken over: it owns the true hub's directory, certificate and key, answers its API, takes its agents'
  * tunnels, and does with every CONNECT whatever a test tells it. Nobody's right to pass is looked at.
  */
-import type { Duplex } from 'node:stream'
+
 import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { openBook } from '../../src/hub/book.ts'
+import { hubDatabasePath } from '../../src/hub/data.ts'
 import { hubEvents } from '../../src/hub/events.ts'
 import { http1 } from '../../src/hub/http1.ts'
 import { http2 } from '../../src/hub/http2.ts'
@@ -17,7 +19,6 @@ import { type Peer, peerOf } from '../../src/hub/peer.ts'
 import { registrations } from '../../src/hub/registrations.ts'
 import { type HubDatabase, hubStore, openHubDatabase } from '../../src/hub/store.ts'
 import { type Tunnels, tunnels } from '../../src/hub/tunnels.ts'
-import { hubDatabasePath } from '../../src/hub/data.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
 import { parseClusterAuthority } from '../../src/protocol/names.ts'
 import { realWorld } from '../../src/runtime.ts'
@@ -52,6 +53,7 @@ export class HostileHub {
   readonly identity: HubIdentity
   readonly #database: HubDatabase
   readonly #links: Tunnels
+  readonly #clients = new Set<Duplex>()
   #listener!: Listener
 
   private constructor(identity: HubIdentity, database: HubDatabase, links: Tunnels) {
@@ -70,7 +72,9 @@ export class HostileHub {
     const links = tunnels({ world, log, limits, events, store, book })
     book.onAppend((_before, after) => void links.follow(after))
     const hub = new HostileHub(identity, database, links)
-    const switchboard = { open: async (peer: Peer, authority: string) => hub.#line(peer, authority) }
+    const switchboard = {
+      open: async (peer: Peer, authority: string) => hub.#line(peer, authority),
+    }
     const api = http2({
       ...{ world, book, store, events, limits, switchboard, tunnels: links },
       registrations: registrations({ world, store, events }),
@@ -80,7 +84,8 @@ export class HostileHub {
     const certificate = { pem: identity.pem, keyPem: new Secret(identity.keyPem) }
     const listener = {
       ...{ limits, metrics, certificate },
-      onTunnel: (socket: Parameters<typeof api.serve>[0]) => void links.accept(socket, peerOf(socket)),
+      onTunnel: (socket: Parameters<typeof api.serve>[0]) =>
+        void links.accept(socket, peerOf(socket)),
       onHttp1: http1({ limits, switchboard, isReady: () => true }).serve,
       onHttp2: api.serve,
     }
@@ -89,12 +94,20 @@ export class HostileHub {
   }
 
   /** A stream of its own to an agent: of the cluster the authority names, unless told. */
-  toAgent(authority: string, cluster = parseClusterAuthority(authority)?.id ?? ''): Promise<Duplex> {
+  toAgent(
+    authority: string,
+    cluster = parseClusterAuthority(authority)?.id ?? '',
+  ): Promise<Duplex> {
     return this.#links.connect(cluster, authority, '192.0.2.1:1')
   }
 
   agentsOf(cluster: string): number {
     return this.#links.presence(cluster).length
+  }
+
+  /** Ends every connection of people that it carries. */
+  cut(): void {
+    for (const client of this.#clients) client.destroy()
   }
 
   async stop(): Promise<void> {
@@ -107,6 +120,8 @@ export class HostileHub {
   #line(peer: Peer, authority: string) {
     const join = (client: Duplex) => {
       client.on('error', () => {})
+      this.#clients.add(client)
+      client.once('close', () => this.#clients.delete(client))
       const done = Promise.resolve(this.deed({ authority, peer, client }, this))
       done.catch(() => client.destroy())
     }

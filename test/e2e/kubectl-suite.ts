@@ -136,10 +136,11 @@ export function kubectlSuite({ title, start, kubectl: version }: SuiteOptions): 
         })
 
         test('a watch shows a change as it happens', async () => {
+          await kubectl(mode, ['create', 'configmap', `before-${mode}`])
           const env = { ...alice.env, KUBECONFIG: kubeconfigs[mode] }
           const args = ['--context', 'mcm-idc-k8s', 'get', 'configmaps', '-w', '-o', 'name']
           const watch = new LongRunning(await kubectlPath(version), args, env)
-          await watch.shows(/configmap\//)
+          await watch.shows(new RegExp(`configmap/before-${mode}`), 10_000)
           await kubectl(mode, ['create', 'configmap', `seen-${mode}`])
           await watch.shows(new RegExp(`configmap/seen-${mode}`), 5_000)
           await watch.stop()

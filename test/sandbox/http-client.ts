@@ -106,9 +106,10 @@ function open(target: Target, asked: Ask): ClientRequest {
   })
 }
 
-function bytesOf({ body }: Ask): string | Buffer | undefined {
-  if (body === undefined || typeof body === 'string' || Buffer.isBuffer(body)) return body
-  return JSON.stringify(body)
+/** Never a string: Node would then write the header lines in UTF-8 too, and not byte for byte. */
+function bytesOf({ body }: Ask): Buffer | undefined {
+  if (body === undefined || Buffer.isBuffer(body)) return body
+  return Buffer.from(typeof body === 'string' ? body : JSON.stringify(body))
 }
 
 function parsed(text: string): unknown {

@@ -44,6 +44,10 @@ function loopbackTls(world: World): Promise<SandboxDeps['serverTls']> {
 export async function runningSandbox(
   options: SandboxOptions = {},
   world: World = testWorld(),
+  signal?: AbortSignal,
 ): Promise<RunningSandbox> {
-  return startSandbox({ world, log: quiet, serverTls: await loopbackTls(world) }, options)
+  return startSandbox(
+    { world, log: quiet, serverTls: await loopbackTls(world), ...(signal && { signal }) },
+    options,
+  )
 }

@@ -1,5 +1,6 @@
 /** Requests that the sandbox must answer as a real kube-apiserver does, in this order. */
 import type { Ask } from './http-client.ts'
+import { KUBECTL_BODIES } from './kubectl-bodies.ts'
 
 export interface Step extends Ask {
   readonly title: string
@@ -866,6 +867,17 @@ const places: readonly Step[] = [
   post('/version', {}),
 ]
 
+/** Typed clients write protobuf. */
+const protobuf: readonly Step[] = KUBECTL_BODIES.filter(
+  ({ command }) => command.startsWith('create') && !command.includes('--bound'),
+).map(({ command, path, body }) => ({
+  title: `kubectl ${command}`,
+  method: 'POST',
+  path,
+  contentType: 'application/vnd.kubernetes.protobuf',
+  body: Buffer.from(body, 'base64'),
+}))
+
 const tokens: readonly Step[] = [
   post(`${NS}/serviceaccounts/absent/token`, {}),
   post(`${NS}/serviceaccounts/bot/token`, {}),
@@ -888,6 +900,7 @@ export const STEPS: readonly Step[] = [
   ...more,
   ...applying,
   ...migrating,
+  ...protobuf,
   ...rights,
   ...shapes,
   ...reviews,

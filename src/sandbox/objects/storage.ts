@@ -18,12 +18,13 @@ type Listener = (change: Change) => void
 interface Shelf {
   readonly objects: Map<string, KubeObject>
   readonly listeners: Set<Listener>
-  changes: readonly Change[]
+  readonly changes: Change[]
   /** Changes up to this revision are forgotten. */
   forgottenRevision: number
 }
 
-const KEPT_CHANGES = 2000
+/** At least so many changes of a resource are remembered, at most twice as many. */
+const KEPT_CHANGES = 1000
 
 export class Storage {
   #revision = 1
@@ -111,10 +112,11 @@ export class Storage {
 
   #announce(resource: Resource, change: Change): void {
     const shelf = this.#shelf(resource)
-    const changes = [...shelf.changes, change]
-    const dropped = changes.slice(0, Math.max(0, changes.length - KEPT_CHANGES))
-    shelf.changes = changes.slice(dropped.length)
-    shelf.forgottenRevision = dropped.at(-1)?.revision ?? shelf.forgottenRevision
+    shelf.changes.push(change)
+    if (shelf.changes.length >= 2 * KEPT_CHANGES) {
+      const forgotten = shelf.changes.splice(0, KEPT_CHANGES)
+      shelf.forgottenRevision = forgotten.at(-1)!.revision
+    }
     for (const listener of [...shelf.listeners]) listener(change)
   }
 

@@ -65,7 +65,7 @@ export interface Replacement {
 export function replace(context: ResourceContext, change: Replacement): KubeObject {
   const { resource, sandbox } = context
   const { object, old, subresource } = change
-  context.audit.about(object)
+  if (!change.isPatch) context.audit.about(object)
   requireSameObject(context, change)
   const rules = rulesOf(resource)
   const filled = withMetadata(rules.withDefaults?.(object) ?? object, systemMetadata(old))

@@ -1,0 +1,79 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { hubDialer, hubEndpoints } from '../../src/agent/hub-endpoints.ts'
+import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import type { HubRecord } from '../../src/directory/state.ts'
+import { FakeHub } from './fake-hub.ts'
+import { FrozenWorld } from './frozen-world.ts'
+
+const cleanups: (() => unknown)[] = []
+
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0)) await cleanup()
+})
+
+function hub(seq: number, pin: string, endpoints: string[], privateEndpoints: string[] = []) {
+  return { seq, pin, endpoints, privateEndpoints, certificateDer: Buffer.alloc(0) } as HubRecord
+}
+
+function endpointsOf(configured: string[], hubs: HubRecord[]) {
+  return hubEndpoints({ hub: { endpoints: configured, pin: 'configured' } }, { hubs })
+}
+
+describe('where hubs may be', () => {
+  it('is what the configuration says, before anything is known of the directory', () => {
+    expect(endpointsOf(['a:1', 'b:1'], [])).toEqual([
+      { endpoint: 'a:1', pins: ['configured'] },
+      { endpoint: 'b:1', pins: ['configured'] },
+    ])
+  })
+
+  it('is then what admins have signed, the newest first, each pin for its own endpoints only', () => {
+    const hubs = [hub(3, 'old', ['a:1', 'c:1']), hub(9, 'new', ['d:1'])]
+    expect(endpointsOf(['a:1'], hubs)).toEqual([
+      { endpoint: 'a:1', pins: ['configured', 'old'] },
+      { endpoint: 'd:1', pins: ['new'] },
+      { endpoint: 'c:1', pins: ['old'] },
+    ])
+  })
+
+  it('prefers private endpoints where the configuration does', () => {
+    const hubs = [hub(3, 'p', ['public:1', 'public:2'], ['private:1', 'private:2'])]
+    const names = endpointsOf(['private:1'], hubs).map(({ endpoint }) => endpoint)
+    expect(names).toEqual(['private:1', 'private:2', 'public:1', 'public:2'])
+  })
+})
+
+describe('dialling a hub', () => {
+  async function start() {
+    const world = new FrozenWorld()
+    const hub = await FakeHub.start(world)
+    cleanups.push(() => hub.stop())
+    const agentKey = generateSigningKey()
+    const dial = await hubDialer({ agentKey, world, proxyFor: () => undefined })
+    const { signal } = new AbortController()
+    const open = async (...pins: string[]) => {
+      const socket = await dial({ endpoint: hub.endpoint, pins }, 'mcm-tunnel/1', signal)
+      cleanups.push(() => socket.destroy())
+      return socket
+    }
+    return { hub, agentKey, open }
+  }
+
+  it('shows the agent’s key', async () => {
+    const { hub, agentKey, open } = await start()
+    await open(hub.pin)
+    await expect.poll(() => hub.tunnels[0]?.key).toBe(agentKey.id)
+  })
+
+  it('accepts the certificate that the directory names when the configured one has changed', async () => {
+    const { hub, open } = await start()
+    await expect(open('x'.repeat(43), hub.pin)).resolves.toBeDefined()
+  })
+
+  it('accepts no certificate that nobody has named', async () => {
+    const { open } = await start()
+    await expect(open('x'.repeat(43), 'y'.repeat(43))).rejects.toMatchObject({
+      code: 'MCM_PIN_MISMATCH',
+    })
+  })
+})

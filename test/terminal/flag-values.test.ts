@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import {
+  durationFlag,
+  endpointFlag,
+  formatAddress,
+  listenFlag,
+  pairsFlag,
+} from '../../src/terminal/flag-values.ts'
+
+test('lengths of time have a unit', () => {
+  expect(durationFlag('expires', '30m')).toBe(1_800_000)
+  expect(durationFlag('expires', '7d')).toBe(604_800_000)
+  for (const text of ['', '0h', '-1h', '1.5h', '24', '1w', '9999999h'])
+    expect(() => durationFlag('expires', text)).toThrow('--expires')
+})
+
+test('pairs are NAME=VALUE, the value may be empty', () => {
+  expect(pairsFlag('label', ['region=eu', 'empty='])).toEqual({ region: 'eu', empty: '' })
+  for (const text of ['region', '=eu', 'a=b=c'])
+    expect(() => pairsFlag('label', [text])).toThrow(text)
+})
+
+test('a pair cannot reach into the prototype', () => {
+  const pairs = pairsFlag('label', ['__proto__=x'])
+  expect(Object.getPrototypeOf(pairs)).toBe(Object.prototype)
+  expect(Object.hasOwn(pairs, '__proto__')).toBe(true)
+})
+
+test.each([
+  ['hub.example.com', 'hub.example.com:8443'],
+  ['hub.example.com:443', 'hub.example.com:443'],
+  ['10.0.0.5', '10.0.0.5:8443'],
+  ['fd00::1', '[fd00::1]:8443'],
+  ['[fd00::1]:443', '[fd00::1]:443'],
+])('the host %s is the endpoint %s', (text, endpoint) => {
+  expect(endpointFlag('host', text, 8443)).toBe(endpoint)
+})
+
+test.each(['', 'a b', 'https://hub', 'hub:0', 'hub:70000', '-hub', 'hub/x', 'user@hub'])(
+  'the host %j is refused',
+  (text) => {
+    expect(() => endpointFlag('host', text, 8443)).toThrow('--host')
+  },
+)
+
+test('what to listen on has an address and a port, each with a default', () => {
+  expect(listenFlag('listen', undefined, '::', 8443)).toEqual({ host: '::', port: 8443 })
+  expect(listenFlag('listen', ':0', '::', 8443)).toEqual({ host: '::', port: 0 })
+  expect(listenFlag('listen', '127.0.0.1:9', '::', 8443)).toEqual({ host: '127.0.0.1', port: 9 })
+  expect(listenFlag('listen', '[::1]:9', '::', 8443)).toEqual({ host: '::1', port: 9 })
+  for (const text of ['8443', 'hub:1', '127.0.0.1:', '127.0.0.1:99999'])
+    expect(() => listenFlag('listen', text, '::', 8443)).toThrow('--listen')
+})
+
+test('an address is written so that it can be read again', () => {
+  expect(formatAddress({ host: '127.0.0.1', port: 1 })).toBe('127.0.0.1:1')
+  expect(formatAddress({ host: '::1', port: 1 })).toBe('[::1]:1')
+})
