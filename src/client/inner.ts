@@ -1,8 +1,8 @@
 import type { Duplex } from 'node:stream'
 import { connect, type TLSSocket } from 'node:tls'
-import { isMcmError, TrustError, UnreachableError } from '../errors.ts'
+import { isMcmError, messageOf, TrustError, UnreachableError } from '../errors.ts'
 import type { Secret } from '../secret.ts'
-import { errorCode, networkFailure } from './network-failure.ts'
+import { networkFailure } from './network-failure.ts'
 
 /** The inner layer: TLS 1.3 end to end with one cluster's agent, inside whatever the hub carries. */
 export interface InnerOptions {
@@ -19,9 +19,6 @@ export interface InnerOptions {
 }
 
 const TIMEOUT_MS = 10_000
-/** X.509 verification results, as Node names them (openssl `X509_V_ERR_*`). */
-const CERTIFICATE_ERROR =
-  /^(ERR_TLS_CERT|CERT_|UNABLE_TO_|SELF_SIGNED|DEPTH_ZERO|INVALID_|HOSTNAME_|PATH_LENGTH|ERROR_IN_CERT|CRL_)/
 
 /**
  * Shakes hands with the agent at the other end of `stream`, which is the socket's from then on. The
@@ -45,7 +42,7 @@ export function openInner(stream: Duplex, options: InnerOptions): Promise<TLSSoc
     }, timeoutMs)
     function fail(error: unknown): void {
       clearTimeout(timer)
-      reject(isMcmError(error) ? error : innerFailure(error, options))
+      reject(isMcmError(error) ? error : innerFailure(socket, error, options))
       socket.destroy()
     }
     stream.once('error', fail)
@@ -58,14 +55,16 @@ export function openInner(stream: Duplex, options: InnerOptions): Promise<TLSSoc
   })
 }
 
-function innerFailure(error: unknown, options: InnerOptions): TrustError | UnreachableError {
-  const code = errorCode(error)
-  if (code === undefined || !CERTIFICATE_ERROR.test(code)) {
-    return unreachable(options, networkFailure(error), error)
-  }
+/** Node has no code for some verification results (name constraints), but notes every one on the socket. */
+function innerFailure(
+  socket: TLSSocket,
+  error: unknown,
+  options: InnerOptions,
+): TrustError | UnreachableError {
+  if (!socket.authorizationError) return unreachable(options, networkFailure(error), error)
   return new TrustError(
     'MCM_CERTIFICATE_UNTRUSTED',
-    `whoever answered for ${options.host} has no certificate of that cluster (${code})`,
+    `whoever answered for ${options.host} has no certificate of that cluster (${messageOf(error)})`,
     {
       hint: 'nothing was sent; somebody between you and the cluster may be impersonating it: tell its owner',
       cause: error,

@@ -1,3 +1,4 @@
+import type { TLSSocket } from 'node:tls'
 import { dialHub } from '../client/dial.ts'
 import { type HubApi, openHub } from '../client/hub.ts'
 import type { Directory } from '../directory/directory.ts'
@@ -121,7 +122,16 @@ async function connect(
       checkHubCertificate(der, { endpoints: [candidate.endpoint], now: device.world.now() })
     },
   })
-  return { hub: openHub(socket), candidate, certificateDer: certificateDer! }
+  const hub = openHub(socket)
+  endWith(device.signal, socket, hub.closed)
+  return { hub, candidate, certificateDer: certificateDer! }
+}
+
+/** Ctrl-C ends what waits for an answer, instead of waiting for it. */
+function endWith(signal: AbortSignal, socket: TLSSocket, closed: Promise<void>): void {
+  const end = () => socket.destroy()
+  signal.addEventListener('abort', end, { once: true })
+  void closed.then(() => signal.removeEventListener('abort', end))
 }
 
 function unreachable(

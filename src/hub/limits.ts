@@ -13,7 +13,9 @@ export interface HubLimits {
   /** Bytes that wait for readers, over all relays of one user or cluster. */
   readonly bufferedBytesPerUser: number
   readonly bufferedBytesPerCluster: number
-  /** How often relays are looked at for the two above. */
+  /** How long a relay stands still before it may be ended for that. */
+  readonly stallMs: number
+  /** How often relays are looked at for the three above. */
   readonly sweepMs: number
   /** How long an agent may take to accept one stream. */
   readonly agentAnswerMs: number
@@ -33,6 +35,7 @@ export const DEFAULT_LIMITS: HubLimits = {
   relaysPerCluster: 8_192,
   bufferedBytesPerUser: 64 << 20,
   bufferedBytesPerCluster: 256 << 20,
+  stallMs: 500,
   sweepMs: 100,
   agentAnswerMs: 5_000,
   pingIntervalMs: 5_000,

@@ -144,9 +144,10 @@ class LiveRelays implements Relays {
       push(users, entry.passage.user, entry)
       push(clusters, entry.passage.target.id, entry)
     }
-    const { bufferedBytesPerUser, bufferedBytesPerCluster } = this.#deps.limits
-    for (const entries of users.values()) relieve(entries, bufferedBytesPerUser)
-    for (const entries of clusters.values()) relieve(entries, bufferedBytesPerCluster)
+    const { bufferedBytesPerUser, bufferedBytesPerCluster, stallMs } = this.#deps.limits
+    const before = now - stallMs
+    for (const entries of users.values()) relieve(entries, bufferedBytesPerUser, before)
+    for (const entries of clusters.values()) relieve(entries, bufferedBytesPerCluster, before)
   }
 }
 
@@ -164,11 +165,12 @@ class Tally {
   }
 }
 
-/** Ends those that stood still the longest, until the rest waits for no more than allowed. */
-function relieve(entries: readonly Entry[], maxBytes: number): void {
+/** Ends those that have stood still the longest, until the rest waits for no more than allowed. */
+function relieve(entries: readonly Entry[], maxBytes: number, stillSinceMs: number): void {
   let buffered = entries.reduce((sum, { relay }) => sum + relay.bufferedBytes(), 0)
   if (buffered <= maxBytes) return
-  for (const entry of entries.toSorted((a, b) => a.movedAtMs - b.movedAtMs)) {
+  const still = entries.filter(({ movedAtMs }) => movedAtMs < stillSinceMs)
+  for (const entry of still.sort((a, b) => a.movedAtMs - b.movedAtMs)) {
     if (buffered <= maxBytes) return
     buffered -= entry.relay.bufferedBytes()
     end(entry, 'its reader stands still and too much waits for it')

@@ -20,7 +20,8 @@ export interface FailureContext {
 
 /** Any thrown value as a Failure. */
 export function failureOf(error: unknown, context: FailureContext): Failure {
-  if (context.isInterrupted && !isMcmError(error)) return INTERRUPTED
+  // Whatever broke then, broke because of it.
+  if (context.isInterrupted) return INTERRUPTED
   if (isMcmError(error)) {
     const hint = error.hint === undefined ? {} : { hint: clean(error.hint) }
     const { code, exitCode } = error

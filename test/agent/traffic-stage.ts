@@ -273,7 +273,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   ends.add(() => servers.stop())
 
   const stream = async (kind: 'session' | 'enrolment' = 'session', clientAddress = '192.0.2.7') => {
-    const [near, far] = await socketPair(ends, true)
+    const [near, far] = await socketPair(ends)
     servers.accept(kind, near, clientAddress)
     return far
   }

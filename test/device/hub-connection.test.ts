@@ -93,3 +93,18 @@ test('a second hub with endpoints of its own does not replace the first', async 
     { endpoint: '127.0.0.1:1', pin: other.fingerprint },
   ])
 })
+
+test('Ctrl-C ends a call that waits for its answer', async () => {
+  const stopping = new AbortController()
+  const device = { ...fleet.ada, signal: stopping.signal }
+  const waiting = withFleet(device, async ({ hub }) => {
+    fleet.hub.beforeAppend = () => new Promise(() => {})
+    const answer = hub.append({
+      statements: [fleet.hub.directory.statements[1]!.text],
+      details: [],
+    })
+    setImmediate(() => stopping.abort())
+    return answer
+  })
+  await expect(waiting).rejects.toMatchObject({ code: 'MCM_HUB_UNREACHABLE' })
+})

@@ -259,7 +259,7 @@ describe('readers that do not read', () => {
 
   it('cost their own connections, and no more waits for a user than is allowed', async () => {
     await stage.stop()
-    stage = await Stage.founded({ limits: { bufferedBytesPerUser: 16 << 20 } })
+    stage = await Stage.founded({ limits: { bufferedBytesPerUser: 1 << 20, stallMs: 100 } })
     const bob = await stage.admit('bob')
     const cluster = await stage.cluster('alice', 'bob')
     const echo = (_authority: string, _headers: unknown, stream: Duplex) => stream.pipe(stream)
