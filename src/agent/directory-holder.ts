@@ -6,26 +6,18 @@
  * that was seen once is never forgotten because a hub leaves its detail out later.
  */
 
-import { promisify } from 'node:util'
-import { gunzip, gzip } from 'node:zlib'
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import { Directory, requireNotRolledBack } from '../directory/directory.ts'
 import type { DirectoryState } from '../directory/state.ts'
-import { messageOf, StateError, TrustError } from '../errors.ts'
-import {
-  type DirectoryAppend,
-  type DirectoryPage,
-  directoryPageSchema,
-  type Head,
-  headSchema,
-} from '../protocol/messages.ts'
+import { messageOf, TrustError } from '../errors.ts'
+import type { DirectoryAppend, Head } from '../protocol/messages.ts'
+import { type Remembered, readRemembered, valuesToRemember } from './directory-memory.ts'
 import {
   changeSecret,
   directorySecretName,
   newStateSecret,
   SECRETS_PATH,
   type StateSecret,
-  secretValue,
   withValues,
 } from './state-secret.ts'
 import {
@@ -58,16 +50,10 @@ export interface DirectoryHolder {
 
 export type DirectoryListener = (after: DirectoryState, before: DirectoryState) => void
 
-const HEAD = 'head.json'
-const CHAIN = 'chain.json.gz'
 /** A Secret holds 1 MiB (kubernetes pkg/apis/core/types.go, MaxSecretSize). */
 const MAX_CHAIN_BYTES = 1_000_000
-const MAX_UNPACKED_BYTES = 64 << 20
 /** How long another replica may be ahead before our view is too old to let anybody in by it. */
 const MAXIMUM_LAG_MS = 60_000
-
-const pack = promisify(gzip)
-const unpack = promisify(gunzip)
 
 /** Where and how much is remembered. */
 interface Place {
@@ -75,12 +61,6 @@ interface Place {
   readonly cluster: string
   readonly fleet: string
   readonly maxChainBytes: number
-}
-
-/** What a Secret of ours says. */
-interface Remembered {
-  readonly head: Head
-  readonly page?: DirectoryPage
 }
 
 /**
@@ -239,11 +219,10 @@ class Holder implements DirectoryHolder {
   }
 
   async #values(): Promise<Record<string, string | Uint8Array>> {
-    const head = JSON.stringify(this.head)
-    const chain = await pack(JSON.stringify(this.#directory.page(-1)))
-    if (chain.length <= this.#place.maxChainBytes) return { [HEAD]: head, [CHAIN]: chain }
-    this.#background.log.warn('directory_too_long_to_keep', { bytes: chain.length })
-    return { [HEAD]: head }
+    const { maxChainBytes } = this.#place
+    const { values, isWhole } = await valuesToRemember(this.#directory, maxChainBytes)
+    if (!isWhole) this.#background.log.warn('directory_too_long_to_keep', { ...this.head })
+    return values
   }
 
   #adopt(next: Directory): void {
@@ -281,35 +260,6 @@ class Holder implements DirectoryHolder {
   #now(): number {
     return this.#background.world.now().getTime()
   }
-}
-
-/** The head must be readable, or there is no telling what was seen; a chain that is not can come again. */
-async function readRemembered(secret: StateSecret): Promise<Remembered> {
-  const head = headSchema.safeParse(jsonOf(secretValue(secret, HEAD)))
-  if (!head.success) throw damaged(secret)
-  const packed = secretValue(secret, CHAIN)
-  const chain =
-    packed && (await unpack(packed, { maxOutputLength: MAX_UNPACKED_BYTES }).catch(nothing))
-  const page = directoryPageSchema.safeParse(jsonOf(chain))
-  return { head: head.data, ...(page.success ? { page: page.data } : {}) }
-}
-
-function jsonOf(bytes: Buffer | undefined): unknown {
-  try {
-    return JSON.parse(bytes?.toString('utf8') ?? '')
-  } catch {
-    return undefined
-  }
-}
-
-function nothing(): undefined {
-  return undefined
-}
-
-function damaged({ metadata }: StateSecret): StateError {
-  return new StateError('MCM_STATE_DAMAGED', `Secret ${metadata.name} cannot be read`, {
-    hint: `to trust what the hub shows next, kubectl -n mcm-system delete secret ${metadata.name}`,
-  })
 }
 
 function nothingThere(): TrustError {

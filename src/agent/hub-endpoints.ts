@@ -16,11 +16,7 @@ export interface HubEndpoint {
 }
 
 /** Dials a hub. @throws UnreachableError MCM_HUB_UNREACHABLE; TrustError MCM_PIN_MISMATCH and others */
-export type HubDialer = (
-  target: HubEndpoint,
-  alpn: string,
-  signal: AbortSignal,
-) => Promise<Duplex>
+export type HubDialer = (target: HubEndpoint, alpn: string, signal: AbortSignal) => Promise<Duplex>
 
 /** A dead address must not keep the next one waiting for long. */
 const DIAL_TIMEOUT_MS = 8_000

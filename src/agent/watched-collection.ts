@@ -7,8 +7,8 @@ import type { Log, World } from '../world.ts'
 
 /**
  * A copy of a few objects of the API server that is kept by a watch and knows how old it may be. A watch
- * that brought nothing, not even a bookmark, proves nothing and is followed by a full list; every list
- * and every event proves that the server still tells us what happens.
+ * that brought nothing, not even a bookmark (they come only where etcd reports its progress), proves
+ * nothing and is followed by a full list; every list and every event proves that we are still told.
  */
 export interface WatchedCollection<T extends KubernetesObject> {
   /** Resolves with the first list. Does not reject: see `isFresh`. */
@@ -32,7 +32,7 @@ export interface WatchedCollectionOptions {
   readonly fieldSelector?: string
   /** How long silence is believed; 45 s unless told. */
   readonly maximumAgeMs?: number
-  /** After so long the server ends a watch, with a bookmark shortly before; 15 s unless told. */
+  /** After so long the server ends a watch; 15 s unless told. */
   readonly watchSeconds?: number
   /** After so long everything is read anew; 5 min unless told. */
   readonly relistMs?: number

@@ -1,8 +1,8 @@
 import { Args, Flags } from '@oclif/core'
 import { clusterRoleName } from '../access/role.ts'
 import { McmCommand } from '../command.ts'
-import { ungrant } from '../device/grant.ts'
 import { revokeDevice, revokeUser } from '../device/revoke.ts'
+import { ungrant } from '../device/ungrant.ts'
 import { viewChanges, viewRevocation } from '../terminal/fleet-views.ts'
 import { confirm } from '../terminal/prompt.ts'
 

@@ -6,10 +6,10 @@ import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
 import { readCertificateFile } from './certificate-file.ts'
 import { byName, requireCluster } from './cluster-lookup.ts'
+import { IMPERSONATE_ANY_LABEL } from './cluster-statement.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
 import { forgetCertificate } from './logout.ts'
-import { IMPERSONATE_ANY_LABEL } from './register.ts'
 
 /** The clusters of the directory, as this person sees them, with what the hub knows of their agents. */
 

@@ -59,10 +59,16 @@ export async function syncDirectory(session: FleetSession): Promise<FleetSession
   const [info, page] = await Promise.all([hub.info(), hub.directory({ after, details: 'all' })])
   requireClock(device.world.now(), info.time)
   const extended = await extendFromHub(directory, page, session.state.head)
-  const state = await keepDirectory(device.home, extended)
+  const isSame = isSameDirectory(extended, directory, session.state)
+  const state = isSame ? session.state : await keepDirectory(device.home, extended)
   const synced = { ...session, directory: extended, state }
   requireLive(synced)
   return synced
+}
+
+/** Nothing to keep: most commands meet the directory they left. */
+function isSameDirectory(now: Directory, before: Directory, state: DeviceState): boolean {
+  return now.head?.hash === state.head.hash && now.details.size === before.details.size
 }
 
 /** @throws StateError MCM_STATE_DAMAGED when the key is gone or another's */

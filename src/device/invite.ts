@@ -7,9 +7,10 @@ import { requirePrincipalName } from '../protocol/names.ts'
 import { Secret } from '../secret.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
+import type { ClusterChange } from './cluster-bindings.ts'
 import { requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
-import { type ClusterChange, grantRole, listGroupMember } from './grant.ts'
+import { grantRole, listGroupMember } from './grant.ts'
 
 /** One link that brings a person, another device of theirs, or a bot into the fleet. */
 

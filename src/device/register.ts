@@ -1,14 +1,14 @@
 import { DEFAULT_PREFIX, requirePrefix } from '../access/identity.ts'
 import { agentManifest, type ManifestOptions } from '../access/manifest.ts'
-import { type Detail, detailText } from '../directory/details.ts'
 import { verifyPublication } from '../directory/proofs.ts'
+import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError, UnreachableError, UsageError } from '../errors.ts'
 import type { KubernetesObject } from '../kube/object.ts'
-import { keyId } from '../protocol/keys.ts'
 import { isClusterId, requireClusterName } from '../protocol/names.ts'
 import { requireAdmin } from './admin.ts'
-import { appendStatements, type Draft } from './append.ts'
+import { appendStatements } from './append.ts'
 import type { ClusterFacts } from './apply-manifest.ts'
+import { registrationDrafts, requireSignable } from './cluster-statement.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { inOrder } from './hub-connection.ts'
@@ -37,9 +37,6 @@ export interface RegisterOptions {
   readonly facts?: ClusterFacts
 }
 
-/** Shown wherever the cluster is: its owner let the agent speak for anybody. */
-export const IMPERSONATE_ANY_LABEL = 'mcm.dev/impersonate'
-
 /** What is to be put into the cluster. Holds the join token and the pairing secret. */
 export interface PreparedRegistration {
   readonly registration: Registration
@@ -59,7 +56,7 @@ export async function prepareRegistration(
   requirePrefix(options.prefix ?? DEFAULT_PREFIX)
   requireAdmin(session, 'register clusters')
   // What could not be signed in the end is said now, before anything is put into the cluster.
-  detailText(clusterDetail(options, UNPUBLISHED))
+  requireSignable(options)
   const pending = await usableRegistration(session, name)
   if (!pending) requireFreeName(session, name)
   const registration = pending ?? (await newRegistration(session, name))
@@ -184,59 +181,6 @@ async function waitForPublication(
   }
 }
 
-type Published = Awaited<ReturnType<typeof verifyPublication>>
-
-function registrationDrafts(
-  { directory, key, state }: FleetSession,
-  options: RegisterOptions,
-  published: Published,
-): Draft[] {
-  const { cluster: id, serverCa, userCa } = published
-  const agentKey = keyId(published.agentKey)
-  const known = directory.state.clusters.get(id)
-  if (known && known.agentKey !== agentKey) throw otherCluster(id)
-  const cluster: Draft = {
-    ...clusterDetail(options, { id, serverCa, userCa, agentKey }),
-    signers: [key],
-  }
-  const member: Draft = {
-    type: 'member',
-    detail: { action: 'add', subject: { kind: 'user', name: state.user }, cluster: id },
-    signers: [key],
-  }
-  const isMember = known && directory.state.isMember(state.user, id)
-  return [...(known ? [] : [cluster]), ...(isMember ? [] : [member])]
-}
-
-interface PublishedDetail {
-  readonly id: string
-  readonly serverCa: string
-  readonly userCa: string
-  /** Key id. */
-  readonly agentKey: string
-}
-
-/** In the form of what an agent will publish. */
-const UNPUBLISHED: PublishedDetail = {
-  id: 'c-aaaaaaaaaa',
-  serverCa: 'AAAA',
-  userCa: 'AAAA',
-  agentKey: 'A'.repeat(43),
-}
-
-function clusterDetail(
-  { name, prefix, labels, impersonateAny }: RegisterOptions,
-  published: PublishedDetail,
-): Detail & { type: 'cluster' } {
-  const { id, serverCa, userCa, agentKey } = published
-  const marked = impersonateAny ? { ...labels, [IMPERSONATE_ANY_LABEL]: 'any' } : { ...labels }
-  const chosen = { issuer: 'agent', prefix: prefix ?? DEFAULT_PREFIX } as const
-  return {
-    type: 'cluster',
-    detail: { id, name, labels: marked, serverCa, userCa, agentKey, ...chosen },
-  }
-}
-
 const RETRY_MS = 500
 const AGENT_LEARNS_MS = 30_000
 
@@ -251,7 +195,7 @@ async function firstCertificate(
   return device.progress.step('the first certificate', async () => {
     for (;;) {
       try {
-        return (await credentialInSession(session, id)).notAfter.toISOString()
+        return formatTime((await credentialInSession(session, id)).notAfter)
       } catch (error) {
         if (!isMcmError(error) || error instanceof TrustError) throw error
         if (device.world.now().getTime() >= end) return undefined
@@ -269,11 +213,5 @@ async function pause(ms: number, signal: AbortSignal): Promise<void> {
 function noAgent(name: string): UnreachableError {
   return new UnreachableError('MCM_TIMEOUT', `the agent of ${name} has not come to the hub yet`, {
     hint: `kubectl -n mcm-system get pods shows it; mcm register ${name} goes on waiting`,
-  })
-}
-
-function otherCluster(id: string): TrustError {
-  return new TrustError('MCM_PAIRING_MISMATCH', `cluster ${id} has another agent key by now`, {
-    hint: 'nothing was signed; register it under another name',
   })
 }

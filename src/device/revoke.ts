@@ -1,8 +1,10 @@
 import { UsageError } from '../errors.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
+import type { ClusterChange } from './cluster-bindings.ts'
 import type { FleetSession } from './fleet-session.ts'
-import { type ClusterChange, endEverywhere, unknownUser } from './grant.ts'
+import { unknownUser } from './grant.ts'
+import { endEverywhere } from './ungrant.ts'
 
 /** Ending a person or one of their devices, in the whole fleet. */
 

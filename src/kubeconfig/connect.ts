@@ -1,9 +1,8 @@
-import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import type { KubeConfig } from '@kubernetes/client-node'
-import { IdentityError, messageOf, NotFoundError, UsageError } from '../errors.ts'
+import { NotFoundError, UsageError } from '../errors.ts'
 import type { ApiServerConnection } from '../kube/connection.ts'
-import { Secret } from '../secret.ts'
+import { authenticate } from './authenticate.ts'
+import { dataOrFile } from './data.ts'
 import { type KubeconfigFiles, type KubeconfigLocation, kubeconfigPaths } from './file.ts'
 import { parseKubeconfig } from './merge.ts'
 import type { Kubeconfig, KubeconfigCluster, KubeconfigUser } from './model.ts'
@@ -29,9 +28,12 @@ export async function connectionFromKubeconfig(
   if (found.user['as']) throw broken(found.context, 'it impersonates another user (as)')
   const server = serverUrl(found)
   const tls = await tlsOf(found.cluster)
-  const ownCredential = await credentialOf(found.user)
   const proxyUrl = found.cluster['proxy-url'] ?? options.proxyFor(server)
-  const { credential, authorization } = await authenticate(found, ownCredential)
+  const { credential, authorization } = await authenticate({
+    context: found.context,
+    server: server.href,
+    user: found.user,
+  })
   return {
     ...addressOf(server),
     ...tls,
@@ -139,112 +141,6 @@ async function tlsOf(
     ...(caPem === undefined ? {} : { caPem }),
     ...(name ? { tlsServerName: name } : {}),
   }
-}
-
-type Credential = Pick<ApiServerConnection, 'clientCertPem' | 'clientKeyPem'>
-
-async function credentialOf(user: KubeconfigUser): Promise<Credential> {
-  const certificate = await dataOrFile(user, 'client-certificate')
-  const key = await dataOrFile(user, 'client-key')
-  if (certificate === undefined || key === undefined) return {}
-  return { clientCertPem: certificate, clientKeyPem: new Secret(key) }
-}
-
-interface Authentication {
-  readonly credential: Credential
-  authorization(): Promise<Secret<string> | undefined>
-}
-
-async function authenticate(found: Found, own: Credential): Promise<Authentication> {
-  const { user } = found
-  if (user.tokenFile) {
-    const path = user.tokenFile
-    return { credential: own, authorization: async () => bearer((await readNamed(path)).trim()) }
-  }
-  if (user.token) return { credential: own, authorization: async () => bearer(user.token!) }
-  if (user.username) {
-    const basic = Buffer.from(`${user.username}:${user.password ?? ''}`).toString('base64')
-    return { credential: own, authorization: async () => new Secret(`Basic ${basic}`) }
-  }
-  if (!user['exec'] && !user['auth-provider']) {
-    return { credential: own, authorization: async () => undefined }
-  }
-  return authenticateByPlugin(found, own)
-}
-
-async function authenticateByPlugin(found: Found, own: Credential): Promise<Authentication> {
-  const client = await officialClient(found)
-  const first = await askPlugin(client, found)
-  const issued =
-    first.cert && first.key
-      ? { clientCertPem: String(first.cert), clientKeyPem: new Secret(String(first.key)) }
-      : own
-  return {
-    credential: issued,
-    // The official client keeps the token while it is good.
-    authorization: async () => authorizationOf(await askPlugin(client, found)),
-  }
-}
-
-async function officialClient(found: Found): Promise<KubeConfig> {
-  const { KubeConfig } = await import('@kubernetes/client-node')
-  const client = new KubeConfig()
-  client.loadFromOptions({
-    clusters: [{ name: 'cluster', server: found.cluster.server, skipTLSVerify: false }],
-    users: [{ name: 'user', exec: found.user['exec'], authProvider: found.user['auth-provider'] }],
-    contexts: [{ name: 'context', cluster: 'cluster', user: 'user' }],
-    currentContext: 'context',
-  })
-  return client
-}
-
-interface PluginAnswer {
-  cert?: unknown
-  key?: unknown
-  headers?: Record<string, unknown>
-}
-
-async function askPlugin(client: KubeConfig, found: Found): Promise<PluginAnswer> {
-  const answer: PluginAnswer = {}
-  try {
-    await client.applyToHTTPSOptions(answer as Parameters<KubeConfig['applyToHTTPSOptions']>[0])
-    return answer
-  } catch (cause) {
-    const why = messageOf(cause).trim().split('\n')[0]
-    throw new IdentityError(
-      'MCM_NOT_LOGGED_IN',
-      `context ${found.context}: its credential plugin failed: ${why}`,
-      { hint: `check with kubectl --context ${found.context} auth whoami`, cause },
-    )
-  }
-}
-
-function authorizationOf(answer: PluginAnswer): Secret<string> | undefined {
-  const value = answer.headers?.['Authorization']
-  return typeof value === 'string' ? new Secret(value) : undefined
-}
-
-function bearer(token: string): Secret<string> {
-  return new Secret(`Bearer ${token}`)
-}
-
-async function dataOrFile(
-  entry: Readonly<Record<string, unknown>>,
-  field: 'certificate-authority' | 'client-certificate' | 'client-key',
-): Promise<string | undefined> {
-  const data = entry[`${field}-data`]
-  if (typeof data === 'string' && data !== '') return Buffer.from(data, 'base64').toString('utf8')
-  const path = entry[field]
-  return typeof path === 'string' && path !== '' ? readNamed(path) : undefined
-}
-
-async function readNamed(path: string): Promise<string> {
-  return readFile(path, 'utf8').catch((cause) => {
-    throw new UsageError('MCM_BAD_FILE', `${path} cannot be read: ${messageOf(cause)}`, {
-      hint: 'the kubeconfig names it: correct the path or the file',
-      cause,
-    })
-  })
 }
 
 function noContext(paths: readonly string[]): UsageError {

@@ -10,6 +10,7 @@ import { ProtobufError, readProtobuf } from './schema/protobuf.ts'
 
 const ACCEPTED = ['application/json', 'application/yaml', 'application/vnd.kubernetes.protobuf']
 const SHOWN_BYTES = 30
+const MAX_DEPTH = 100
 
 /** A body whose kind has still to be checked. @throws Refusal 400, 415 */
 export function readObject(body: Buffer, contentType: string, kind: string): JsonObject {
@@ -82,12 +83,13 @@ function jsonProblem(body: Buffer, error: SyntaxError): string {
 }
 
 /** JavaScript objects cannot hold a member of that name safely: refused rather than mangled. */
-function plain(value: Json): Json {
-  if (isJsonList(value)) for (const item of value) plain(item)
+function plain(value: Json, depth = 0): Json {
+  if (depth > MAX_DEPTH) throw badRequest('exceeded max depth')
+  if (isJsonList(value)) for (const item of value) plain(item, depth + 1)
   else if (isJsonObject(value)) {
     if (Object.hasOwn(value, '__proto__'))
       throw badRequest('the sandbox does not store members named "__proto__"')
-    for (const item of Object.values(value)) if (item !== undefined) plain(item)
+    for (const item of Object.values(value)) if (item !== undefined) plain(item, depth + 1)
   }
   return value
 }

@@ -1,5 +1,5 @@
+import type { ClusterChange } from '../device/cluster-bindings.ts'
 import type { DirectoryVerdict, DirectoryView, StatementView } from '../device/directory-view.ts'
-import type { ClusterChange } from '../device/grant.ts'
 import type { Invite } from '../device/invite.ts'
 import type { LoginResult } from '../device/login.ts'
 import type { LoggedOut } from '../device/logout.ts'
@@ -21,7 +21,9 @@ export function viewLogin(result: LoginResult, screen: Screen): string {
   const columns: Column<LoginResult['clusters'][number]>[] = [
     { title: 'cluster', cell: ({ name }) => name, isFixed: true },
     { title: 'certificate until', cell: (row) => row.certificateUntil ?? '-', isFixed: true },
-    { title: 'problem', cell: ({ problem }) => problem ?? '' },
+    ...(result.clusters.some(({ problem }) => problem !== undefined)
+      ? [{ title: 'problem', cell: ({ problem }: { problem?: string }) => problem ?? '' }]
+      : []),
   ]
   return `${head}\n${renderTable(result.clusters, columns, screen.width)}`
 }

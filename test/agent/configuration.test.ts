@@ -73,7 +73,10 @@ describe('the agent’s configuration', () => {
     [{ 'hub.json': '{"endpoints":[],"pin":"x"}' }, 'hub.json is damaged'],
     [{ 'hub.json': `{"endpoints":["evil/x:1"],"pin":"${'p'.repeat(43)}"}` }, 'hub.json is damaged'],
     [{ pairingSecret: 'too-short' }, 'pairingSecret is damaged'],
-    [{ pairingSecret: undefined, cluster: undefined }, 'cluster is missing, pairingSecret is missing'],
+    [
+      { pairingSecret: undefined, cluster: undefined },
+      'cluster is missing, pairingSecret is missing',
+    ],
     [{ prefix: 'system:' }, 'prefix is damaged'],
     [{ prefix: 'mcm' }, 'prefix is damaged'],
     [{ userCa: 'no pem' }, 'userCa is damaged'],

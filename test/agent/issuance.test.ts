@@ -231,11 +231,7 @@ describe('enrolment', () => {
     const draft = { user: 'bob', name: 'new', key: key.jwk as never }
     const signers = [invited.key, key]
     const later = new Date(set.world.now().getTime() - 60_000)
-    await set.fleet.append(
-      { type: 'device', invite: invited.seq, detail: draft },
-      signers,
-      later,
-    )
+    await set.fleet.append({ type: 'device', invite: invited.seq, detail: draft }, signers, later)
     await expect(enrol(set, { device: key })).resolves.toMatchObject({ user: 'bob' })
     await expect(enrol(set)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
   })

@@ -226,10 +226,7 @@ function deliver(watcher: Watcher, { type, collection, object }: Change): void {
   watcher.wake()
 }
 
-function isSelected(
-  { metadata }: Stored,
-  { labelSelector, fieldSelector }: ListOptions,
-): boolean {
+function isSelected({ metadata }: Stored, { labelSelector, fieldSelector }: ListOptions): boolean {
   const labels = (labelSelector ?? '').split(',').filter(Boolean)
   const hasLabels = labels.every((term) => {
     const [name, value] = term.split('=')

@@ -306,9 +306,7 @@ describe('from registration to tunnels', () => {
     const agent = await startAgent(set)
     const moved = await FakeHub.start(set.world)
     cleanups.push(() => moved.stop())
-    await set.fleet.append(
-      hubDraft([moved.endpoint], [], moved.certificateDer.toString('base64')),
-    )
+    await set.fleet.append(hubDraft([moved.endpoint], [], moved.certificateDer.toString('base64')))
     await sign(set, agent)
     await agent.registration.proven
     await set.hub.stop()

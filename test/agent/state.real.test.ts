@@ -169,18 +169,17 @@ describe.each(['1.36.3', '1.33.13'] as const)(
         for (const { started } of [one, two])
           await within(2_000, () => expect(started.certificatesOf('carol')).toHaveLength(20))
         const conflicts = (await server.auditEvents()).filter(
-          (event) =>
-            (event as { responseStatus?: { code?: number } }).responseStatus?.code === 409,
+          (event) => (event as { responseStatus?: { code?: number } }).responseStatus?.code === 409,
         )
         expect(conflicts.length).toBeGreaterThan(0)
       })
 
-      it('is kept fresh by the bookmark that comes before a watch ends, without new lists', async () => {
+      it('stays fresh where nothing happens: a silent watch is followed by a list, in good order', async () => {
         const lone = await replica()
-        const { started } = await principals(lone, 5)
+        const { started } = await principals(lone, 2)
         const count = (part: string) => lone.paths.filter((path) => path.includes(part)).length
-        await within(20_000, () => expect(count('watch=1')).toBeGreaterThan(2))
-        expect(count('limit=')).toBe(1)
+        await within(30_000, () => expect(count('watch=1')).toBeGreaterThan(3))
+        expect(count('limit=')).toBeLessThanOrEqual(count('watch=1') + 1)
         expect(started.isFresh()).toBe(true)
         expect(lone.log.events()).toEqual([])
       })
@@ -231,9 +230,7 @@ describe.each(['1.36.3', '1.33.13'] as const)(
           interval: 500,
           timeout: 30_000,
         })
-        await expect(tokens.reload()).resolves.toBe(token)
-        const anew = tokenSource(a.api, { boundTo: identity.secret }, world)
-        await expect(anew.current()).rejects.toMatchObject({ httpStatus: 503 })
+        await expect(tokens.reload()).rejects.toMatchObject({ httpStatus: 503 })
       })
 
       it('cannot bind that token to its own pod: Kubernetes refuses another account’s pod', async () => {

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { readImpersonator } from '../../src/access/impersonator.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
-import { grantRole, ungrant } from '../../src/device/grant.ts'
+import { grantRole } from '../../src/device/grant.ts'
 import { createInvite } from '../../src/device/invite.ts'
 import { revokeUser } from '../../src/device/revoke.ts'
+import { ungrant } from '../../src/device/ungrant.ts'
 import type { ClusterRole } from '../../src/kube/rbac.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import {

@@ -43,6 +43,8 @@ export class Canary {
 
   /** Answers on a stream on which a client begins a handshake. */
   accept(stream: Duplex): void {
+    // Who half-closes in the middle of a handshake will not go on with it.
+    stream.once('end', () => stream.destroy())
     this.#tls.emit('connection', stream)
   }
 

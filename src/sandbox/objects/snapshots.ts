@@ -4,9 +4,11 @@
  */
 import type { World } from '../../world.ts'
 import type { KubeObject } from '../json.ts'
-import { expired } from '../refusals.ts'
+import { badRequest, expired } from '../refusals.ts'
 
 export interface Snapshot {
+  /** What was listed; a token opens that list and no other. */
+  readonly scope: string
   readonly items: readonly KubeObject[]
   readonly revision: number
 }
@@ -37,9 +39,11 @@ export class Snapshots {
     return token
   }
 
-  /** @throws Refusal 410 */
-  resume(token: string): Snapshot {
+  /** @throws Refusal 400 a token of another list, 410 one too old */
+  resume(token: string, scope: string): Snapshot {
     const found = this.#kept.get(token)
+    if (found && found.scope !== scope)
+      throw badRequest('invalid continue token: it is for another list')
     if (found && this.#world.now().getTime() < found.until) return found
     throw expired(TOO_OLD)
   }

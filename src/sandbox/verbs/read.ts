@@ -24,7 +24,8 @@ export function listObjects(context: ResourceContext): number {
   const { query } = context.exchange
   const token = query.get('continue') ?? ''
   if (token === '') requireKnownRevision(context)
-  const snapshot = token === '' ? takeSnapshot(context) : context.sandbox.snapshots.resume(token)
+  const snapshot =
+    token === '' ? takeSnapshot(context) : context.sandbox.snapshots.resume(token, scopeOf(context))
   const limit = readLimit(query.get('limit'))
   const page = limit === 0 ? snapshot.items : snapshot.items.slice(0, limit)
   answerList(context, page, listMeta(context, snapshot, page.length))
@@ -36,7 +37,18 @@ function takeSnapshot(context: ResourceContext): Snapshot {
   const matches = selectorsOf(context)
   const namespace = resource.isNamespaced ? info.namespace : ''
   const items = sandbox.storage.list(resource, namespace).filter(matches)
-  return { items, revision: sandbox.storage.revision }
+  return { items, revision: sandbox.storage.revision, scope: scopeOf(context) }
+}
+
+function scopeOf({ resource, info, exchange }: ResourceContext): string {
+  const selectors = ['labelSelector', 'fieldSelector'].map((key) => exchange.query.get(key) ?? '')
+  return JSON.stringify([
+    resource.group,
+    resource.resource,
+    info.namespace,
+    info.name,
+    ...selectors,
+  ])
 }
 
 function listMeta(context: ResourceContext, snapshot: Snapshot, shown: number): ListMeta {
