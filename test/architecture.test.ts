@@ -155,14 +155,17 @@ test('every third-party package has one owner', () => {
   expect(wrong).toEqual([])
 })
 
-test('package.json lists exactly the packages that are imported', () => {
+test('package.json lists exactly the packages that are imported, and the plugins oclif loads', () => {
   const manifest = JSON.parse(readFileSync(join(source, '..', 'package.json'), 'utf8')) as {
     dependencies: Record<string, string>
+    oclif: { plugins: string[] }
   }
-  expect(Object.keys(manifest.dependencies).sort()).toEqual(Object.keys(PACKAGES).sort())
-  expect([...new Set(packageImports.map(({ specifier }) => packageOf(specifier)))].sort()).toEqual(
-    Object.keys(PACKAGES).sort(),
+  const owned = Object.keys(PACKAGES)
+  expect(Object.keys(manifest.dependencies).sort()).toEqual(
+    [...owned, ...manifest.oclif.plugins].sort(),
   )
+  const imported = new Set(packageImports.map(({ specifier }) => packageOf(specifier)))
+  expect([...imported].sort()).toEqual(owned.sort())
 })
 
 test('clock, environment, randomness and standard streams come in by argument', () => {
