@@ -12,6 +12,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'unit',
+          sequence: { groupOrder: 0 },
           include: ['test/**/*.test.ts'],
           exclude: [real, node],
           testTimeout: 15_000,
@@ -21,6 +22,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'real',
+          sequence: { groupOrder: 1 },
           include: [real],
           testTimeout: 120_000,
           hookTimeout: 180_000,
@@ -31,6 +33,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'node',
+          sequence: { groupOrder: 2 },
           include: [node],
           testTimeout: 300_000,
           hookTimeout: 600_000,

@@ -39,6 +39,8 @@ export interface Runtime {
   readonly hostName: string
   readonly kubeconfigFiles: KubeconfigFiles
   readonly wasInterrupted: () => boolean
+  /** How long the end may take after the first signal: programs with connections need more than a command. */
+  readonly allowEndMs: (ms: number) => void
   kubeconfigLocation(path?: string): KubeconfigLocation
   proxyFor(target: URL): string | undefined
   /** `choice` counts until a login has chosen. @throws StateError MCM_KEYCHAIN_UNAVAILABLE */
@@ -55,12 +57,11 @@ export interface Runtime {
 }
 
 /** @throws UsageError MCM_UNSUPPORTED_RUNTIME MCM_USAGE */
-export function openRuntime(): Runtime {
-  const { env } = process
+export function openRuntime(env: Environment = process.env): Runtime {
   requireSafeRuntime(env, process.execArgv)
   const screen = openScreen(process, env)
   const world = realWorld()
-  const { signal, wasInterrupted } = watchSignals()
+  const { signal, wasInterrupted, allowEndMs } = watchSignals()
   const directory = homeDirectoryOf(env, homedir())
   const home = homeAt(directory)
   const proxyFor = (target: URL) => proxyFromEnvironment(env, target)
@@ -73,6 +74,7 @@ export function openRuntime(): Runtime {
     homeDirectory: homedir(),
     signal,
     wasInterrupted,
+    allowEndMs,
     stdin: process.stdin,
     self: { command: process.execPath, args: [resolve(process.argv[1] ?? 'mcm')] },
     selfEnv: env['MCM_HOME'] ? { MCM_HOME: directory } : {},
@@ -160,19 +162,32 @@ function unsafe(why: string): UsageError {
 
 const GRACE_MS = 3_000
 
+interface SignalWatch {
+  readonly signal: AbortSignal
+  readonly wasInterrupted: () => boolean
+  readonly allowEndMs: (ms: number) => void
+}
+
 /** The first signal asks everything to end, the second, or a few seconds, ends it. */
-function watchSignals(): { signal: AbortSignal; wasInterrupted: () => boolean } {
+function watchSignals(): SignalWatch {
   const controller = new AbortController()
   let interrupted = false
+  let graceMs = GRACE_MS
   const end = (name: NodeJS.Signals) => {
     if (controller.signal.aborted) process.exit(name === 'SIGINT' ? EXIT_INTERRUPTED : 143)
     interrupted = name === 'SIGINT'
     controller.abort()
-    setTimeout(() => process.exit(interrupted ? EXIT_INTERRUPTED : 143), GRACE_MS).unref()
+    setTimeout(() => process.exit(interrupted ? EXIT_INTERRUPTED : 143), graceMs).unref()
   }
   process.on('SIGINT', end)
   process.on('SIGTERM', end)
-  return { signal: controller.signal, wasInterrupted: () => interrupted }
+  return {
+    signal: controller.signal,
+    wasInterrupted: () => interrupted,
+    allowEndMs: (ms) => {
+      graceMs = ms
+    },
+  }
 }
 
 /** Ends a process that has nothing more to say but whose sockets linger. */

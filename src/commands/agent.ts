@@ -38,6 +38,7 @@ export default class Agent extends McmCommand {
 
   async run() {
     const { flags } = await this.parse(Agent)
+    this.runtime.allowEndMs(30_000)
     const { world, signal, env, hostName, proxyFor } = this.runtime
     const log = await this.runtime.openLog()
     const isOutside = flags.kubeconfig !== undefined || flags.context !== undefined
@@ -52,11 +53,7 @@ export default class Agent extends McmCommand {
         world,
         log,
         signal,
-        runtime: {
-          nodeVersion: process.version,
-          nodeArguments: [...process.execArgv, ...(env['NODE_OPTIONS'] ?? '').split(/\s+/)],
-          tlsRejectUnauthorized: env['NODE_TLS_REJECT_UNAUTHORIZED'],
-        },
+        runtime: this.runtime.nodeFacts,
         proxyFor: (endpoint) => proxyFor(new URL(`https://${endpoint}`)),
       },
       {

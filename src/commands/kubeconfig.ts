@@ -57,6 +57,7 @@ export default class Kubeconfig extends McmCommand {
     if (flags.merge) return this.#merge(entries, flags)
     const kubeconfig = mergeEntries(undefined, entries, { file: 'kubeconfig' })
     if (flags.output !== undefined) return this.#write(flags.output, kubeconfig, entries)
+    if (this.jsonEnabled() && entries.some(({ holdsKey }) => holdsKey)) throw keyInJson()
     return this.show({ kubeconfig }, viewKubeconfigText)
   }
 
@@ -91,6 +92,13 @@ export default class Kubeconfig extends McmCommand {
     const isChanged = removed.length > 0
     return this.show({ file, contexts: [], isChanged, removed }, viewKubeconfigChange)
   }
+}
+
+/** JSON ends up in logs of pipelines; whoever wants the file says where. */
+function keyInJson(): UsageError {
+  return new UsageError('MCM_USAGE', 'a key would stand in the JSON', {
+    hint: 'write it to a file: --output FILE, or --merge',
+  })
 }
 
 function requireChoice(cluster: string | undefined, all: boolean): void {

@@ -27,6 +27,14 @@ export default class Register extends McmCommand {
     kubeconfig: Flags.string({ description: 'kubeconfig to apply with', dependsOn: ['apply'] }),
     output: Flags.string({ default: 'agent.yaml', description: 'where to write it, mode 0600' }),
     image: Flags.string({ description: 'image of the agent (docker.io/library/mcm-agent)' }),
+    'image-pull-secret': Flags.string({
+      multiple: true,
+      description: 'Secret in mcm-system that lets the nodes pull the image',
+    }),
+    'host-alias': Flags.string({
+      multiple: true,
+      description: 'NAME=ADDRESS the pods shall know, where DNS does not know the hub',
+    }),
     replicas: Flags.integer({ default: 2, min: 1, max: 9, description: 'how many agents' }),
     'without-deployment': Flags.boolean({
       description: 'everything but the Deployment: you run mcm agent elsewhere',
@@ -53,6 +61,12 @@ export default class Register extends McmCommand {
     const location = this.runtime.kubeconfigLocation(flags.kubeconfig)
     const context = flags.context === undefined ? {} : { context: flags.context }
     const image = flags.image ?? `docker.io/library/mcm-agent:${this.config.version}`
+    const workload = {
+      image,
+      replicas: flags.replicas,
+      imagePullSecrets: flags['image-pull-secret'] ?? [],
+      hostAliases: hostAliases(pairsFlag('host-alias', flags['host-alias'] ?? [])),
+    }
     const registered = await this.fleet((session) =>
       registerCluster(
         session,
@@ -62,7 +76,7 @@ export default class Register extends McmCommand {
           endpoint: flags.endpoint,
           impersonateAny: flags.impersonate === 'any',
           ...(flags.prefix === undefined ? {} : { prefix: flags.prefix }),
-          ...(flags['without-deployment'] ? {} : { workload: { image, replicas: flags.replicas } }),
+          ...(flags['without-deployment'] ? {} : { workload }),
         },
         {
           output: flags.output,
@@ -74,4 +88,8 @@ export default class Register extends McmCommand {
     )
     return this.show(registered, viewRegistered)
   }
+}
+
+function hostAliases(addresses: Readonly<Record<string, string>>) {
+  return Object.entries(addresses).map(([name, ip]) => ({ ip, hostnames: [name] }))
 }

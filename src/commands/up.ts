@@ -38,6 +38,7 @@ export default class Up extends McmCommand {
 
   async run() {
     const { flags } = await this.parse(Up)
+    this.runtime.allowEndMs(30_000)
     const directory = await mkdtemp(join(tmpdir(), 'mcm-up-'))
     try {
       const { deps, openCluster } = await this.#world(directory, flags)

@@ -5,6 +5,8 @@ import { viewCluster } from '../../terminal/cluster-views.ts'
 
 export default class ClustersShow extends McmCommand {
   static override summary = 'show one cluster: agents, members, certificates'
+  static override description =
+    'Agents and their versions are what the hub says; everything else stands in the signed directory.'
   static override examples = ['<%= config.bin %> clusters show idc-k8s']
   static override args = {
     cluster: Args.string({ required: true, description: 'name or id of the cluster' }),

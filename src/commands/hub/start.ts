@@ -35,6 +35,7 @@ export default class HubStart extends McmCommand {
 
   async run() {
     const { flags } = await this.parse(HubStart)
+    this.runtime.allowEndMs(30_000)
     const { world, signal, home } = this.runtime
     const data = resolve(flags.data ?? `${home.directory}/hub`)
     const listen = listenFlag('listen', flags.listen, this.runtime.anyAddress, DEFAULT_PORT)
