@@ -41,6 +41,7 @@ export interface AuditEvent {
 const KEPT_EVENTS = 10_000
 const MAX_USER_AGENT = 1024
 
+/** The newest events; older ones are forgotten. */
 export class AuditLog {
   readonly #events: AuditEvent[] = []
 

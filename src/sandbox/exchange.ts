@@ -5,7 +5,7 @@ import { type Headers, readHeaders } from './headers.ts'
 import { tooLarge } from './refusals.ts'
 
 /** kube-apiserver's `MaxRequestBodyBytes`. */
-export const MAX_BODY_BYTES = 3 * 1024 * 1024
+const MAX_BODY_BYTES = 3 * 1024 * 1024
 
 export interface Exchange {
   readonly method: string
@@ -29,6 +29,7 @@ export interface Exchange {
 export type ServerRequest = IncomingMessage | Http2ServerRequest
 export type ServerAnswer = ServerResponse | Http2ServerResponse
 
+/** @param serverSignal aborts when the server stops */
 export function openExchange(
   request: ServerRequest,
   response: ServerAnswer,

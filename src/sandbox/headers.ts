@@ -10,6 +10,7 @@ export interface Headers {
   startingWith(prefix: string): readonly (readonly [name: string, value: string])[]
 }
 
+/** @param rawHeaders names and values in turn, as Node got them */
 export function readHeaders(rawHeaders: readonly string[]): Headers {
   const lines: (readonly [string, string])[] = []
   for (let index = 0; index + 1 < rawHeaders.length; index += 2)

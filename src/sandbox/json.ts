@@ -49,21 +49,25 @@ export function at(value: Json | undefined, ...path: readonly string[]): Json | 
   return path.reduce<Json | undefined>((current, key) => member(current, key), value)
 }
 
+/** The text at a path, '' where there is none. */
 export function textAt(value: Json | undefined, ...path: readonly string[]): string {
   const found = at(value, ...path)
   return typeof found === 'string' ? found : ''
 }
 
+/** The number at a path, 0 where there is none. */
 export function numberAt(value: Json | undefined, ...path: readonly string[]): number {
   const found = at(value, ...path)
   return typeof found === 'number' ? found : 0
 }
 
+/** The list at a path, empty where there is none. */
 export function listAt(value: Json | undefined, ...path: readonly string[]): readonly Json[] {
   const found = at(value, ...path)
   return isJsonList(found) ? found : []
 }
 
+/** The texts in the list at a path. */
 export function textsAt(value: Json | undefined, ...path: readonly string[]): readonly string[] {
   return listAt(value, ...path).filter((item) => typeof item === 'string')
 }
@@ -79,6 +83,7 @@ export function withMember<T extends JsonObject>(
   return rest as T
 }
 
+/** A copy with these members of its metadata; undefined takes one away. */
 export function withMetadata(object: KubeObject, changes: Partial<ObjectMeta>): KubeObject {
   const merged: Record<string, Json | undefined> = { ...object.metadata, ...changes }
   for (const key of Object.keys(merged)) if (merged[key] === undefined) delete merged[key]

@@ -18,6 +18,7 @@ import { Refusal } from './refusals.ts'
 
 type RequestInfo = ReturnType<typeof requestInfo>
 
+/** Answers one request, whatever happens, and writes its audit event. */
 export async function handle(sandbox: Sandbox, log: AuditLog, exchange: Exchange): Promise<void> {
   const info = requestInfo(exchange.method, exchange.target)
   const audit = new AuditRecord(sandbox.world, log, exchange, info)

@@ -30,15 +30,18 @@ export interface Cause {
   readonly field: string
 }
 
+/** `deployments.apps`; bare in the core group. */
 export function qualified(group: string, name: string): string {
   return group === '' ? name : `${name}.${group}`
 }
 
+/** @param of the resource, or another word that the message shall use */
 export function notFound(of: GroupResource, name: string): Refusal {
   const message = `${qualified(of.group, of.resource)} ${quote(name)} not found`
   return refuse(404, 'NotFound', message, detailsOf(of, name))
 }
 
+/** Of a path within a served group version. */
 export function noSuchResource(): Refusal {
   return refuse(404, 'NotFound', 'the server could not find the requested resource', {})
 }
@@ -66,6 +69,7 @@ export function forbidden(of: GroupResource, name: string, why: string): Refusal
   return refuse(403, 'Forbidden', `${what}: ${why}`, detailsOf(of, name))
 }
 
+/** @param kind the kind, or where the real one says so the resource; '' in reviews */
 export function invalid(
   group: string,
   kind: string,

@@ -19,6 +19,7 @@ import { Storage } from './objects/storage.ts'
 import { handle } from './pipeline.ts'
 import { createAuthorizer } from './rbac/authorizer.ts'
 
+/** The world it lives in, and the certificate it shows. */
 export interface SandboxDeps {
   readonly world: World
   readonly log: Log

@@ -14,8 +14,11 @@ export function normalized(value: unknown, key = ''): unknown {
     const items = value.map((item) => normalized(item, key))
     // Some validators of the real one say a thing four times.
     if (key === 'causes') return [...new Set(items.map((item) => JSON.stringify(item)))]
+    // Their order is that of their times, which fall into one second or into two.
+    if (key === 'managedFields') return items.map((item) => JSON.stringify(item)).sort()
     return key.endsWith('Rules') ? items.map((item) => JSON.stringify(item)).sort() : items
   }
+  if (key === 'nodePort') return '(nodePort)'
   if (typeof value !== 'object' || value === null) return value
   const entries = Object.entries(value)
     .filter(([name]) => name !== 'description' && !BUILD.has(name))

@@ -900,13 +900,17 @@ export const STEPS: readonly Step[] = [
   ...more,
   ...applying,
   ...migrating,
-  ...protobuf,
   ...rights,
   ...shapes,
   ...reviews,
   post(`${NS}/serviceaccounts`, { metadata: { name: 'bot' } }),
   ...tokens,
   ...places,
+  ...protobuf,
+  patch(`${NS}/services/s`, MERGE_PATCH, { metadata: { labels: { a: 'b' } } }),
+  patch(`${NS}/services/s`, MERGE_PATCH, {
+    spec: { type: 'ClusterIP', externalTrafficPolicy: null, ports: [{ port: 80, nodePort: null }] },
+  }),
 ]
 
 /** The service account of `impersonating`, and its rights. */

@@ -20,6 +20,7 @@ const HEALTH = new Set([
   '/readyz/ping',
 ])
 
+/** @returns the status code. @throws Refusal 404, 405 */
 export function answerDiscovery(context: RequestContext): number {
   const { exchange, info } = context
   if (exchange.method !== 'GET' && exchange.method !== 'HEAD') throw methodNotAllowed()

@@ -15,6 +15,7 @@ function versionsOf(group: string): readonly string[] {
   return [...new Set(resourcesOf(group).map(({ version }) => version))]
 }
 
+/** `/` */
 export function rootPaths(): object {
   const ofGroups = groups.flatMap((group) => [
     `/apis/${group}`,
@@ -35,10 +36,12 @@ export function rootPaths(): object {
   }
 }
 
+/** `/apis` */
 export function apiGroups(): object {
   return { kind: 'APIGroupList', apiVersion: 'v1', groups: groups.map(groupDocument) }
 }
 
+/** `/apis/GROUP`, undefined for a group that is not served. */
 export function apiGroup(group: string): object | undefined {
   if (!groups.includes(group)) return undefined
   return { kind: 'APIGroup', apiVersion: 'v1', ...groupDocument(group) }

@@ -32,16 +32,20 @@ for (const one of RESOURCES) {
   documents.set(path, [...(documents.get(path) ?? []), one])
 }
 
+let index: object | undefined
+
 /** `/openapi/v3`: where the documents are, under addresses that change when they do. */
 export function openApiIndex(): object {
-  const paths = [...documents.keys()].map((path) => {
-    const hash = createHash('sha512')
-      .update(JSON.stringify(openApiGroup(path)))
-      .digest('hex')
-      .toUpperCase()
-    return [path, { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }] as const
-  })
-  return { paths: Object.fromEntries(paths) }
+  index ??= {
+    paths: Object.fromEntries([...documents.keys()].map((path) => [path, addressOf(path)])),
+  }
+  return index
+}
+
+function addressOf(path: string): object {
+  const text = JSON.stringify(openApiGroup(path))
+  const hash = createHash('sha512').update(text).digest('hex').toUpperCase()
+  return { serverRelativeURL: `/openapi/v3/${path}?hash=${hash}` }
 }
 
 /** OpenAPI 3.0 of one group version, undefined for another. */

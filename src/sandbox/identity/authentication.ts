@@ -10,6 +10,7 @@ import { ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, type UserInfo } fro
 
 const ANONYMOUS_PATHS = new Set(['/version', '/version/', '/healthz', '/livez', '/readyz'])
 
+/** Who holds the admin token. */
 export const ADMIN: UserInfo = { name: 'sandbox-admin', groups: [MASTERS], extra: new Map() }
 
 export interface AuthenticationDeps extends TokenDeps {

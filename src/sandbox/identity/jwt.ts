@@ -8,6 +8,7 @@ export interface TokenSigner {
   read(token: string): JsonObject | undefined
 }
 
+/** Makes a key that nobody else ever has. */
 export function createTokenSigner(): TokenSigner {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const header = encode({ alg: 'ES256', typ: 'JWT' })

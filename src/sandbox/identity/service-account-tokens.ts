@@ -13,6 +13,7 @@ import { uuid } from '../uuid.ts'
 import type { TokenSigner } from './jwt.ts'
 import { serviceAccountGroups, serviceAccountUser, type UserInfo } from './user.ts'
 
+/** The audience, and the issuer, of tokens for the API itself. */
 export const API_AUDIENCE = 'https://kubernetes.default.svc'
 
 export interface TokenDeps {

@@ -1,18 +1,14 @@
 /** The simple kinds of the core group. */
 import {
-  at,
   isSameJson,
   type JsonObject,
   type KubeObject,
   listAt,
   textAt,
-  textsAt,
   withMember,
   withMetadata,
 } from '../json.ts'
-import { invalidValue, requiredValue } from '../objects/names.ts'
-import { resourceNamed } from '../objects/resources.ts'
-import type { Storage } from '../objects/storage.ts'
+import { invalidValue } from '../objects/names.ts'
 import type { Cause } from '../refusals.ts'
 import type { KindRules } from './kind-rules.ts'
 
@@ -87,71 +83,6 @@ export const eventRules: KindRules = {
       ),
     ]
   },
-}
-
-export const serviceRules: KindRules = {
-  withDefaults: (service) => {
-    const spec = (service.spec ?? {}) as JsonObject
-    const type = textAt(spec, 'type') || 'ClusterIP'
-    const fixed = type === 'ExternalName' ? {} : { internalTrafficPolicy: 'Cluster' }
-    const ports = listAt(spec, 'ports').map((port) => {
-      const one = port as JsonObject
-      const targetPort = one.targetPort || one.port
-      return { protocol: 'TCP', ...one, targetPort }
-    })
-    const shownPorts = ports.length > 0 ? { ports } : {}
-    return { ...service, spec: { sessionAffinity: 'None', ...fixed, ...spec, type, ...shownPorts } }
-  },
-  atCreation: (service, storage) => ({
-    ...service,
-    spec: withAddress(service.spec as JsonObject, storage),
-    status: { loadBalancer: {} },
-  }),
-  atUpdate: (service, old) => {
-    const kept = ['clusterIP', 'clusterIPs', 'ipFamilies', 'ipFamilyPolicy'].filter(
-      (key) => at(service, 'spec', key) === undefined && at(old, 'spec', key) !== undefined,
-    )
-    const addresses = Object.fromEntries(kept.map((key) => [key, at(old, 'spec', key)]))
-    return {
-      ...service,
-      spec: { ...(service.spec as JsonObject), ...addresses },
-      status: old.status,
-    }
-  },
-  problems: (service) => {
-    const needsPorts =
-      textAt(service, 'spec', 'type') !== 'ExternalName' &&
-      textAt(service, 'spec', 'clusterIP') !== 'None'
-    return needsPorts && listAt(service, 'spec', 'ports').length === 0
-      ? [requiredValue('spec.ports')]
-      : []
-  },
-  updateProblems: (service, old) => {
-    const [address, before] = [service, old].map((one) => textAt(one, 'spec', 'clusterIP'))
-    if (before === '' || address === before || textAt(service, 'spec', 'type') === 'ExternalName')
-      return []
-    return [invalidValue('spec.clusterIPs[0]', [address], 'may not change once set')]
-  },
-  isReturnedWhenDeleted: true,
-}
-
-function withAddress(spec: JsonObject, storage: Storage): JsonObject {
-  if (spec.type === 'ExternalName') return spec
-  const clusterIP = textAt(spec, 'clusterIP') || freeAddress(storage)
-  const families = { ipFamilies: ['IPv4'], ipFamilyPolicy: 'SingleStack' }
-  return { ...spec, clusterIP, clusterIPs: [clusterIP], ...families }
-}
-
-/** The lowest free address of 10.96.0.0/16 from 10.96.0.10 on. */
-function freeAddress(storage: Storage): string {
-  const taken = new Set(
-    storage.list(resourceNamed('services')).flatMap((one) => textsAt(one, 'spec', 'clusterIPs')),
-  )
-  for (let index = 10; index < 65_535; index++) {
-    const address = `10.96.${index >> 8}.${index & 255}`
-    if (!taken.has(address)) return address
-  }
-  throw new Error('no service address is left')
 }
 
 const MAX_DATA_BYTES = 1024 * 1024

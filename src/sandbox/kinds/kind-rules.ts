@@ -13,7 +13,7 @@ export interface KindRules {
   /** What is set at birth only: status, addresses. Metadata is complete by then. */
   atCreation?(object: KubeObject, storage: Storage): KubeObject
   /** What an update of the object itself (not of its status) cannot change is taken from the old one. */
-  atUpdate?(object: KubeObject, old: KubeObject): KubeObject
+  atUpdate?(object: KubeObject, old: KubeObject, storage: Storage): KubeObject
   problems?(object: KubeObject): readonly Cause[]
   updateProblems?(object: KubeObject, old: KubeObject): readonly Cause[]
   /** PUT and server-side apply of something absent create it… PUT only where this says so. */

@@ -4,6 +4,7 @@ import type { KindRules } from './kind-rules.ts'
 import { podRules } from './pod.ts'
 import * as policies from './policies.ts'
 import { bindingRules, roleRules } from './rbac.ts'
+import { serviceRules } from './service.ts'
 import { deploymentRules, jobRules } from './workloads.ts'
 
 const RULES: Readonly<Record<string, KindRules>> = {
@@ -14,7 +15,7 @@ const RULES: Readonly<Record<string, KindRules>> = {
   pods: podRules,
   secrets: core.secretRules,
   serviceaccounts: core.serviceAccountRules,
-  services: core.serviceRules,
+  services: serviceRules,
   deployments: deploymentRules,
   jobs: jobRules,
   networkpolicies: policies.networkPolicyRules,

@@ -14,6 +14,7 @@ const LABEL_VALUE =
   "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is " +
   "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 
+/** @param rule how this resource is named */
 export function metadataCauses({ metadata }: KubeObject, rule: NameRule): readonly Cause[] {
   const { name = '' } = metadata
   const ofName =

@@ -31,6 +31,7 @@ export function nameCauses(name: string, rule: NameRule, field: string): readonl
   return nameProblems(name, rule).map((problem) => invalidValue(field, name, problem))
 }
 
+/** `Invalid value: "x": why` (apimachinery `pkg/util/validation/field/errors.go`, as the next two). */
 export function invalidValue(field: string, value: unknown, problem: string): Cause {
   const message = `Invalid value: ${JSON.stringify(value)}: ${problem}`
   return { reason: 'FieldValueInvalid', message, field }

@@ -78,6 +78,7 @@ const AUTHENTICATION = 'authentication.k8s.io/v1'
 const cluster = { isNamespaced: false }
 const all = { categories: ['all'] }
 
+/** In the order of discovery. */
 export const RESOURCES: readonly Resource[] = [
   stored('v1', 'configmaps', 'ConfigMap', { shortNames: ['cm'] }),
   stored('v1', 'events', 'Event', {
@@ -181,6 +182,7 @@ const byPlace = new Map(
   RESOURCES.map((one) => [`${one.group}/${one.version}/${one.resource}`, one]),
 )
 
+/** The resource at a path, undefined when it is not served. */
 export function findResource(
   group: string,
   version: string,
@@ -194,6 +196,7 @@ export function resourceNamed(resource: string): Resource {
   return RESOURCES.find((one) => one.resource === resource)!
 }
 
+/** `apps/v1`, or `v1` in the core group. */
 export function groupVersionOf({ group, version }: { group: string; version: string }): string {
   return group === '' ? version : `${group}/${version}`
 }

@@ -15,7 +15,7 @@ export function childPath(path: string, element: string): string {
   return path === '' ? element : `${path}${SEPARATOR}${element}`
 }
 
-export function elementsOf(path: string): string[] {
+function elementsOf(path: string): string[] {
   return path.split(SEPARATOR)
 }
 

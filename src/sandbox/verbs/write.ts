@@ -71,7 +71,9 @@ export function replace(context: ResourceContext, change: Replacement): KubeObje
   const filled = withMetadata(rules.withDefaults?.(object) ?? object, systemMetadata(old))
   const ours = change.owned(filled)
   const kept =
-    subresource === 'status' ? onlyStatus(ours, old) : (rules.atUpdate?.(ours, old) ?? ours)
+    subresource === 'status'
+      ? onlyStatus(ours, old)
+      : (rules.atUpdate?.(ours, old, sandbox.storage) ?? ours)
   const updated = countGeneration(context, kept, old)
   if (isUnchanged(updated, old)) return old
   refuseEscalation(sandbox, context.user, resource.resource, updated, old, context.info.name)
