@@ -81,7 +81,7 @@ export function agentManifest(options: ManifestOptions): KubernetesObject[] {
     bindingOf(grant, prefix),
   ]
   if (!workload) return objects
-  return [...objects, ...agentWorkload({ ...workload, configurationHash: hash(options.hub) })]
+  return [...objects, ...agentWorkload({ ...workload, configurationHash: configurationHash(options) })]
 }
 
 function ownerGrant(owner: string): Grant {
@@ -127,7 +127,8 @@ function base64(text: string): string {
   return Buffer.from(text, 'utf8').toString('base64')
 }
 
-function hash(hub: HubReference): string {
-  const text = JSON.stringify([hub.endpoints, hub.pin])
+/** Changes whenever running pods would have to be others; no secret goes into it. */
+function configurationHash({ cluster, fleet, hub, prefix }: ManifestOptions): string {
+  const text = JSON.stringify([cluster, fleet, hub.endpoints, hub.pin, prefix])
   return createHash('sha256').update(text).digest('hex').slice(0, 16)
 }

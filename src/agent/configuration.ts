@@ -46,8 +46,10 @@ const filesSchema = z.object({
 })
 
 /**
- * Reads the configuration from files by name, as they are mounted. White space around a value is nothing.
- * @throws StateError MCM_STATE_DAMAGED naming the file that is missing or wrong, never what is in it
+ * Reads the configuration from files by name, as they are mounted. White space around a value is
+ * nothing.
+ * @throws StateError MCM_STATE_DAMAGED naming the file that is missing or wrong, never what is in
+ *   it
  */
 export function readConfiguration(files: ReadonlyMap<string, string>): AgentConfiguration {
   const named = Object.values(key).flatMap((name) => {

@@ -1,16 +1,16 @@
 /**
- * The directory as this agent has verified it. Whatever a hub sends is checked by room directory before
- * anything is believed, and what was believed once is remembered in a Secret that all replicas watch: the
- * highest head, and the chain with its details while they fit.
- * Its invariant: the head never goes back, not across replicas and not across restarts, and a revocation
- * that was seen once is never forgotten because a hub leaves its detail out later.
+ * The directory as this agent has verified it. Whatever a hub sends is checked by room directory
+ * before anything is believed, and what was believed once is remembered in a Secret that all
+ * replicas watch: the highest head, and the chain with its details while they fit.
+ * Its invariant: the head never goes back, not across replicas and not across restarts, and a
+ * revocation that was seen once is never forgotten because a hub leaves its detail out later.
  */
 
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import { Directory, requireNotRolledBack } from '../directory/directory.ts'
 import type { DirectoryState } from '../directory/state.ts'
 import { messageOf, TrustError } from '../errors.ts'
-import type { DirectoryAppend, Head } from '../protocol/messages.ts'
+import type { DetailEnvelope, DirectoryAppend, Head } from '../protocol/messages.ts'
 import { type Remembered, readRemembered, valuesToRemember } from './directory-memory.ts'
 import {
   changeSecret,
@@ -34,14 +34,15 @@ export interface DirectoryHolder {
   /** The highest head that any replica has seen, now or before a restart. */
   readonly remembered: Head | undefined
   /**
-   * False until all that was ever seen is verified again, and when another replica has long seen more than we
-   * were shown: whoever is let in by such a directory may have been revoked.
+   * False until all that was ever seen is verified again, and when another replica has long seen
+   * more than we were shown: whoever is let in by such a directory may have been revoked.
    */
   isFresh(): boolean
   /**
-   * Takes in what a hub sends, and gives the head after it, when it is remembered. Comes again harmlessly.
-   * @throws TrustError MCM_DIRECTORY_INVALID, MCM_DIRECTORY_ROLLED_BACK; UnreachableError when it is believed and
-   *   could not be written: send it again
+   * Takes in what a hub sends, and gives the head after it, when it is remembered. Comes again
+   * harmlessly.
+   * @throws TrustError MCM_DIRECTORY_INVALID, MCM_DIRECTORY_ROLLED_BACK; UnreachableError when it
+   *   is believed and could not be written: send it again
    */
   apply(append: DirectoryAppend): Promise<Head>
   /** Calls back with what it says now and what it said before. Gives its own end. */
@@ -64,7 +65,8 @@ interface Place {
 }
 
 /**
- * Reads what is remembered, verifies it, and watches what other replicas add, until the signal aborts.
+ * Reads what is remembered, verifies it, and watches what other replicas add, until the signal
+ * aborts.
  * @throws StateError MCM_STATE_DAMAGED; UnreachableError, AccessDeniedError of the API server
  */
 export async function openDirectoryHolder(
@@ -105,6 +107,8 @@ class Holder implements DirectoryHolder {
   /** Details that are written already, so that a repeated push writes nothing. */
   #writtenDetails = -1
   #behindSince: number | undefined
+  /** Remembered without their chain, by number. */
+  readonly #revocations = new Map<number, DetailEnvelope>()
   /** Whether all that was ever remembered has been verified since the start. */
   #hasCaughtUp = false
   /** One change at a time: each starts from what the one before left. */
@@ -140,7 +144,7 @@ class Holder implements DirectoryHolder {
 
   apply(append: DirectoryAppend): Promise<Head> {
     return this.#inTurn(async () => {
-      const next = await this.#directory.extend(append)
+      const next = await this.#withRevocations(await this.#directory.extend(append))
       if (next.head === null) throw nothingThere()
       this.#requireNotRolledBack(next)
       await this.#adoptAndWrite(next)
@@ -164,7 +168,10 @@ class Holder implements DirectoryHolder {
     return () => this.#listeners.delete(listener)
   }
 
-  /** Believed at once, so that a revocation counts although it cannot be written; answered when it is. */
+  /**
+   * Believed at once, so that a revocation counts although it cannot be written; answered when it
+   * is.
+   */
   async #adoptAndWrite(next: Directory): Promise<void> {
     const before = this.#directory
     this.#adopt(next)
@@ -195,16 +202,30 @@ class Holder implements DirectoryHolder {
     return isSameHead && this.#writtenDetails >= this.#directory.details.size
   }
 
-  /** Puts together what is remembered and what is held. @throws TrustError when they are two chains */
+  /**
+   * Puts together what is remembered and what is held. @throws TrustError when they are two chains
+   */
   async #join({ head, page }: Remembered): Promise<void> {
-    this.#note(head, page?.details.length)
-    if (page !== undefined) this.#adopt(await this.#directory.extend(page))
+    const chain = page !== undefined && page.statements.length > 0 ? page : undefined
+    this.#note(head, chain?.details.length)
+    if (!chain) for (const detail of page?.details ?? []) this.#revocations.set(detail.seq, detail)
+    const known = chain ? await this.#directory.extend(chain) : this.#directory
+    this.#adopt(await this.#withRevocations(known))
     if (this.head !== null) this.#requireNotRolledBack(this.#directory)
   }
 
+  /** With what is remembered of its statements although a hub may not show it. */
+  async #withRevocations(directory: Directory): Promise<Directory> {
+    const last = directory.head?.seq ?? -1
+    const details = [...this.#revocations.values()].filter(
+      ({ seq }) => seq <= last && !directory.details.has(seq),
+    )
+    return details.length === 0 ? directory : directory.extend({ statements: [], details })
+  }
+
   /**
-   * The place that was seen must hold the same statement. A chain that ends before it may still be on its way, in
-   * pieces; until it is there nobody is let in by it (`isFresh`).
+   * The place that was seen must hold the same statement. A chain that ends before it may still be
+   * on its way, in pieces; until it is there nobody is let in by it (`isFresh`).
    */
   #requireNotRolledBack(directory: Directory): void {
     const remembered = this.#remembered

@@ -10,7 +10,10 @@ import {
 } from '../protocol/messages.ts'
 import { type StateSecret, secretValue } from './state-secret.ts'
 
-/** What is remembered of a directory in one Secret: the highest head, and the chain while it fits. */
+/**
+ * What is remembered of a directory in one Secret: the highest head and the chain. When the chain
+ * does not fit, its page has no statements, and of the details only those of revocations.
+ */
 export interface Remembered {
   readonly head: Head
   readonly page?: DirectoryPage
@@ -24,28 +27,42 @@ const pack = promisify(gzip)
 const unpack = promisify(gunzip)
 
 /**
- * Reads what is remembered. The head must be readable, or there is no telling what was seen; a chain that
- * is not can come again from a hub. Nothing is verified here. @throws StateError MCM_STATE_DAMAGED
+ * Reads what is remembered. The head must be readable, or there is no telling what was seen; a
+ * chain that is not can come again from a hub. Nothing is verified here.
+ * @throws StateError MCM_STATE_DAMAGED
  */
 export async function readRemembered(secret: StateSecret): Promise<Remembered> {
   const head = headSchema.safeParse(jsonOf(secretValue(secret, HEAD)))
   if (!head.success) throw damaged(secret)
-  const packed = secretValue(secret, CHAIN)
+  const kept = secretValue(secret, CHAIN)
   const options = { maxOutputLength: MAX_UNPACKED_BYTES }
-  const chain = packed && (await unpack(packed, options).catch(() => undefined))
+  const chain = kept && (await unpack(kept, options).catch(() => undefined))
   const page = directoryPageSchema.safeParse(jsonOf(chain))
   return { head: head.data, ...(page.success ? { page: page.data } : {}) }
 }
 
-/** The values to remember a directory by; without its chain when that, packed, is over `maxChainBytes`. */
+/** The values to remember a directory by; `isWhole` false when the chain, packed, does not fit. */
 export async function valuesToRemember(
   directory: Directory,
   maxChainBytes: number,
 ): Promise<{ values: Record<string, string | Uint8Array>; isWhole: boolean }> {
   const head = JSON.stringify(directory.head)
-  const chain = await pack(JSON.stringify(directory.page(-1)))
-  const isWhole = chain.length <= maxChainBytes
-  return { values: { [HEAD]: head, ...(isWhole ? { [CHAIN]: chain } : {}) }, isWhole }
+  const chain = await packed(directory.page(-1))
+  if (chain.length <= maxChainBytes)
+    return { values: { [HEAD]: head, [CHAIN]: chain }, isWhole: true }
+  const revocations = await packed(revocationsOf(directory))
+  const fits = revocations.length <= maxChainBytes
+  return { values: { [HEAD]: head, ...(fits ? { [CHAIN]: revocations } : {}) }, isWhole: false }
+}
+
+function revocationsOf(directory: Directory): DirectoryPage {
+  const details = [...directory.details.values()]
+  const isRevocation = ({ seq }: { seq: number }) => directory.known.get(seq)?.type === 'revoke'
+  return { head: directory.head, statements: [], details: details.filter(isRevocation) }
+}
+
+function packed(page: DirectoryPage): Promise<Buffer> {
+  return pack(JSON.stringify(page))
 }
 
 function jsonOf(bytes: Buffer | undefined): unknown {

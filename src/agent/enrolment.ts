@@ -36,21 +36,31 @@ const PATH = '/.mcm/v1/certificates'
 /** Each costs a few milliseconds of this process, and whoever asks has shown nothing yet. */
 const MAX_UNDER_WAY = 16
 
+type Enter = () => () => void
+
 /** The handlers of the enrolment server: one path, and nothing else. */
 export function enrolmentHandlers(
   sources: EnrolmentSources,
 ): ListenerHandlers<EnrolmentConnection> {
   let underWay = 0
+  const enter: Enter = () => {
+    if (underWay >= MAX_UNDER_WAY) throw busy()
+    underWay += 1
+    return () => {
+      underWay -= 1
+    }
+  }
+  // One at a time on a connection: what is still being sent takes nobody's place, and little memory.
+  const asking = new WeakSet<EnrolmentConnection>()
   return {
     request: (exchange) => {
-      if (underWay >= MAX_UNDER_WAY) {
-        replyStatus(exchange.reply, ownStatusOf(busy()), ['retry-after', '1'])
+      const { context, reply } = exchange
+      if (asking.has(context)) {
+        replyStatus(reply, ownStatusOf(busy()), ['retry-after', '1'])
         return
       }
-      underWay += 1
-      void enrol(sources, exchange).finally(() => {
-        underWay -= 1
-      })
+      asking.add(context)
+      void enrol(sources, exchange, enter).finally(() => asking.delete(context))
     },
     upgrade: ({ socket }) =>
       void answerAndEnd(socket, badRequest('nothing can be switched here').status),
@@ -60,12 +70,16 @@ export function enrolmentHandlers(
 async function enrol(
   { host, issuance, log }: EnrolmentSources,
   exchange: Exchange<EnrolmentConnection>,
+  enter: Enter,
 ): Promise<void> {
   const { context, reply } = exchange
   const { clientAddress } = context
+  let leave: (() => void) | undefined
   try {
     requireForm(exchange, host)
-    const issued = await issuance.enrol(await readJson(exchange.body), context.exporter)
+    const body = await readJson(exchange.body)
+    leave = enter()
+    const issued = await issuance.enrol(body, context.exporter)
     replyJson(reply, 200, { certificate: issued.certificate })
     const { user, device, fingerprint } = issued
     log.info('certificate_issued', { user, device, fingerprint, addressByHub: clientAddress })
@@ -74,6 +88,8 @@ async function enrol(
     log[level]('enrolment_refused', { reason: messageOf(error), addressByHub: clientAddress })
     reply.endConnection()
     replyStatus(reply, ownStatusOf(error))
+  } finally {
+    leave?.()
   }
 }
 

@@ -61,9 +61,10 @@ async function handleRequest(sources: TrafficSources, exchange: Exchange<Session
 async function ownAnswer(
   passage: Passage,
   { body, reply }: Exchange<Session>,
-  { method, path }: RequestForm,
+  { lines, method, path }: RequestForm,
   standing: Standing,
 ): Promise<void> {
+  passage.requireOneself(standing, lines)
   const { certificate } = passage.session
   const request = { method, path, standing, certificate, body: () => readJson(body) }
   replyJson(reply, 200, await answerOwn(passage.sources.own, request))

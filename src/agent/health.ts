@@ -17,7 +17,10 @@ export interface HealthOptions {
 const TIMEOUT_MS = 5_000
 const MAX_CONNECTIONS = 64
 
-/** Starts to answer `/healthz` (alive) and `/readyz` (ready). @throws UnreachableError MCM_PORT_TAKEN */
+/**
+ * Starts to answer `/healthz` (alive) and `/readyz` (ready). @throws UnreachableError
+ * MCM_PORT_TAKEN
+ */
 export async function startHealth(options: HealthOptions): Promise<Running> {
   const server = createServer({ headersTimeout: TIMEOUT_MS, requestTimeout: TIMEOUT_MS })
   server.maxConnections = MAX_CONNECTIONS
@@ -45,11 +48,11 @@ function answer(
   { problems }: HealthOptions,
 ): void {
   request.resume()
-  if (request.method !== 'GET' && request.method !== 'HEAD') return say(response, 405, [])
-  if (request.url === '/healthz') return say(response, 200, ['ok'])
-  if (request.url !== '/readyz') return say(response, 404, [])
-  const found = problems()
-  say(response, found.length === 0 ? 200 : 503, found.length === 0 ? ['ok'] : found)
+  const found = request.url === '/readyz' ? problems() : []
+  if (request.method !== 'GET' && request.method !== 'HEAD') say(response, 405, [])
+  else if (request.url !== '/healthz' && request.url !== '/readyz') say(response, 404, [])
+  else if (found.length > 0) say(response, 503, found)
+  else say(response, 200, ['ok'])
 }
 
 function say(response: ServerResponse, status: number, lines: readonly string[]): void {

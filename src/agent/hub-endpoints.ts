@@ -15,15 +15,17 @@ export interface HubEndpoint {
   readonly pins: readonly string[]
 }
 
-/** Dials a hub. @throws UnreachableError MCM_HUB_UNREACHABLE; TrustError MCM_PIN_MISMATCH and others */
+/**
+ * Dials a hub. @throws UnreachableError MCM_HUB_UNREACHABLE; TrustError MCM_PIN_MISMATCH and others
+ */
 export type HubDialer = (target: HubEndpoint, alpn: string, signal: AbortSignal) => Promise<Duplex>
 
 /** A dead address must not keep the next one waiting for long. */
 const DIAL_TIMEOUT_MS = 8_000
 
 /**
- * The endpoints of the configuration, then those that admins have signed into the directory since, the
- * newest first. A pin of the configuration comes before those of the directory.
+ * The endpoints of the configuration, then those that admins have signed into the directory since,
+ * the newest first. A pin of the configuration comes before those of the directory.
  */
 export function hubEndpoints(
   { hub }: Pick<AgentConfiguration, 'hub'>,

@@ -42,8 +42,8 @@ const KEYS = {
 } as const
 
 /**
- * The identity that is kept, or a new one. Replicas that start at once each make one; the first to be
- * written is everybody's, the others are forgotten.
+ * The identity that is kept, or a new one. Replicas that start at once each make one; the first to
+ * be written is everybody's, the others are forgotten.
  * @throws StateError MCM_STATE_DAMAGED; UnreachableError, AccessDeniedError of the API server
  */
 export async function loadOrCreateIdentity(

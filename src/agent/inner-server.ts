@@ -14,8 +14,8 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls'
-import { UnreachableError } from '../errors.ts'
 import type { Log } from '../world.ts'
+import { handshakePlaces } from './handshake-places.ts'
 
 export interface InnerServerOptions {
   /** The only SNI that is answered. */
@@ -41,8 +41,11 @@ export interface InnerConnection {
 }
 
 export interface InnerServer {
-  /** Takes a stream over; it is destroyed unless `ready` gets it. @throws UnreachableError too many handshakes at once */
-  accept(stream: Duplex, ready: (connection: InnerConnection) => void): void
+  /**
+   * Takes a stream over; it is destroyed unless `ready` gets it. `from`: the address it is said to come from.
+   * @throws UnreachableError too many handshakes at once
+   */
+  accept(stream: Duplex, from: string, ready: (connection: InnerConnection) => void): void
   /** The certificate for handshakes from now on. */
   setCertificate(certificate: InnerCertificate): void
 }
@@ -50,7 +53,7 @@ export interface InnerServer {
 const HANDSHAKE_TIMEOUT_MS = 10_000
 /** A hello with post-quantum shares is below 4 KB, our users' certificates are below 2 KB. */
 const MAX_HANDSHAKE_BYTES = 16 * 1024
-const MAX_HANDSHAKES = 256
+const PIECE_BYTES = 1024
 
 /** Node would accept a resumed session without a certificate, or with one that expired since. */
 const PROTOCOL = {
@@ -63,17 +66,14 @@ const PROTOCOL = {
 export function openInnerServer(options: InnerServerOptions): InnerServer {
   const { log, host, handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS } = options
   let context = createSecureContext(contextOf(options.certificate))
-  let underWay = 0
+  const places = handshakePlaces()
   return {
     setCertificate: (renewed) => {
       context = createSecureContext(contextOf(renewed))
     },
-    accept: (stream, ready) => {
-      if (underWay >= MAX_HANDSHAKES) throw tooMany()
-      underWay += 1
-      const settle = boundHandshake(stream, handshakeTimeoutMs, () => {
-        underWay -= 1
-      })
+    accept: (stream, from, ready) => {
+      const leave = places.take(from, stream)
+      const settle = boundHandshake(stream, handshakeTimeoutMs, leave)
       // One server a stream, so that a socket can never be taken for another's; what is dear to make is shared.
       const server = createServer(serverOptions(options, () => context))
       server.once('secureConnection', (socket) => {
@@ -88,7 +88,7 @@ export function openInnerServer(options: InnerServerOptions): InnerServer {
         socket.destroy()
       })
       server.emit('connection', stream)
-      countHandshakeBytes(stream, server)
+      boundHandshakeBytes(stream, server)
     },
   }
 }
@@ -151,22 +151,26 @@ function boundHandshake(stream: Duplex, timeoutMs: number, over: () => void): ()
 }
 
 /**
- * Ends a stream whose handshake is too long. Counted after TLS has had its look at each piece, because a quick
- * client's first request comes right behind its certificate.
+ * Ends a stream whose handshake is too long. Until it is done TLS gets the bytes in small pieces and they are counted
+ * after its look at each: a quick client's first request comes right behind its certificate and is not part of it.
  */
-function countHandshakeBytes(stream: Duplex, server: Server): void {
+function boundHandshakeBytes(stream: Duplex, server: Server): void {
   let bytes = 0
-  const count = (chunk: Buffer) => {
-    bytes += chunk.length
+  const count = (piece: Buffer) => {
+    bytes += piece.length
     if (bytes > MAX_HANDSHAKE_BYTES) stream.destroy()
   }
+  const push = stream.push.bind(stream)
+  stream.push = (chunk: Buffer | null, encoding?: BufferEncoding) => {
+    if (chunk === null || chunk.length <= PIECE_BYTES) return push(chunk, encoding)
+    let wantsMore = true
+    for (let start = 0; start < chunk.length; start += PIECE_BYTES)
+      wantsMore = push(chunk.subarray(start, start + PIECE_BYTES))
+    return wantsMore
+  }
   stream.on('data', count)
-  server.once('secureConnection', () => stream.off('data', count))
-}
-
-function tooMany(): UnreachableError {
-  return new UnreachableError(
-    'MCM_AGENT_UNREACHABLE',
-    'the agent has too many handshakes under way',
-  )
+  server.once('secureConnection', () => {
+    stream.off('data', count)
+    stream.push = push
+  })
 }

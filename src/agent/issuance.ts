@@ -1,7 +1,8 @@
 /**
- * Who gets a certificate of this cluster. A request says which key, a proof or a session says whose it is,
- * and everything else (name, groups, lifetime) comes from the directory and from the policy here. It
- * must not know how the request came. Its invariant: nobody holds a certificate that is not on the list.
+ * Who gets a certificate of this cluster. A request says which key, a proof or a session says whose
+ * it is, and everything else (name, groups, lifetime) comes from the directory and from the policy
+ * here. It must not know how the request came. Its invariant: nobody holds a certificate that is
+ * not on the list.
  */
 
 import { type Identity, prefixedName } from '../access/identity.ts'
@@ -34,10 +35,14 @@ export interface Issuance {
    * A certificate for a device that proves itself on this very connection. `body` is what it sent;
    * `exporter`: 32 bytes of the connection's `EXPORTER-mcm-enrol-v1`.
    * @throws UsageError MCM_BAD_REQUEST; IdentityError MCM_DEVICE_UNKNOWN, MCM_CERTIFICATE_EXPIRED;
-   *   AccessDeniedError MCM_REVOKED, MCM_NO_GRANT, MCM_FORBIDDEN; TrustError MCM_CLOCK_SKEW; UnreachableError
+   *   AccessDeniedError MCM_REVOKED, MCM_NO_GRANT, MCM_FORBIDDEN; TrustError MCM_CLOCK_SKEW;
+   *   UnreachableError
    */
   enrol(body: unknown, exporter: Uint8Array): Promise<Issued>
-  /** The next certificate for whoever holds a good one, in a session that was authenticated. @throws as enrol */
+  /**
+   * The next certificate for whoever holds a good one, in a session that was authenticated. @throws
+   * as enrol
+   */
   renew(who: Pick<Identity, 'user' | 'device'>, body: unknown): Promise<Issued>
 }
 
@@ -159,7 +164,10 @@ function requireClock(now: Date, theirs: string): void {
   )
 }
 
-/** The owner of a device that the directory and this cluster's own memory let stand, and who is a member. */
+/**
+ * The owner of a device that the directory and this cluster's own memory let stand, and who is a
+ * member.
+ */
 function requireDevice(options: IssuanceOptions, keyId: string): Owner {
   const { state } = options.directory
   const { cluster } = options.configuration
@@ -179,7 +187,10 @@ function requireDevice(options: IssuanceOptions, keyId: string): Owner {
   return owner
 }
 
-/** A device that stayed away too long comes back by an invite, or when an admin makes its user a member anew. */
+/**
+ * A device that stayed away too long comes back by an invite, or when an admin makes its user a
+ * member anew.
+ */
 function requireWindow({ principals, directory, ...options }: IssuanceOptions, owner: Owner): void {
   const { user, device } = owner
   const lastExpiry = principals.lastExpiry(user.name, device.id)

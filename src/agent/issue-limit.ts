@@ -7,8 +7,8 @@ const REFILL_MS = 10_000
 const MAX_DEVICES = 10_000
 
 /**
- * Lets each device have 30 certificates at once and one more every 10 seconds: every one is a write to the API
- * server. The function given throws UnreachableError MCM_TIMEOUT beyond that.
+ * Lets each device have 30 certificates at once and one more every 10 seconds: every one is a write
+ * to the API server. The function given throws UnreachableError MCM_TIMEOUT beyond that.
  */
 export function issueLimit(world: World): (device: string) => void {
   const buckets = new Map<string, { tokens: number; at: number }>()

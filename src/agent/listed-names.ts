@@ -15,8 +15,9 @@ import {
 } from './watched-collection.ts'
 
 /**
- * Whom the agent may speak for: the names in ClusterRole `mcm-impersonator`, which administrators keep.
- * The API server enforces the list itself; here it decides who gets a certificate and which groups are sent.
+ * Whom the agent may speak for: the names in ClusterRole `mcm-impersonator`, which administrators
+ * keep. The API server enforces the list itself; here it decides who gets a certificate and which
+ * groups are sent.
  */
 export interface ListedNames {
   /** Resolves when the list has been read once. */
@@ -24,7 +25,9 @@ export interface ListedNames {
   isFresh(): boolean
   /** From memory. A role that is not there lists nobody. */
   current(): ImpersonatorList
-  /** Read from the API server, at most once a second. @throws UnreachableError, AccessDeniedError */
+  /**
+   * Read from the API server, at most once a second. @throws UnreachableError, AccessDeniedError
+   */
   fresh(): Promise<ImpersonatorList>
   /** Calls back when the list has changed. Gives its own end. */
   onChange(listener: (list: ImpersonatorList) => void): () => void

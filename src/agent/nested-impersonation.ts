@@ -43,6 +43,15 @@ export async function nestedImpersonation(
   return { user: target.user, groups: target.groups }
 }
 
+/**
+ * Where nobody can be anybody else: headers that ask for it are refused, for without them a request would have more
+ * power than was asked for. @throws AccessDeniedError MCM_IMPERSONATION_REFUSED
+ */
+export function requireOwnIdentity(standing: Standing, request: ImpersonationRequest): void {
+  if (isOwnIdentity(standing, request)) return
+  throw refused(request.headerNames[0]!, 'the agent’s own endpoints are for oneself only')
+}
+
 /** The certificate's own names, bare as they stand in it or as the API server knows them. */
 function isOwnIdentity({ identity, impersonation }: Standing, request: ImpersonationRequest) {
   const { user, groups, uid, extras } = request

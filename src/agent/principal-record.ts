@@ -10,15 +10,17 @@ import {
 } from './state-secret.ts'
 
 /**
- * What one cluster remembers of one user: the certificates that stand, and what was revoked. Pure. A
- * certificate that is not in it is not on the allowlist.
+ * What one cluster remembers of one user: the certificates that stand, and what was revoked. Pure.
+ * A certificate that is not in it is not on the allowlist.
  */
 export interface PrincipalRecord {
   readonly user: string
   readonly certificates: readonly RecordedCertificate[]
   /** By key id; never forgotten. */
   readonly devices: Readonly<Record<string, RecordedDevice>>
-  /** When the user was revoked: whatever was theirs until then is over, a device of later is not. */
+  /**
+   * When the user was revoked: whatever was theirs until then is over, a device of later is not.
+   */
   readonly revoked?: Date
 }
 
@@ -96,7 +98,10 @@ export function recordSecret(
   return newStateSecret(principalSecretName(cluster, record.user), cluster, 'principal', values)
 }
 
-/** With one more certificate, without those that have expired and the oldest beyond what one device may hold. */
+/**
+ * With one more certificate, without those that have expired and the oldest beyond what one device
+ * may hold.
+ */
 export function withCertificate(
   record: PrincipalRecord,
   certificate: RecordedCertificate,

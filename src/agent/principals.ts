@@ -1,7 +1,7 @@
 /**
- * The people and bots of this cluster, as its agent remembers them: the allowlist of certificates, and who
- * or what was revoked. Kept in one Secret per principal, copied by a watch, the same in every replica. It
- * must not know what anybody may do, nor what the directory says.
+ * The people and bots of this cluster, as its agent remembers them: the allowlist of certificates,
+ * and who or what was revoked. Kept in one Secret per principal, copied by a watch, the same in
+ * every replica. It must not know what anybody may do, nor what the directory says.
  * Its invariant: a certificate is acknowledged only after it is written, and what was revoked here
  * stays revoked.
  */
@@ -64,13 +64,19 @@ export type RevocationOrder =
 export interface Principals {
   /** Resolves when everything has been read once. */
   readonly ready: Promise<void>
-  /** False when nothing was heard from the API server for so long that a revocation may have been missed. */
+  /**
+   * False when nothing was heard from the API server for so long that a revocation may have been
+   * missed.
+   */
   isFresh(): boolean
-  /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
+  /**
+   * Whose a certificate is; undefined when it is not on the allowlist. From memory, for every
+   * request.
+   */
   find(fingerprint: string): IssuedTo | undefined
   /**
-   * The same, and when memory does not know it, one look at that user's Secret: the other replica may
-   * have issued it a moment ago. @throws UnreachableError when that look fails
+   * The same, and when memory does not know it, one look at that user's Secret: the other replica
+   * may have issued it a moment ago. @throws UnreachableError when that look fails
    */
   lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined>
   /** Since when a device of a user is revoked here, whether it ever got a certificate or not. */
@@ -84,7 +90,10 @@ export interface Principals {
    * @throws AccessDeniedError MCM_REVOKED when its owner was revoked meanwhile; UnreachableError
    */
   record(user: string, certificate: NewCertificate): Promise<void>
-  /** Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it; UnreachableError */
+  /**
+   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it;
+   * UnreachableError
+   */
   revoke(order: RevocationOrder): Promise<Revoked>
   /** Its Secret: whoever may delete it may revoke that user (docs/PROTOCOL.md §8). */
   secretName(user: string): string
@@ -98,7 +107,10 @@ export interface Principals {
   onRevoked(listener: (what: Revoked) => void): () => void
 }
 
-/** How long it is believed that a certificate is nowhere: a stranger must not make us ask per request. */
+/**
+ * How long it is believed that a certificate is nowhere: a stranger must not make us ask per
+ * request.
+ */
 const UNKNOWN_FOR_MS = 1_000
 const MAX_UNKNOWN = 10_000
 
@@ -269,7 +281,10 @@ class WatchedPrincipals implements Principals {
     for (const { fingerprint } of certificates) this.#byFingerprint.delete(fingerprint)
   }
 
-  /** Undefined for a Secret that cannot be read or stands under another user's name: nobody gets in by it. */
+  /**
+   * Undefined for a Secret that cannot be read or stands under another user's name: nobody gets in
+   * by it.
+   */
   #recordOf(secret: StateSecret): PrincipalRecord | undefined {
     const { name } = secret.metadata
     try {

@@ -5,25 +5,33 @@ const MAX_BODY_BYTES = 32 * 1024
 
 /** A small JSON body. @throws UsageError MCM_BAD_REQUEST too long, cut off or no JSON */
 export async function readJson(body: Readable | undefined): Promise<unknown> {
-  const chunks: Buffer[] = []
-  let length = 0
-  if (body)
-    await new Promise<void>((resolve, reject) => {
-      body.on('data', (chunk: Buffer) => {
-        chunks.push(chunk)
-        length += chunk.length
-        if (length > MAX_BODY_BYTES) reject(badBody('it is longer than 32 KiB'))
-      })
-      body.once('end', resolve)
-      body.once('close', () => reject(badBody('it was cut off')))
-      body.once('error', () => reject(badBody('it was cut off')))
-      body.resume()
-    })
+  const bytes = body ? await readSmall(body) : Buffer.alloc(0)
   try {
-    return JSON.parse(Buffer.concat(chunks).toString('utf8'))
+    return JSON.parse(bytes.toString('utf8'))
   } catch {
     throw badBody('it is no JSON')
   }
+}
+
+/** Once it is too long nothing more of it is kept, however much still comes. */
+function readSmall(body: Readable): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    const onData = (chunk: Buffer) => {
+      chunks.push(chunk)
+      length += chunk.length
+      if (length <= MAX_BODY_BYTES) return
+      body.off('data', onData)
+      chunks.length = 0
+      reject(badBody('it is longer than 32 KiB'))
+    }
+    body.on('data', onData)
+    body.once('end', () => resolve(Buffer.concat(chunks)))
+    body.once('close', () => reject(badBody('it was cut off')))
+    body.once('error', () => reject(badBody('it was cut off')))
+    body.resume()
+  })
 }
 
 function badBody(why: string): UsageError {

@@ -19,8 +19,8 @@ import type { AgentIdentity } from './identity-secret.ts'
 import type { Background } from './watched-collection.ts'
 
 /**
- * Becoming a cluster of the fleet (docs/PROTOCOL.md §7): publish what the agent has made, under the pairing
- * secret, until the directory proves that an admin has signed exactly that.
+ * Becoming a cluster of the fleet (docs/PROTOCOL.md §7): publish what the agent has made, under the
+ * pairing secret, until the directory proves that an admin has signed exactly that.
  */
 export interface Registration {
   /** Resolves when the directory has proved this cluster, once. */
@@ -171,7 +171,10 @@ class Registering implements Registration {
   }
 }
 
-/** What the owner's CLI checks and signs: both CAs and the key, under the secret that only agent.yaml carried. */
+/**
+ * What the owner's CLI checks and signs: both CAs and the key, under the secret that only
+ * agent.yaml carried.
+ */
 function publicationOf(
   { cluster, pairingSecret }: AgentConfiguration,
   { serverAuthority, userCaDer, agentKey }: AgentIdentity,

@@ -105,7 +105,9 @@ function isAllowed({ name, key }: HeaderLine, facts: RequestFacts): boolean {
   if (facts.isUpgrade && ALLOWED_ON_UPGRADE.has(lower)) return true
   if (DENIED.has(key) || DENIED_PREFIXES.some((prefix) => key.startsWith(prefix))) return false
   if (facts.isUpgrade && lower === 'content-length') return false
-  return ALLOWED.has(lower) || facts.isProxied
+  if (ALLOWED.has(lower)) return true
+  // `Content_Length` is a length to some workloads, and was none to us.
+  return facts.isProxied && !ALLOWED.has(key)
 }
 
 /** The lines of a request whose form is right. @throws Refusal 400, 431 */

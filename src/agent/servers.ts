@@ -77,7 +77,9 @@ export function openAgentServers(sources: ServerSources): AgentServers {
   return {
     accept: (kind, stream, claimedAddress) => {
       const clientAddress = isIP(claimedAddress ?? '') ? claimedAddress : undefined
-      servers[kind].accept(stream, (connection) => begin[kind](connection, clientAddress))
+      servers[kind].accept(stream, clientAddress ?? '', (connection) =>
+        begin[kind](connection, clientAddress),
+      )
     },
     setCertificates: (certificates) => {
       servers.session.setCertificate(certificates.session)

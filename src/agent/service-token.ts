@@ -10,7 +10,10 @@ import type { World } from '../world.ts'
  * TokenRequest). It is in this process's memory only.
  */
 export interface TokenSource {
-  /** A token that is good now. @throws UnreachableError MCM_API_SERVER_UNREACHABLE when there is none */
+  /**
+   * A token that is good now. @throws UnreachableError MCM_API_SERVER_UNREACHABLE when there is
+   * none
+   */
   current(): Promise<Secret<string>>
   /** For when the API server refused the present one: another token. @throws UnreachableError */
   reload(): Promise<Secret<string>>
@@ -24,8 +27,8 @@ export interface TokenOptions {
   /** Where the API server's audience is not the default one. */
   readonly audience?: string
   /**
-   * A Secret of the same namespace: the token dies with it. (A pod can only bind the tokens of its own
-   * service account; kubernetes pkg/registry/core/serviceaccount/storage/token.go.)
+   * A Secret of the same namespace: the token dies with it. (A pod can only bind the tokens of its
+   * own service account; kubernetes pkg/registry/core/serviceaccount/storage/token.go.)
    */
   readonly boundTo?: { readonly name: string; readonly uid: string }
   /** An hour unless told; the API server allows no less than 600. */
@@ -45,7 +48,9 @@ interface HeldToken {
 
 const LIFETIME_SECONDS = 3600
 const RENEW_AT = 0.8
-/** Held tokens are not used in their last moments: the API server reads the clock later than we do. */
+/**
+ * Held tokens are not used in their last moments: the API server reads the clock later than we do.
+ */
 const USABLE_UNTIL = 0.95
 /** However many requests were refused at once, one new token answers all of them. */
 const MIN_RELOAD_MS = 5_000

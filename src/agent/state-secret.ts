@@ -1,7 +1,7 @@
 /**
- * The agent's memory: Secrets of its own namespace. Knows how one is named, read and changed, and nothing of
- * what stands in it. Invariant: a Secret is only ever written over the version that was read, so of two
- * replicas that write at once none undoes the other's work.
+ * The agent's memory: Secrets of its own namespace. Knows how one is named, read and changed, and
+ * nothing of what stands in it. Invariant: a Secret is only ever written over the version that was
+ * read, so of two replicas that write at once none undoes the other's work.
  */
 
 import { createHash } from 'node:crypto'
@@ -27,7 +27,10 @@ export interface StateSecret extends KubernetesObject {
   readonly data?: Readonly<Record<string, string>>
 }
 
-/** Two replicas and a few requests at once: each lost round means that somebody else's write succeeded. */
+/**
+ * Two replicas and a few requests at once: each lost round means that somebody else's write
+ * succeeded.
+ */
 const MAX_ATTEMPTS = 20
 
 /** A cluster that is registered anew has another id and starts with an empty memory. */
@@ -77,9 +80,9 @@ export function secretValue(secret: StateSecret, key: string): Buffer | undefine
 }
 
 /**
- * Reads a Secret, changes it and writes it, again from the start when somebody else was faster. `change` gets
- * what is there, or undefined, and gives what shall be there, or undefined to leave it; it may run several times.
- * Gives what is there afterwards.
+ * Reads a Secret, changes it and writes it, again from the start when somebody else was faster.
+ * `change` gets what is there, or undefined, and gives what shall be there, or undefined to leave
+ * it; it may run several times. Gives what is there afterwards.
  * @throws UnreachableError MCM_CONFLICT after twenty lost rounds; whatever `change` throws
  */
 export async function changeSecret(

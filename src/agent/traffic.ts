@@ -15,7 +15,7 @@ import type { Log, World } from '../world.ts'
 import { type AuditOutcome, type AuditSink, auditEvent } from './audit-event.ts'
 import type { Authentication, Standing } from './authenticate.ts'
 import type { ImpersonatorToken } from './egress.ts'
-import { nestedImpersonation, type Review } from './nested-impersonation.ts'
+import { nestedImpersonation, type Review, requireOwnIdentity } from './nested-impersonation.ts'
 import type { OwnEndpointSources } from './own-endpoints.ts'
 import { requireHost, requireLines, requireNoBearerProtocol } from './request-headers.ts'
 import type { Live, Session } from './sessions.ts'
@@ -91,12 +91,18 @@ export class Passage {
 
   /** As whom it runs, with the session's name for the API server's audit. */
   async impersonate(standing: Standing, lines: readonly HeaderLine[]): Promise<Impersonation> {
-    const asked = parseImpersonation(lines.map(({ name, value }) => [name, value] as const))
+    const asked = impersonationAsked(lines)
     this.#impersonation =
       asked === undefined
         ? standing.impersonation
         : await nestedImpersonation(standing, asked, this.sources.review)
     return { ...this.#impersonation, extras: new Map([[SESSION_EXTRA, [this.session.id]]]) }
+  }
+
+  /** For what is done as oneself only. @throws AccessDeniedError MCM_IMPERSONATION_REFUSED */
+  requireOneself(standing: Standing, lines: readonly HeaderLine[]): void {
+    const asked = impersonationAsked(lines)
+    if (asked !== undefined) requireOwnIdentity(standing, asked)
   }
 
   /** Waits for something that can be cut with its session. */
@@ -141,6 +147,10 @@ export class Passage {
     const subject = { auditId, session, method, target, impersonation: this.#impersonation }
     this.sources.audit(auditEvent(subject, { ...outcome, durationMs }))
   }
+}
+
+function impersonationAsked(lines: readonly HeaderLine[]) {
+  return parseImpersonation(lines.map(({ name, value }) => [name, value] as const))
 }
 
 /** RFC 9562 version 4. */

@@ -3,9 +3,10 @@ import type { World } from '../world.ts'
 import type { HubEndpoint } from './hub-endpoints.ts'
 
 /**
- * Which place dials which endpoint: never two the same, those that failed lately last. Two names of one
- * hub replica cannot be told apart beforehand, and there a second tunnel ends the first (PROTOCOL §6). So
- * an endpoint whose tunnel ended just after another's began counts as the same while that other lives.
+ * Which place dials which endpoint: never two the same, those that failed lately last. Two names of
+ * one hub replica cannot be told apart beforehand, and there a second tunnel ends the first
+ * (PROTOCOL §6). So an endpoint whose tunnel ended just after another's began counts as the same
+ * while that other lives.
  */
 export interface Places {
   /** The endpoint that this place shall dial now; undefined while there is none left for it. */

@@ -1,8 +1,9 @@
 /**
- * The agent's way out: tunnels to up to two hub endpoints, held for as long as the process runs. Knows where
- * hubs are and what a hub may ask on a tunnel (docs/PROTOCOL.md §6); not what is inside a stream.
- * Its invariant: whatever happens to a tunnel, another attempt follows, and a stream reaches `onStream`
- * only when it was asked for under this cluster's own name.
+ * The agent's way out: tunnels to up to two hub endpoints, held for as long as the process runs.
+ * Knows where hubs are and what a hub may ask on a tunnel (docs/PROTOCOL.md §6); not what is inside
+ * a stream.
+ * Its invariant: whatever happens to a tunnel, another attempt follows, and a stream reaches
+ * `onStream` only when it was asked for under this cluster's own name.
  */
 
 import type { IncomingHttpHeaders } from 'node:http2'
@@ -48,7 +49,10 @@ export interface Tunnels {
   isUp(): boolean
   /** Tunnels that take new streams. */
   open(): number
-  /** Stops dialling, lets streams finish for at most `graceMs` (0 unless told), then ends all tunnels. */
+  /**
+   * Stops dialling, lets streams finish for at most `graceMs` (0 unless told), then ends all
+   * tunnels.
+   */
   stop(graceMs?: number): Promise<void>
   /** Resolves when it was stopped and all tunnels are gone. */
   readonly closed: Promise<void>

@@ -6,9 +6,10 @@ import { fullJitterBackoff } from '../tunnel/backoff.ts'
 import type { Log, World } from '../world.ts'
 
 /**
- * A copy of a few objects of the API server that is kept by a watch and knows how old it may be. A watch
- * that brought nothing, not even a bookmark (they come only where etcd reports its progress), proves
- * nothing and is followed by a full list; every list and every event proves that we are still told.
+ * A copy of a few objects of the API server that is kept by a watch and knows how old it may be. A
+ * watch that brought nothing, not even a bookmark (they come only where etcd reports its progress),
+ * proves nothing and is followed by a full list; every list and every event proves that we are
+ * still told.
  */
 export interface WatchedCollection<T extends KubernetesObject> {
   /** Resolves with the first list. Does not reject: see `isFresh`. */
@@ -19,7 +20,9 @@ export interface WatchedCollection<T extends KubernetesObject> {
   values(): T[]
   /** Takes in what a write or a read of ours was answered, before the watch brings it. */
   learn(object: T): void
-  /** Calls back on each difference, with what is there now and what was there. Gives its own end. */
+  /**
+   * Calls back on each difference, with what is there now and what was there. Gives its own end.
+   */
   onChange(listener: ChangeListener<T>): () => void
 }
 
@@ -71,7 +74,9 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
   readonly #options: WatchedCollectionOptions & typeof DEFAULTS
   readonly #background: Background
   readonly #objects = new Map<string, T>()
-  /** Of every name ever seen, so that an answer that comes late cannot bring back what was before. */
+  /**
+   * Of every name ever seen, so that an answer that comes late cannot bring back what was before.
+   */
   readonly #versions = new Map<string, bigint>()
   readonly #listeners = new Set<ChangeListener<T>>()
   readonly #markReady: () => void
@@ -151,7 +156,10 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
     return resourceVersion
   }
 
-  /** Returns when everything is to be read anew, and whether any event came. @throws what the watch throws */
+  /**
+   * Returns when everything is to be read anew, and whether any event came. @throws what the watch
+   * throws
+   */
   async #follow(from: string): Promise<boolean> {
     const { signal } = this.#background
     const relistAt = this.#now() + this.#options.relistMs
@@ -201,7 +209,10 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
     this.#tell(undefined, before)
   }
 
-  /** Versions of one resource are numbers that grow (Kubernetes 1.35 promises it; etcd always had it). */
+  /**
+   * Versions of one resource are numbers that grow (Kubernetes 1.35 promises it; etcd always had
+   * it).
+   */
   #isNewer(name: string, version: string | undefined): boolean {
     const number = /^\d+$/.test(version ?? '') ? BigInt(version!) : undefined
     const known = this.#versions.get(name)

@@ -49,6 +49,11 @@ async function withBob() {
   return { fleet, device: device.id, pin: fleet.directory.fleet! }
 }
 
+function flipSignature(text: string): string {
+  const flip = (_: string, first: string) => `"signature":"${first === 'A' ? 'B' : 'A'}`
+  return text.replace(/"signature":"(.)/, flip)
+}
+
 const soon = (assertion: () => void) => vi.waitFor(assertion, { interval: 1 })
 
 describe('the directory that an agent holds', () => {
@@ -100,7 +105,7 @@ describe('the directory that an agent holds', () => {
   })
 
   it.each([
-    ['a flipped signature', (text: string) => text.replace(/"signature":"(.)/, '"signature":"_')],
+    ['a flipped signature', flipSignature],
     ['a missing statement', () => undefined],
   ])('with %s is refused whole, and what was there stays', async (_, damage) => {
     const { fleet, pin } = await withBob()
@@ -255,6 +260,55 @@ describe('the directory that an agent holds', () => {
     expect(later.holder.isFresh()).toBe(false)
     await later.holder.apply(push(fleet))
     expect(later.holder.isFresh()).toBe(true)
+  })
+})
+
+describe('a directory that is too long to be kept', () => {
+  /** Fits the head and one revocation, not the chain. */
+  const LIMIT = 400
+
+  it('is still remembered by its revocations, whatever a hub leaves out later', async () => {
+    const { fleet, pin } = await withBob()
+    const api = new MemoryApi()
+    const first = await start(api, pin, LIMIT)
+    const revocation = await fleet.revoke({ user: 'bob' })
+    await first.holder.apply(push(fleet))
+    expect(first.log.events()).toContain('directory_too_long_to_keep')
+    const { holder } = await start(api, pin, LIMIT)
+    expect(holder.head).toBeNull()
+    await holder.apply(push(fleet, -1, [revocation]))
+    expect(holder.isFresh()).toBe(true)
+    expect(holder.state.isMember('bob', CLUSTER)).toBe(false)
+  })
+
+  it('is not believed for a moment when it holds another statement at the place that was seen', async () => {
+    const { fleet, pin } = await withBob()
+    const api = new MemoryApi()
+    const common = fleet.directory
+    await fleet.revoke({ user: 'bob' })
+    const first = await start(api, pin, LIMIT)
+    await first.holder.apply(push(fleet))
+    fleet.directory = common
+    await fleet.admit('mallory')
+    const { holder } = await start(api, pin, LIMIT)
+    const changed = vi.fn()
+    holder.onChange(changed)
+    await expect(holder.apply(push(fleet))).rejects.toMatchObject({
+      code: 'MCM_DIRECTORY_ROLLED_BACK',
+    })
+    expect(changed).not.toHaveBeenCalled()
+    expect(holder.isFresh()).toBe(false)
+  })
+
+  it('shares them with a replica that a hub has told less', async () => {
+    const { fleet, pin } = await withBob()
+    const api = new MemoryApi()
+    const [a, b] = [await start(api, pin, LIMIT), await start(api, pin, LIMIT)]
+    const revocation = await fleet.revoke({ user: 'bob' })
+    await b.holder.apply(push(fleet, -1, [revocation]))
+    expect(b.holder.state.isMember('bob', CLUSTER)).toBe(true)
+    await a.holder.apply(push(fleet))
+    await soon(() => expect(b.holder.state.isMember('bob', CLUSTER)).toBe(false))
   })
 })
 

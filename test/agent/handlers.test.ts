@@ -314,7 +314,7 @@ test.each(['/.mcm', '/.mcm/', '/.mcm/v1/nothing', '/.mcm/v2/whoami', '/.mcm/v1/w
 
 test('every request leaves one line with all three names and the API server’s id', async () => {
   await stage.ask(bob, GET, HOST_LINE)
-  expect(stage.audit).toHaveLength(1)
+  await expect.poll(() => stage.audit.length).toBe(1)
   expect(stage.audit[0]).toMatchObject({
     stage: 'ended',
     user: 'bob',
@@ -336,6 +336,7 @@ test('every request leaves one line with all three names and the API server’s 
 
 test('refusals are written down as well', async () => {
   await stage.ask(bob, GET, HOST_LINE, 'Impersonate-User: admin')
+  await expect.poll(() => stage.audit.length).toBe(1)
   expect(stage.audit.at(-1)).toMatchObject({
     code: 403,
     refusal: 'MCM_IMPERSONATION_REFUSED',

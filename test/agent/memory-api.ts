@@ -7,7 +7,10 @@ import type {
 import { NotFoundError, UnreachableError } from '../../src/errors.ts'
 import type { KubernetesObject } from '../../src/kube/object.ts'
 
-/** A Kubernetes API in memory, as far as the agent's state needs it: versions, conflicts, watches, faults. */
+/**
+ * A Kubernetes API in memory, as far as the agent's state needs it: versions, conflicts, watches,
+ * faults.
+ */
 
 type Stored = KubernetesObject & { metadata: { uid?: string } }
 interface Change {

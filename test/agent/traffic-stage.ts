@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
-import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import type { ImpersonatorList } from '../../src/access/impersonator.ts'
 import { mayCaller } from '../../src/agent/access-review.ts'
@@ -25,6 +24,8 @@ import { issueUserCertificate } from '../../src/pki/profiles.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import { Secret } from '../../src/secret.ts'
+import { serveTunnel } from '../../src/tunnel/agent-end.ts'
+import { type HubTunnel, openTunnel } from '../../src/tunnel/hub-end.ts'
 import type { Log, World } from '../../src/world.ts'
 import {
   type Cleanup,
@@ -111,7 +112,7 @@ export interface TrafficStage {
     kind?: 'session' | 'enrolment',
   ): Promise<TLSSocket>
   /** A raw stream that the agent has accepted. */
-  stream(kind?: 'session' | 'enrolment', clientAddress?: string): Promise<Socket>
+  stream(kind?: 'session' | 'enrolment', clientAddress?: string): Promise<Duplex>
   http1(person: Person): Promise<TLSSocket>
   http2(person: Person): Promise<ClientHttp2Session>
   /** One request over a fresh HTTP/1.1 connection, raw lines after the request line. */
@@ -163,7 +164,12 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   const stage = { answer: whoAmI } as { answer: TrafficStage['answer'] }
   const server = await httpsServer(identity, ends, async (incoming, response) => {
     let body = ''
-    for await (const chunk of incoming) body += chunk
+    try {
+      for await (const chunk of incoming) body += chunk
+    } catch {
+      // Cut off: an honest server does nothing then.
+      return
+    }
     const request = seenOf(incoming, body)
     seen.push(request)
     stage.answer(request, response, incoming)
@@ -272,10 +278,12 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   })
   ends.add(() => servers.stop())
 
-  const stream = async (kind: 'session' | 'enrolment' = 'session', clientAddress = '192.0.2.7') => {
-    const [near, far] = await socketPair(ends)
-    servers.accept(kind, near, clientAddress)
-    return far
+  const hub = await tunnelTo(ends, servers)
+  const stream: TrafficStage['stream'] = async (kind = 'session', clientAddress = '192.0.2.7') => {
+    const host = kind === 'session' ? HOST : ENROLMENT_HOST
+    const carried = await hub.connect(`${host}:443`, { 'mcm-forwarded-for': clientAddress })
+    carried.on('error', () => {})
+    return carried
   }
   const connect: TrafficStage['connect'] = async (person, overrides = {}, kind = 'session') => {
     const socket = connectTls({
@@ -287,7 +295,10 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     })
     socket.on('error', () => {})
     ends.add(() => socket.destroy())
-    await Promise.race([once(socket, 'secureConnect'), once(socket, 'close')])
+    await new Promise<void>((done) => {
+      socket.once('secureConnect', done)
+      socket.once('close', () => done())
+    })
     return socket
   }
   const http1 = (person: Person) => connect(person, { ALPNProtocols: ['http/1.1'] })
@@ -326,6 +337,28 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         user,
       ),
   }) as unknown as TrafficStage
+}
+
+/** A real tunnel; what it carries is handed to the servers as it is. */
+async function tunnelTo(ends: Cleanup, servers: AgentServers): Promise<HubTunnel> {
+  const quiet = { log: { info: () => {}, warn: () => {}, error: () => {} } }
+  const [near, far] = await socketPair(ends)
+  serveTunnel(
+    near,
+    {
+      request: async () => ({ status: 404, body: {} }),
+      connect: (authority, headers, carried) =>
+        servers.accept(
+          authority.startsWith('enrol.') ? 'enrolment' : 'session',
+          carried,
+          headers['mcm-forwarded-for'] as string | undefined,
+        ),
+    },
+    quiet,
+  )
+  const hub = openTunnel(far, quiet)
+  ends.add(() => hub.stop())
+  return hub
 }
 
 async function newPerson(

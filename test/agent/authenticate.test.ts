@@ -1,0 +1,241 @@
+import { once } from 'node:events'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { cleanup } from '../forward/stage.ts'
+import { HOST, openStage, type Person, readAnswer, type TrafficStage } from './traffic-stage.ts'
+
+const ends = cleanup()
+let stage: TrafficStage
+let bob: Person
+
+beforeEach(async () => {
+  stage = await openStage(ends)
+  bob = await stage.person('bob', { groups: ['dev'] })
+})
+afterEach(() => ends.run())
+
+const GET = 'GET /api/v1/pods HTTP/1.1'
+const HOST_LINE = `Host: ${HOST}`
+const REQUEST = `${GET}\r\n${HOST_LINE}\r\n\r\n`
+
+async function refusal(person = bob) {
+  const answer = await stage.ask(person, GET, HOST_LINE)
+  const body = JSON.parse(answer.body)
+  expect(body).toMatchObject({ kind: 'Status', status: 'Failure', code: answer.status })
+  return {
+    status: answer.status,
+    code: body.mcm?.code,
+    message: body.message as string,
+    text: answer.text,
+  }
+}
+
+test('an expired certificate is 401 with a sentence, so that the plugin brings a new one', async () => {
+  stage.facts.now = new Date(bob.notAfter.getTime() + 1000)
+  const { status, code, message } = await refusal()
+  expect([status, code]).toEqual([401, 'MCM_CERTIFICATE_EXPIRED'])
+  expect(message).toContain('the certificate of bob expired at')
+  expect(stage.seen).toEqual([])
+})
+
+test('a connection that outlives its certificate gets 401 on the next request, and ends', async () => {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  stage.facts.now = new Date(bob.notAfter.getTime() + 1000)
+  socket.write(REQUEST)
+  const answer = await readAnswer(socket)
+  expect(answer.status).toBe(401)
+  expect(answer.text).toMatch(/connection: close/i)
+  if (!socket.destroyed) await once(socket, 'close')
+  const session = await stage.http2(bob)
+  const stream = session.request({ ':path': '/api' })
+  stream.resume()
+  const [headers] = await once(stream, 'response')
+  expect(headers[':status']).toBe(401)
+  await once(session, 'close')
+})
+
+test('a certificate that is not valid yet is 401; our clock may be four minutes behind', async () => {
+  const issued = bob.notAfter.getTime() - 3_600_000
+  stage.facts.now = new Date(issued - 4 * 60_000)
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+  stage.facts.now = new Date(issued - 6 * 60_000)
+  expect((await refusal()).status).toBe(401)
+})
+
+test('a certificate that is not on the list is 401, although the CA has signed it', async () => {
+  const stolen = await stage.person('bob', { isUnlisted: true })
+  expect(await refusal(stolen)).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+  expect(stage.seen).toEqual([])
+})
+
+test('a certificate that the other replica issued a moment ago is good', async () => {
+  const fresh = await stage.person('bob', { isUnlisted: true })
+  stage.facts.elsewhere.set(fresh.fingerprint, { user: 'bob', device: fresh.device })
+  expect((await stage.ask(fresh, GET, HOST_LINE)).status).toBe(200)
+})
+
+test('a certificate listed for another user or device is 401', async () => {
+  for (const listed of [
+    { user: 'eve', device: bob.device },
+    { user: 'bob', device: 'other' },
+  ]) {
+    stage.facts.listed.set(bob.fingerprint, listed)
+    expect((await refusal()).status).toBe(401)
+  }
+})
+
+test('with an owner who issues (local) there is no list, and revocation still counts', async () => {
+  stage.facts.issuer = 'local'
+  const unlisted = await stage.person('bob', { isUnlisted: true })
+  expect((await stage.ask(unlisted, GET, HOST_LINE)).status).toBe(200)
+  stage.facts.revokedBySecret.set('bob', new Date())
+  expect((await refusal(unlisted)).code).toBe('MCM_REVOKED')
+})
+
+test.each<[string, () => void]>([
+  [
+    'the certificate',
+    () =>
+      stage.facts.listed.set(bob.fingerprint, {
+        user: 'bob',
+        device: bob.device,
+        revoked: new Date(),
+      }),
+  ],
+  [
+    'the device in the directory',
+    () => stage.facts.devices.set(bob.device, { user: 'bob', revoked: new Date() }),
+  ],
+  ['the device in its Secret', () => stage.facts.revokedBySecret.set(bob.device, new Date())],
+  ['the user in its Secret', () => stage.facts.revokedBySecret.set('bob', new Date())],
+])('after %s is revoked the next request is 403', async (_, revoke) => {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  revoke()
+  socket.write(REQUEST)
+  const answer = await readAnswer(socket)
+  expect(answer.status).toBe(403)
+  expect(JSON.parse(answer.body).mcm.code).toBe('MCM_REVOKED')
+  expect(stage.seen).toHaveLength(1)
+})
+
+test('a device that the directory does not know, or knows as another’s, is 403', async () => {
+  stage.facts.devices.set(bob.device, { user: 'eve' })
+  expect((await refusal()).status).toBe(403)
+  stage.facts.devices.delete(bob.device)
+  expect((await refusal()).status).toBe(403)
+})
+
+test('somebody who is no member is 403', async () => {
+  stage.facts.members.delete('bob')
+  expect((await refusal()).message).toContain('no member')
+})
+
+test('somebody without a grant is 403 and told so; a grant of a moment ago counts', async () => {
+  const names = stage.facts.names
+  stage.facts.names = { users: [], groups: [], isUnrestricted: false }
+  expect(await refusal()).toMatchObject({ status: 403, code: 'MCM_NO_GRANT' })
+  stage.facts.freshNames = names
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+})
+
+test('a name is listed with its prefix or not at all', async () => {
+  stage.facts.names = {
+    users: ['bob', 'mcm:bo', 'mcm:bobb', 'MCM:bob'],
+    groups: [],
+    isUnrestricted: false,
+  }
+  expect((await refusal()).code).toBe('MCM_NO_GRANT')
+})
+
+test('with the owner’s opt-out everybody and every group of the certificate is spoken for', async () => {
+  stage.facts.names = { users: [], groups: [], isUnrestricted: true }
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+  expect(stage.seen[0]!.values('impersonate-group')).toEqual(['mcm:dev'])
+})
+
+test('when the agent cannot see who was revoked, nobody is let in: 503', async () => {
+  stage.facts.isFresh = false
+  expect(await refusal()).toMatchObject({ status: 503 })
+  expect(stage.seen).toEqual([])
+})
+
+test.each<[string, () => void]>([
+  [
+    'a revoked certificate',
+    () =>
+      stage.facts.listed.set(bob.fingerprint, {
+        user: 'bob',
+        device: bob.device,
+        revoked: new Date(),
+      }),
+  ],
+  ['a certificate taken off the list', () => stage.facts.listed.delete(bob.fingerprint)],
+  [
+    'a revoked device',
+    () => stage.facts.devices.set(bob.device, { user: 'bob', revoked: new Date() }),
+  ],
+  ['a revoked user', () => stage.facts.revokedBySecret.set('bob', new Date())],
+  ['an ended membership', () => stage.facts.members.delete('bob')],
+  [
+    'a grant taken away',
+    () => {
+      stage.facts.names = { users: [], groups: [], isUnrestricted: false }
+    },
+  ],
+])(
+  '%s ends what its owner has open, watch and upgrade, within a second; others stay',
+  async (_, revoke) => {
+    stage.answer = (_seen, response) => {
+      response.writeHead(200).write('event\n')
+    }
+    const carol = await stage.person('carol')
+    const [bobs, carols] = await Promise.all([stage.http2(bob), stage.http2(carol)])
+    const watches = [bobs, carols].map((session) =>
+      session.request({ ':path': '/api/v1/pods?watch=1' }),
+    )
+    await Promise.all(watches.map((watch) => once(watch, 'data')))
+    revoke()
+    stage.facts.names = { ...stage.facts.names, users: [...stage.facts.names.users, 'mcm:carol'] }
+    const started = performance.now()
+    expect(stage.cutRevoked()).toBe(1)
+    watches[0]!.on('error', () => {})
+    await new Promise((done) => watches[0]!.once('close', done))
+    expect(performance.now() - started).toBeLessThan(1_000)
+    expect(watches[0]!.rstCode).not.toBe(0)
+    expect(watches[1]!.destroyed).toBe(false)
+    await expect.poll(() => stage.audit.filter(({ stage: at }) => at === 'ended').length).toBe(1)
+    expect(stage.audit.find(({ stage: at }) => at === 'ended')).toMatchObject({
+      user: 'bob',
+      ended: 'cut',
+      code: 200,
+    })
+  },
+)
+
+test('a stream lives as long as the newest certificate of the same device, not as long as its own', async () => {
+  stage.answer = (_seen, response) => {
+    response.writeHead(200).write('event\n')
+  }
+  const session = await stage.http2(bob)
+  const watch = session.request({ ':path': '/api/v1/pods?watch=1' })
+  watch.on('error', () => {})
+  await once(watch, 'data')
+  stage.facts.now = new Date(bob.notAfter.getTime() + 1000)
+  stage.facts.lastExpiry.set(`bob ${bob.device}`, new Date(bob.notAfter.getTime() + 5000))
+  stage.facts.listed.delete(bob.fingerprint)
+  expect(stage.cutRevoked()).toBe(0)
+  stage.facts.now = new Date(bob.notAfter.getTime() + 6000)
+  expect(stage.cutRevoked()).toBe(1)
+  await new Promise((done) => watch.once('close', done))
+})
+
+test('sessions are forgotten when they end', async () => {
+  const sockets = await Promise.all([stage.http1(bob), stage.http1(bob), stage.http2(bob)])
+  await expect.poll(() => stage.sessions.countOf('bob')).toBe(3)
+  for (const socket of sockets) socket.destroy()
+  await expect.poll(() => stage.sessions.countOf('bob')).toBe(0)
+  expect(stage.sessions.size).toBe(0)
+})
