@@ -7,10 +7,11 @@ import { failureOf, renderFailure } from './terminal/failure.ts'
 /** The slow way of `mcm credential`: the certificate is missing, due or expired. Gives the exit code. */
 export async function renewCredential(
   argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
   streams: CredentialStreams,
 ): Promise<number> {
   try {
-    streams.stdout.write(await credentialText(argv))
+    streams.stdout.write(await credentialText(argv, env))
     return 0
   } catch (error) {
     const context = { command: 'mcm credential', version: '', isInterrupted: false }
@@ -20,7 +21,10 @@ export async function renewCredential(
   }
 }
 
-async function credentialText(argv: readonly string[]): Promise<string> {
+async function credentialText(
+  argv: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<string> {
   const id = plainClusterArgument(argv)
   if (id === undefined) {
     throw new UsageError('MCM_USAGE', 'mcm credential needs --cluster and a cluster id', {
@@ -28,7 +32,7 @@ async function credentialText(argv: readonly string[]): Promise<string> {
     })
   }
   // kubectl shows stderr of its plugins: only problems belong there.
-  const device = await openRuntime().openDevice({ quiet: true })
+  const device = await openRuntime(env).openDevice({ quiet: true })
   const { certificatePem, key, renewAfter, notAfter } = await credentialFor(device, id)
   const times = { renewAfter: renewAfter.toISOString(), notAfter: notAfter.toISOString() }
   return execCredential({ certificate: certificatePem, ...times }, key, device.world.now())

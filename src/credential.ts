@@ -46,7 +46,7 @@ export async function runCredential(
     return 0
   }
   const { renewCredential } = await import('./credential-renewal.ts')
-  return renewCredential(argv, streams)
+  return renewCredential(argv, env, streams)
 }
 
 /** The kept credential as JSON when it is fresh and whole; undefined otherwise, whatever the reason. */

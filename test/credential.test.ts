@@ -32,7 +32,7 @@ const streams = {
   stderr: { write: (text: string) => (said += text) },
 }
 const run = (...argv: string[]) =>
-  runCredential(argv, { MCM_HOME: fleet.ada.home.directory }, streams)
+  runCredential(argv, { MCM_HOME: fleet.ada.home.directory, MCM_KEYCHAIN: 'never' }, streams)
 
 test('a fresh certificate is printed as client.authentication.k8s.io/v1 without any connection', async () => {
   expect(await run('--cluster', agent.id)).toBe(0)
@@ -108,23 +108,13 @@ async function importGraph(entry: string): Promise<{ packages: string[]; files: 
 test('a damaged certificate file takes the long way instead of failing', async () => {
   const path = certificatePath(fleet.ada.home, agent.id)
   await writeFile(path, (await readFile(path, 'utf8')).slice(0, 40))
-  process.env['MCM_HOME'] = fleet.ada.home.directory
-  try {
-    expect(await run('--cluster', agent.id)).toBe(0)
-  } finally {
-    delete process.env['MCM_HOME']
-  }
+  expect(await run('--cluster', agent.id)).toBe(0)
   expect(JSON.parse(printed).status.clientKeyData).toContain('PRIVATE KEY')
   expect(fleet.hub.requests).toContain(`CONNECT enrol.${agent.id}.clusters.mcm.internal:443`)
 })
 
 test('a cluster nobody knows is one sentence on stderr, nothing on stdout, and exit code 3', async () => {
-  process.env['MCM_HOME'] = fleet.ada.home.directory
-  try {
-    expect(await run('--cluster', 'c-aaaaaaaaaa')).toBe(3)
-  } finally {
-    delete process.env['MCM_HOME']
-  }
+  expect(await run('--cluster', 'c-aaaaaaaaaa')).toBe(3)
   expect(printed).toBe('')
   expect(said).toMatch(/^mcm: no cluster c-aaaaaaaaaa is known to you\ntry: .*\n$/)
 })

@@ -81,7 +81,10 @@ export function agentManifest(options: ManifestOptions): KubernetesObject[] {
     bindingOf(grant, prefix),
   ]
   if (!workload) return objects
-  return [...objects, ...agentWorkload({ ...workload, configurationHash: configurationHash(options) })]
+  return [
+    ...objects,
+    ...agentWorkload({ ...workload, configurationHash: configurationHash(options) }),
+  ]
 }
 
 function ownerGrant(owner: string): Grant {

@@ -33,6 +33,8 @@ export function openInner(stream: Duplex, options: InnerOptions): Promise<TLSSoc
       servername: options.host,
       ca: options.serverCaPem,
       minVersion: 'TLSv1.3',
+      // Said here, because NODE_TLS_REJECT_UNAUTHORIZED=0 would decide otherwise.
+      rejectUnauthorized: true,
       ALPNProtocols: [...options.alpn],
       ...(options.certPem && { cert: options.certPem }),
       ...(options.keyPem && { key: options.keyPem.reveal() }),

@@ -74,6 +74,6 @@ function requireNotLastAdmin({ directory }: FleetSession, user: string): void {
   const { admins } = directory.state
   if (admins.size === 0 || ![...admins.values()].every((admin) => admin.user === user)) return
   throw new UsageError('MCM_USAGE', `${user} is the only administrator of this fleet`, {
-    hint: 'nobody could invite or register afterwards: make another administrator first',
+    hint: 'nobody could invite or register afterwards: mcm admins add USER first',
   })
 }

@@ -11,6 +11,7 @@ import type { RawHeaders } from './headers.ts'
 /** `Context` is whatever the owner of the connection put there, such as who is behind it. */
 export interface Exchange<Context> {
   readonly context: Context
+  /** `1.0` stands for everything before 1.1. */
   readonly httpVersion: '1.0' | '1.1' | '2.0'
   readonly method: string
   /** As on the wire, not judged; undefined where HTTP/2 sent none. */

@@ -17,6 +17,8 @@ interface Connection<Context> {
   readonly context: Context
   /** Requests whose answers are not finished. */
   pending: number
+  /** What is pipelined behind the last answer is not read any more. */
+  isEnding: boolean
 }
 
 /** An HTTP/1.1 server that never listens: connections are handed to it. */
@@ -34,6 +36,8 @@ export function http1Server<Context>(
     keepAliveTimeout: timeouts.idleMs,
     connectionsCheckingInterval: Math.min(1_000, timeouts.headMs / 4),
     noDelay: false,
+    // Node's own refusal would end the connection and still read what is pipelined behind.
+    requireHostHeader: false,
   })
   // Node loses lines beyond its own limit without a word; ours answers 431.
   server.maxHeadersCount = 0
@@ -44,16 +48,18 @@ export function http1Server<Context>(
       request.socket.destroy()
       return
     }
+    // Its answer would come behind one that ends the connection.
+    if (connection.isEnding) return
     connection.pending += 1
     response.once('close', () => {
       connection.pending -= 1
     })
-    handlers.request(exchangeOf(request, response, connection.context, stalls))
+    handlers.request(exchangeOf(request, response, connection, stalls))
   })
   server.on('upgrade', (request, socket, head) => {
     const connection = connections.get(socket)
     // Behind an answer that is still being written, the switch would cut into it.
-    if (!connection || connection.pending > 0) {
+    if (!connection || connection.pending > 0 || connection.isEnding) {
       socket.destroy()
       return
     }
@@ -61,12 +67,15 @@ export function http1Server<Context>(
     handlers.upgrade(upgradeOf(request, socket, head, connection.context))
   })
   server.on('connect', (_request, socket) => refuse(socket, 405))
-  server.on('clientError', (error, socket) => refuse(socket, codeOfClientError(error)))
+  server.on('clientError', (error, socket) => {
+    // Its last answer is on its way, and the end behind that.
+    if (!connections.get(socket)?.isEnding) refuse(socket, codeOfClientError(error))
+  })
   // Timeouts are checked only by a server that listens, so it is told that it does.
   server.emit('listening')
   return {
     accept: (socket, context) => {
-      connections.set(socket, { context, pending: 0 })
+      connections.set(socket, { context, pending: 0, isEnding: false })
       server.emit('connection', socket)
     },
     stop: () => {
@@ -78,20 +87,20 @@ export function http1Server<Context>(
 function exchangeOf<Context>(
   request: IncomingMessage,
   response: ServerResponse,
-  context: Context,
+  connection: Connection<Context>,
   stalls: StallWatch,
 ) {
   const hasBody = !request.complete && hasFraming(request.rawHeaders)
   if (hasBody) stalls.add(request, () => request.destroy())
   return {
-    context,
-    httpVersion: request.httpVersion as '1.0' | '1.1',
+    context: connection.context,
+    httpVersion: versionOf(request),
     method: request.method!,
     target: request.url,
     authority: undefined,
     headers: request.rawHeaders,
     body: hasBody ? request : undefined,
-    reply: http1Reply(request, response),
+    reply: http1Reply(request, response, connection),
   }
 }
 
@@ -103,13 +112,18 @@ function upgradeOf<Context>(
 ) {
   return {
     context,
-    httpVersion: request.httpVersion as '1.0' | '1.1',
+    httpVersion: versionOf(request),
     method: request.method!,
     target: request.url,
     headers: request.rawHeaders,
     socket,
     head,
   }
+}
+
+/** Anything but HTTP/1.1 counts as old: Node's parser lets 0.9 and 2.0 pass. */
+function versionOf({ httpVersion }: IncomingMessage): '1.0' | '1.1' {
+  return httpVersion === '1.1' ? '1.1' : '1.0'
 }
 
 /** Content-Length or Transfer-Encoding, in raw pairs. */
@@ -123,7 +137,11 @@ function hasFraming(raw: readonly string[]): boolean {
   return false
 }
 
-function http1Reply(request: IncomingMessage, response: ServerResponse): Reply {
+function http1Reply(
+  request: IncomingMessage,
+  response: ServerResponse,
+  connection: { isEnding: boolean },
+): Reply {
   let hasBytes = false
   // A head without bytes behind it (a watch, a log) must not wait for them.
   const flush = () => {
@@ -151,6 +169,7 @@ function http1Reply(request: IncomingMessage, response: ServerResponse): Reply {
     abort: () => response.destroy(),
     endConnection: () => {
       response.shouldKeepAlive = false
+      connection.isEnding = true
     },
     onDrain: (listener) => response.on('drain', listener),
     onClose: (listener) => {

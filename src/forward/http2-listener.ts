@@ -18,8 +18,8 @@ const SESSION_WINDOW_BYTES = 8 * 1024 * 1024
 /** Ours differ from Node's where a busy, honest client would meet Node's limits. */
 const SESSION_OPTIONS = {
   settings: {
-    // As the API server itself (apiserver `pkg/server/secure_serving.go`).
-    maxConcurrentStreams: 250,
+    // Four times the API server's own 250: a stream that was reset counts until it is taken down.
+    maxConcurrentStreams: 1_000,
     initialWindowSize: STREAM_WINDOW_BYTES,
     maxHeaderListSize: 64 * 1024,
     enablePush: false,
@@ -27,6 +27,8 @@ const SESSION_OPTIONS = {
   // With Node's 1000 and 33 a thousand aborted watches end the whole connection.
   streamResetBurst: 10_000,
   streamResetRate: 1_000,
+  // After a hundred streams beyond the limit Node would end it, too.
+  maxSessionRejectedStreams: 1_000_000,
   // Above our own limit, so that it is ours that answers.
   maxHeaderListPairs: 256,
   maxSessionMemory: 64,

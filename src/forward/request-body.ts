@@ -29,13 +29,17 @@ export class RequestBody extends Readable {
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#letGo()
+    callback(error)
+  }
+
+  #letGo(): void {
     const source = this.#source
     source.off('data', this.#onData)
     source.off('end', this.#onEnd)
     source.off('aborted', this.#onCut)
     source.off('close', this.#onCut)
     source.off('error', this.#onCut)
-    callback(error)
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -45,8 +49,13 @@ export class RequestBody extends Readable {
   }
 
   readonly #onEnd = (): void => {
-    if (isWhole(this.#source)) this.push(null)
-    else this.#onCut()
+    if (!isWhole(this.#source)) {
+      this.#onCut()
+      return
+    }
+    // Its close comes before the last of it has been taken here, and says nothing any more.
+    this.#letGo()
+    this.push(null)
   }
 
   readonly #onCut = (): void => {

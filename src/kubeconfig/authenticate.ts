@@ -29,7 +29,7 @@ export interface Authentication {
 }
 
 /** @throws IdentityError MCM_NOT_LOGGED_IN when a plugin fails, UsageError MCM_BAD_FILE */
-export async function authenticate(found: FoundUserUser): Promise<Authentication> {
+export async function authenticate(found: FoundUser): Promise<Authentication> {
   const { user } = found
   const own = await credentialOf(user)
   if (user.tokenFile) {

@@ -17,7 +17,7 @@ export function pairsFlag(flag: string, texts: readonly string[]): Record<string
     const [name, value, ...rest] = text.split('=')
     if (name && value !== undefined && rest.length === 0) return [name, value] as const
     throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no NAME=VALUE`, {
-      hint: `write it as --${flag} region=eu`,
+      hint: `write it as --${flag} NAME=VALUE`,
     })
   })
   return Object.fromEntries(pairs)

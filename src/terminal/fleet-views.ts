@@ -1,3 +1,4 @@
+import type { Administrator } from '../device/admins.ts'
 import type { ClusterChange } from '../device/cluster-bindings.ts'
 import type { DirectoryVerdict, DirectoryView, StatementView } from '../device/directory-view.ts'
 import type { Invite } from '../device/invite.ts'
@@ -68,6 +69,16 @@ export function viewChanges(changes: readonly ClusterChange[], screen: Screen): 
       : []),
   ]
   return renderTable(changes, columns, screen.width)
+}
+
+export function viewAdmins(admins: readonly Administrator[], screen: Screen): string {
+  if (admins.length === 0) return 'nothing to change\n'
+  const columns: Column<Administrator>[] = [
+    { title: 'user', cell: ({ user }) => user },
+    { title: 'device', cell: ({ device }) => device ?? '(not for you)' },
+    { title: 'id', cell: ({ id }) => id, isFixed: true },
+  ]
+  return renderTable(admins, columns, screen.width)
 }
 
 export function viewRevocation(revocation: Revocation, screen: Screen): string {

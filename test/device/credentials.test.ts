@@ -7,6 +7,7 @@ import { certificatePath } from '../../src/device/home.ts'
 import { revokeDevice, revokeUser } from '../../src/device/revoke.ts'
 import { AccessDeniedError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
+import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import {
   asAda,
@@ -180,6 +181,7 @@ test('a clock set back does not make a certificate of the future count', async (
 test.each([
   ['another user', { user: 'eve' }],
   ['another device', { device: 'B'.repeat(43) }],
+  ['another key', { publicKeyDer: generateKeyPair().publicKeyDer }],
 ])('a certificate that the agent issues for %s is not kept', async (_what, issueAs) => {
   agent.issueAs = issueAs
   fleet.world.advance(DAY)

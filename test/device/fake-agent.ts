@@ -39,7 +39,7 @@ export class FakeAgent {
   /** Fingerprints that are on the allowlist no more. */
   readonly unlisted = new Set<string>()
   /** Issues for another user or device, as a broken agent might. */
-  issueAs: { user?: string; device?: string } = {}
+  issueAs: { user?: string; device?: string; publicKeyDer?: Buffer } = {}
   /** Answers the inner handshake with certificates of this CA. */
   impostor: Authority | undefined
 
@@ -161,7 +161,7 @@ export class FakeAgent {
     if (!state.isMember(owner.user.name, this.id))
       throw new AccessDeniedError('MCM_NO_GRANT', 'no grant on this cluster')
     const subject = {
-      publicKeyDer,
+      publicKeyDer: this.issueAs.publicKeyDer ?? publicKeyDer,
       user: this.issueAs.user ?? owner.user.name,
       groups: owner.user.groups,
       device: this.issueAs.device ?? keyId,

@@ -203,14 +203,18 @@ export class FakeHub {
     const before = this.beforeAppend
     this.beforeAppend = undefined
     await before?.()
-    const seq = this.directory.head!.seq
+    const current = this.directory
+    const seq = current.head!.seq
     const parsed = JSON.parse(
       Buffer.from(JSON.parse(body.statements[0]!).payload, 'base64url').toString(),
     )
-    if (parsed.prev !== this.directory.head!.hash) {
+    if (parsed.prev !== current.head!.hash) {
       throw new UnreachableError('MCM_CONFLICT', `the head is ${seq}`)
     }
-    this.directory = await this.directory.extend(body)
+    const extended = await current.extend(body)
+    // Compare and swap: another append may have been verified meanwhile.
+    if (this.directory !== current) throw new UnreachableError('MCM_CONFLICT', 'the head moved')
+    this.directory = extended
     return this.directory.head!
   }
 

@@ -1,3 +1,5 @@
+import { createServer } from 'node:http'
+import { type AddressInfo, connect } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { appendStatements } from '../../src/device/append.ts'
 import { loadDirectory } from '../../src/device/directory-cache.ts'
@@ -107,4 +109,31 @@ test('Ctrl-C ends a call that waits for its answer', async () => {
     return answer
   })
   await expect(waiting).rejects.toMatchObject({ code: 'MCM_HUB_UNREACHABLE' })
+})
+
+test('a forward proxy that the environment names is gone through, and sees nothing but TLS', async () => {
+  const seen: Buffer[] = []
+  const proxy = createServer((_request, response) => response.writeHead(405).end())
+  proxy.on('connect', (request, socket) => {
+    const [host, port] = String(request.url).split(':')
+    const target = connect(Number(port), host, () => socket.write('HTTP/1.1 200 OK\r\n\r\n'))
+    socket.on('data', (chunk: Buffer) => seen.push(chunk))
+    socket.pipe(target).pipe(socket)
+    for (const end of [socket, target]) end.on('error', () => end.destroy())
+  })
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
+  const { port } = proxy.address() as AddressInfo
+  const asked: string[] = []
+  const device = {
+    ...fleet.ada,
+    proxyFor: (target: URL) => {
+      asked.push(target.host)
+      return `http://127.0.0.1:${port}`
+    },
+  }
+  expect(await withFleet(device, async ({ state }) => state.user)).toBe('ada')
+  proxy.close()
+  expect(asked).toEqual([fleet.hub.endpoint])
+  expect(seen.length).toBeGreaterThan(0)
+  expect(Buffer.concat(seen).toString('latin1')).not.toContain('/v1/')
 })

@@ -115,17 +115,17 @@ export function getRequest(access: StaticAccess, path: string): string {
 const ENTRY_BYTES = 1_000
 
 /**
- * Creates a ConfigMap of about `kilobytes` in YAML, of which every first half is a whole ConfigMap as well: a
- * request executed in part would be seen.
+ * Creates a ConfigMap of about `kilobytes` in YAML, of which every first part is a whole ConfigMap as well: a
+ * request executed in part would be seen. `metadata` as in `name: x`.
  */
-export function createRequest(access: StaticAccess, name: string, kilobytes: number): Buffer[] {
+export function createRequest(access: StaticAccess, metadata: string, kilobytes: number): Buffer[] {
   const head =
     `POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: ${access.clusterHost}\r\n` +
     'Content-Type: application/yaml\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n'
   const entries = Array.from({ length: kilobytes }, (_, index) => {
     return `  entry-${String(index).padStart(4, '0')}: ${'x'.repeat(ENTRY_BYTES - 15)}\n`
   })
-  const object = `apiVersion: v1\nkind: ConfigMap\nmetadata: {name: ${name}}\ndata:\n`
+  const object = `apiVersion: v1\nkind: ConfigMap\nmetadata: {${metadata}}\ndata:\n`
   const chunks = [object, ...entries].map((text) => `${text.length.toString(16)}\r\n${text}\r\n`)
   return [Buffer.from(head), Buffer.from(`${chunks.join('')}0\r\n\r\n`)]
 }

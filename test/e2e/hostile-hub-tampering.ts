@@ -37,6 +37,45 @@ export function relayTampering(toAgent: RecordFate, toClient: RecordFate = untou
   }
 }
 
+/** Passes everything until the second full record of a client, then ends its direction. */
+export function relayTruncating(end: (agent: Duplex) => void): Deed {
+  return async ({ authority, client }, hub) => {
+    const agent = await hub.toAgent(authority)
+    let isCut = false
+    const fate = toSecondFullRecord((record) => {
+      isCut = true
+      setImmediate(() => end(agent))
+      return [record]
+    })
+    joinStreams(client, agent, (record, index) => (isCut ? [] : fate(record, index)), untouched)
+  }
+}
+
+/** Two people's streams to the same agent, each to its own at first. */
+export class Crossing {
+  readonly #pairs: { readonly client: Duplex; readonly agent: Duplex }[] = []
+  #toAgent = 0
+  #toClient = 0
+  readonly deed: Deed = async ({ authority, client }, hub) => {
+    const agent = await hub.toAgent(authority)
+    const own = this.#pairs.push({ client, agent }) - 1
+    client.on('data', (chunk) => this.#pairs[own ^ this.#toAgent]?.agent.write(chunk))
+    agent.on('data', (chunk) => this.#pairs[own ^ this.#toClient]?.client.write(chunk))
+    for (const stream of [client, agent]) stream.on('error', () => {})
+    client.once('close', () => agent.destroy())
+    agent.once('end', () => client.end())
+    agent.once('close', () => {
+      if (!agent.readableEnded) client.destroy()
+    })
+  }
+
+  /** From now on each agent's stream gets the other's bytes, or each person the other's answers. */
+  cross(direction: 'to the agent' | 'to the people'): void {
+    if (direction === 'to the agent') this.#toAgent = 1
+    else this.#toClient = 1
+  }
+}
+
 /** Joins two streams through tamperers; the end of either is carried, an abort ends both. */
 export function joinStreams(
   client: Duplex,
@@ -79,6 +118,14 @@ export function swapFullRecords(): RecordFate {
     const swapped = [record, held]
     held = undefined
     return swapped
+  }
+}
+
+/** Keeps what a client sends, in the order it came. */
+export function recording(into: Buffer[]): RecordFate {
+  return (record) => {
+    into.push(Buffer.from(record))
+    return [record]
   }
 }
 
