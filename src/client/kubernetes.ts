@@ -300,7 +300,20 @@ async function requestOver(
   try {
     const origin = originOf(connection)
     const answer = await dispatcher.request({ origin, method, path, headers, body, signal })
-    return { status: answer.statusCode, headers: answer.headers, body: answer.body }
+    const answerBody = bodyOf(connection, answer.body)
+    return { status: answer.statusCode, headers: answer.headers, body: answerBody }
+  } catch (error) {
+    throw transportError(connection, error)
+  }
+}
+
+/** A body that breaks off is a server that cannot be reached, as one that never answered is. */
+async function* bodyOf(
+  connection: ApiServerConnection,
+  body: AsyncIterable<Uint8Array>,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body
   } catch (error) {
     throw transportError(connection, error)
   }

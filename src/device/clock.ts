@@ -9,7 +9,7 @@ const MAX_SKEW_MS = 10 * 60_000
  */
 export function requireClock(now: Date, hubTime: string): void {
   const skewMs = now.getTime() - Date.parse(hubTime)
-  if (Math.abs(skewMs) <= MAX_SKEW_MS * 100) return
+  if (Math.abs(skewMs) <= MAX_SKEW_MS) return
   const minutes = Math.round(Math.abs(skewMs) / 60_000)
   const direction = skewMs > 0 ? 'ahead of' : 'behind'
   const here = formatTime(now)

@@ -1,20 +1,20 @@
 import { isIPv6, type Socket } from 'node:net'
 
 /**
- * Handshakes under way, counted in all and per address, so that nobody who only knocks takes the
- * place of somebody who comes in.
+ * Connections of people who have not said yet who they are, counted in all and per address, so that
+ * nobody who only knocks takes the place of somebody who comes in.
  */
 export interface Doorkeeper {
   readonly count: number
-  /** Whether a new connection may begin a handshake; it is counted until `leave`, or its end. */
+  /** Whether one more may wait; it is counted until `leave`, or its end. */
   admit(socket: Socket): boolean
-  /** Its handshake is over; the TLS socket on top is the same connection. */
+  /** It waits no more; the TLS socket on top is the same connection. */
   leave(socket: Socket): void
 }
 
 export function doorkeeper(limits: {
-  readonly handshakes: number
-  readonly handshakesPerAddress: number
+  readonly total: number
+  readonly perAddress: number
 }): Doorkeeper {
   const pending = new Set<string>()
   const perNetwork = new Map<string, number>()
@@ -31,7 +31,7 @@ export function doorkeeper(limits: {
     admit(socket) {
       const network = networkOf(socket.remoteAddress ?? '')
       const count = perNetwork.get(network) ?? 0
-      if (pending.size >= limits.handshakes || count >= limits.handshakesPerAddress) return false
+      if (pending.size >= limits.total || count >= limits.perAddress) return false
       const connection = connectionOf(socket)
       pending.add(connection)
       perNetwork.set(network, count + 1)

@@ -10,7 +10,7 @@ import type { Switchboard } from './switchboard.ts'
  * refusal says its sentence as reason phrase, because kubectl shows that and drops the body.
  */
 export interface Http1 {
-  serve(socket: TLSSocket): void
+  serve(socket: TLSSocket, isKnown: () => void): void
   /** Ends connections on which no request is under way. */
   close(): void
 }
@@ -27,6 +27,7 @@ const MAX_HEADERS = 100
 const CHECK_MS = 1_000
 
 export function http1(deps: Http1Deps): Http1 {
+  const callbacks = new WeakMap<TLSSocket, () => void>()
   const server = createServer(
     {
       headersTimeout: deps.limits.requestHeadMs,
@@ -39,13 +40,16 @@ export function http1(deps: Http1Deps): Http1 {
   )
   server.maxHeadersCount = MAX_HEADERS
   server.on('connect', (request, socket: TLSSocket, head: Buffer) => {
-    void connect(deps, request.url ?? '', socket, head)
+    void connect(deps, request.url ?? '', socket, head).then((isOpen) => {
+      if (isOpen) callbacks.get(socket)?.()
+    })
   })
   server.on('upgrade', (_request, socket: TLSSocket) => refuse(socket, 400, 'no upgrades here'))
   server.on('clientError', (_error, socket: TLSSocket) => refuse(socket, 400, 'bad request'))
   watchTimeouts(server)
   return {
-    serve(socket) {
+    serve(socket, isKnown) {
+      callbacks.set(socket, isKnown)
       // Only now: whoever ends in the middle of the handshake is gone, and half-close is for relays.
       socket.allowHalfOpen = true
       server.emit('connection', socket)
@@ -71,24 +75,27 @@ function probe(deps: Http1Deps, path: string | undefined): number {
   return 404
 }
 
+/** Whether the client was put through. */
 async function connect(
   deps: Http1Deps,
   authority: string,
   socket: TLSSocket,
   head: Buffer,
-): Promise<void> {
+): Promise<boolean> {
   // Before anything is awaited: an end of the client's would overtake what it sent early.
   if (head.length > 0) socket.unshift(head)
   try {
     const line = await deps.switchboard.open(peerOf(socket), authority)
     if (socket.destroyed) {
       line.abandon()
-      return
+      return false
     }
     socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
     line.join(socket)
+    return true
   } catch (error) {
     refuse(socket, hubStatusOf(error).code, reasonPhrase(error))
+    return false
   }
 }
 

@@ -16,7 +16,7 @@ import type { Switchboard } from './switchboard.ts'
 
 /** HTTP/2 on the public listener, for mcm's own clients: the API, and CONNECT streams. */
 export interface Http2 {
-  serve(socket: TLSSocket): void
+  serve(socket: TLSSocket, isKnown: () => void): void
   /** No new streams; what runs may end. */
   close(): void
 }
@@ -39,8 +39,8 @@ const RESET_RATE = 10_000
 export function http2(deps: Http2Deps): Http2 {
   const sessions = new Set<ServerHttp2Session>()
   return {
-    serve(socket) {
-      const session = startSession(deps, socket)
+    serve(socket, isKnown) {
+      const session = startSession(deps, socket, isKnown)
       sessions.add(session)
       session.once('close', () => sessions.delete(session))
     },
@@ -50,9 +50,10 @@ export function http2(deps: Http2Deps): Http2 {
   }
 }
 
-function startSession(deps: Http2Deps, socket: TLSSocket): ServerHttp2Session {
+function startSession(deps: Http2Deps, socket: TLSSocket, welcome: () => void): ServerHttp2Session {
   const peer = peerOf(socket)
   const isKnown = viewerOf(deps.book.current.state, peer) !== undefined
+  if (isKnown) welcome()
   socket.allowHalfOpen = false
   const session = performServerHandshake(socket, {
     ...(isKnown ? { streamResetBurst: RESET_BURST, streamResetRate: RESET_RATE } : {}),

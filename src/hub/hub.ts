@@ -1,20 +1,22 @@
 import { X509Certificate } from 'node:crypto'
+import type { Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { sha256 } from '../protocol/keys.ts'
 import type { Secret } from '../secret.ts'
 import type { Log, Running, World } from '../world.ts'
-import { openBook } from './book.ts'
-import { hubEvents } from './events.ts'
-import { http1 } from './http1.ts'
-import { http2 } from './http2.ts'
+import { type Book, openBook } from './book.ts'
+import { type HubEvents, hubEvents } from './events.ts'
+import { type Http1, http1 } from './http1.ts'
+import { type Http2, http2 } from './http2.ts'
 import { DEFAULT_LIMITS, type HubLimits } from './limits.ts'
-import { listen } from './listener.ts'
-import { hubMetrics, serveMetrics } from './metrics.ts'
-import { peerOf } from './peer.ts'
+import { type Listener, listen, type Receiver } from './listener.ts'
+import { type HubMetrics, hubMetrics, serveMetrics } from './metrics.ts'
+import { peerOf, viewerOf } from './peer.ts'
 import { registrations } from './registrations.ts'
-import { relays } from './relays.ts'
+import { type Relays, relays as userRelays } from './relays.ts'
 import { type HubDatabase, hubStore } from './store.ts'
-import { switchboard } from './switchboard.ts'
-import { tunnels } from './tunnels.ts'
+import { type Switchboard, switchboard } from './switchboard.ts'
+import { tunnels as agentTunnels, type Tunnels } from './tunnels.ts'
 
 /**
  * The hub: a phone book that others signed, and a switchboard for bytes that it cannot read. It knows
@@ -54,7 +56,29 @@ export interface HubAddress {
  * @throws StateError MCM_STATE_DAMAGED, UnreachableError MCM_PORT_TAKEN
  */
 export async function startHub(deps: HubDeps, options: HubOptions): Promise<Running<HubAddress>> {
+  const hub = new RunningHub(await prepare(deps, options))
+  await hub.listen(options)
+  deps.signal?.addEventListener('abort', () => void hub.stop(), { once: true })
+  if (deps.signal?.aborted) void hub.stop()
+  return hub
+}
+
+interface Parts {
+  readonly limits: HubLimits
+  readonly certificate: HubDeps['certificate']
+  readonly events: HubEvents
+  readonly metrics: HubMetrics
+  readonly book: Book
+  readonly tunnels: Tunnels
+  readonly relays: Relays
+  readonly switchboard: Switchboard
+  readonly http2: Http2
+}
+
+/** Everything but the listeners, introduced to each other. */
+async function prepare(deps: HubDeps, options: HubOptions): Promise<Parts> {
   const { world, log, certificate } = deps
+  const { version } = options
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const events = hubEvents(log)
   const metrics = hubMetrics()
@@ -62,81 +86,95 @@ export async function startHub(deps: HubDeps, options: HubOptions): Promise<Runn
   const book = await openBook(store, world)
   const ownDer = new X509Certificate(certificate.pem).raw
 
-  const links = tunnels({ world, log, limits, events, store, book })
-  const running = relays({ limits, events, metrics })
-  const board = switchboard({
-    book,
-    tunnels: links,
-    relays: running,
-    events,
-    metrics,
-    decoyDer: ownDer,
-  })
+  const tunnels = agentTunnels({ world, log, limits, events, store, book })
+  const relays = userRelays({ limits, events, metrics })
   book.onAppend((_before, after) => {
-    running.enforce(after.state)
-    void links.follow(after)
+    relays.enforce(after.state)
+    void tunnels.follow(after)
   })
+  const common = { book, tunnels, events, metrics }
+  const board = switchboard({ ...common, relays, decoyDer: ownDer })
+  const pending = registrations({ world, store, events })
+  const apiDeps = { ...common, world, version, store, ownPin: sha256(ownDer) }
+  const api = http2({ ...apiDeps, registrations: pending, limits, switchboard: board })
+  return { ...common, limits, certificate, relays, switchboard: board, http2: api }
+}
 
-  let isStopping = false
-  const probes = http1({ limits, switchboard: board, isReady: () => !isStopping })
-  const api = http2({
-    world,
-    version: options.version,
-    ownPin: sha256(ownDer),
-    book,
-    store,
-    registrations: registrations({ world, store, events }),
-    tunnels: links,
-    events,
-    limits,
-    switchboard: board,
-  })
-  const listener = await listen(
-    {
-      limits,
-      metrics,
-      certificate,
-      onTunnel: (socket) => void links.accept(socket, peerOf(socket)),
-      onHttp1: probes.serve,
-      onHttp2: api.serve,
-    },
-    options,
-  )
-  metrics.watch({
-    tunnels: () => links.count,
-    relays: () => running.count,
-    statements: () => book.current.statements.length,
-    handshakes: () => listener.handshakes,
-  })
-  const metricsServer =
-    options.metricsPort === undefined ? undefined : await serveMetrics(metrics, options.metricsPort)
+class RunningHub implements Running<HubAddress> {
+  address: HubAddress = { host: '', port: 0 }
+  readonly closed: Promise<void>
+  readonly #parts: Parts
+  readonly #http1: Http1
+  readonly #resolveClosed: () => void
+  #listener: Listener | undefined
+  #metricsServer: Server | undefined
+  #isStopping = false
 
-  const closed = Promise.withResolvers<void>()
-  async function stop(): Promise<void> {
-    if (isStopping) return closed.promise
-    isStopping = true
-    events.stopping(running.count)
-    listener.close()
-    metricsServer?.close()
-    probes.close()
-    api.close()
-    // Agents dial elsewhere at once, while what runs over their tunnels may end.
-    await Promise.all([links.stop(limits.drainMs), running.drain(limits.drainMs)])
-    await listener.destroy()
-    events.stopped()
-    closed.resolve()
+  constructor(parts: Parts) {
+    this.#parts = parts
+    const { limits, switchboard } = parts
+    this.#http1 = http1({ limits, switchboard, isReady: () => !this.#isStopping })
+    const closed = Promise.withResolvers<void>()
+    this.closed = closed.promise
+    this.#resolveClosed = closed.resolve
   }
-  deps.signal?.addEventListener('abort', () => void stop(), { once: true })
-  if (deps.signal?.aborted) void stop()
 
-  events.started(
-    `${listener.address.host}:${listener.address.port}`,
-    book.current.statements.length,
-  )
-  const metricsPort = metricsServer && (metricsServer.address() as { port: number }).port
-  return {
-    address: { ...listener.address, ...(metricsPort === undefined ? {} : { metricsPort }) },
-    closed: closed.promise,
-    stop,
+  async listen(options: HubOptions): Promise<void> {
+    const { limits, metrics, certificate, tunnels, relays, book, events } = this.#parts
+    const { metricsPort } = options
+    if (metricsPort !== undefined) this.#metricsServer = await serveMetrics(metrics, metricsPort)
+    const onTunnel: Receiver = (socket, isKnown) => {
+      const peer = peerOf(socket)
+      if (viewerOf(book.current.state, peer)) isKnown()
+      void tunnels.accept(socket, peer)
+    }
+    const onHttp1 = this.#http1.serve
+    const onHttp2 = this.#parts.http2.serve
+    const receivers = { onTunnel, onHttp1, onHttp2 }
+    const listener = await this.#orClose(
+      listen({ limits, metrics, certificate, ...receivers }, options),
+    )
+    this.#listener = listener
+    metrics.watch({
+      tunnels: () => tunnels.count,
+      relays: () => relays.count,
+      statements: () => book.current.statements.length,
+      handshakes: () => listener.handshakes,
+    })
+    this.address = { ...listener.address, ...this.#metricsAddress() }
+    events.started(`${this.address.host}:${this.address.port}`, book.current.statements.length)
+  }
+
+  /** Stops once; who asks again waits for the same end. */
+  async stop(): Promise<void> {
+    if (this.#isStopping) return this.closed
+    this.#isStopping = true
+    const { limits, events, http2, tunnels, relays } = this.#parts
+    events.stopping(relays.count)
+    this.#listener?.close()
+    this.#metricsServer?.close()
+    this.#http1.close()
+    http2.close()
+    // Agents dial elsewhere at once, while what runs over their tunnels may end.
+    await Promise.all([tunnels.stop(limits.drainMs), relays.drain(limits.drainMs)])
+    await this.#listener?.destroy()
+    events.stopped()
+    this.#resolveClosed()
+  }
+
+  #metricsAddress(): Pick<HubAddress, 'metricsPort'> {
+    if (!this.#metricsServer) return {}
+    return { metricsPort: (this.#metricsServer.address() as AddressInfo).port }
+  }
+
+  /** A hub that cannot listen leaves no other listener behind. */
+  async #orClose<T>(listening: Promise<T>): Promise<T> {
+    try {
+      return await listening
+    } catch (error) {
+      this.#metricsServer?.close()
+      this.#http1.close()
+      throw error
+    }
   }
 }

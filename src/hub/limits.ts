@@ -4,9 +4,12 @@ export interface HubLimits {
   readonly handshakes: number
   readonly handshakesPerAddress: number
   readonly handshakeMs: number
+  /** Connections after their handshake that have not shown a known key, or a right to anything. */
+  readonly strangers: number
+  readonly strangersPerAddress: number
   /** The head of an HTTP/1.1 request, from the handshake or the request before. */
   readonly requestHeadMs: number
-  /** An HTTP/2 connection on which nothing moves. */
+  /** An HTTP/2 connection without a request, whatever else moves on it. */
   readonly idleMs: number
   readonly relaysPerUser: number
   readonly relaysPerCluster: number
@@ -27,8 +30,10 @@ export interface HubLimits {
 
 export const DEFAULT_LIMITS: HubLimits = {
   handshakes: 4_096,
-  handshakesPerAddress: 128,
+  handshakesPerAddress: 512,
   handshakeMs: 10_000,
+  strangers: 4_096,
+  strangersPerAddress: 512,
   requestHeadMs: 10_000,
   idleMs: 5 * 60_000,
   relaysPerUser: 512,

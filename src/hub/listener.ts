@@ -27,10 +27,13 @@ export interface ListenerDeps {
   readonly limits: HubLimits
   readonly metrics: HubMetrics
   readonly certificate: { readonly pem: string; readonly keyPem: Secret<string> }
-  readonly onTunnel: (socket: TLSSocket) => void
-  readonly onHttp1: (socket: TLSSocket) => void
-  readonly onHttp2: (socket: TLSSocket) => void
+  readonly onTunnel: Receiver
+  readonly onHttp1: Receiver
+  readonly onHttp2: Receiver
 }
+
+/** Takes a connection; calls `isKnown` once it has shown that it may be here. */
+export type Receiver = (socket: TLSSocket, isKnown: () => void) => void
 
 const KEEP_ALIVE_MS = 30_000
 const BACKLOG = 4_096
@@ -41,7 +44,8 @@ export async function listen(
   at: { readonly host: string; readonly port: number },
 ): Promise<Listener> {
   const { limits, metrics } = deps
-  const door = doorkeeper(limits)
+  const door = doorkeeper({ total: limits.handshakes, perAddress: limits.handshakesPerAddress })
+  const lobby = doorkeeper({ total: limits.strangers, perAddress: limits.strangersPerAddress })
   // A connection is ended through its TLS once it has one: Node does not survive both at once.
   const sockets = new Map<string, Socket>()
   const tls = tlsServer(deps)
@@ -51,8 +55,7 @@ export async function listen(
     (socket) => {
       socket.on('error', () => {})
       if (!door.admit(socket)) {
-        metrics.handshakeRefused('limit')
-        socket.destroy()
+        refuse(socket)
         return
       }
       const connection = connectionOf(socket)
@@ -61,11 +64,18 @@ export async function listen(
       tls.emit('connection', socket)
     },
   )
+  function refuse(socket: Socket): void {
+    metrics.refusedByLimit()
+    // Not within TLS's own callback: Node does not survive that.
+    setImmediate(() => socket.destroy())
+  }
   tls.on('secureConnection', (socket) => {
+    socket.on('error', () => {})
     door.leave(socket)
     const connection = connectionOf(socket)
     if (sockets.has(connection)) sockets.set(connection, socket)
-    dispatch(deps, socket)
+    if (lobby.admit(socket)) dispatch(deps, socket, () => lobby.leave(socket))
+    else refuse(socket)
   })
   server.listen({ host: at.host, port: at.port, backlog: BACKLOG })
   await once(server, 'listening').catch((cause) => {
@@ -102,17 +112,21 @@ function tlsServer({ certificate, limits, metrics }: ListenerDeps) {
     handshakeTimeout: limits.handshakeMs,
   })
   server.on('tlsClientError', (_error, socket) => {
-    metrics.handshakeRefused('tls')
+    metrics.handshakeFailed()
     socket.destroy()
   })
   return server
 }
 
-function dispatch(deps: ListenerDeps, socket: TLSSocket): void {
-  socket.on('error', () => {})
+function dispatch(deps: ListenerDeps, socket: TLSSocket, isKnown: () => void): void {
   const protocol = socket.alpnProtocol || ALPN_HTTP1
   deps.metrics.connected(protocol)
-  if (protocol === ALPN_TUNNEL) deps.onTunnel(socket)
-  else if (protocol === ALPN_HTTP2) deps.onHttp2(socket)
-  else deps.onHttp1(socket)
+  try {
+    if (protocol === ALPN_TUNNEL) deps.onTunnel(socket, isKnown)
+    else if (protocol === ALPN_HTTP2) deps.onHttp2(socket, isKnown)
+    else deps.onHttp1(socket, isKnown)
+  } catch {
+    // A connection that went away in just this moment must not take the hub with it.
+    setImmediate(() => socket.destroy())
+  }
 }

@@ -6,7 +6,8 @@ import { listenFailure } from './listen-failure.ts'
 /** What a hub counts. No label names a user or a cluster. */
 export interface HubMetrics {
   readonly registry: Registry
-  handshakeRefused(reason: 'limit' | 'tls'): void
+  refusedByLimit(): void
+  handshakeFailed(): void
   connected(protocol: string): void
   refused(status: number): void
   relayed(sent: number, received: number): void
@@ -20,9 +21,9 @@ export function hubMetrics(): HubMetrics {
   const registry = new Registry()
   const registers = [registry]
   collectDefaultMetrics({ register: registry })
-  const handshakes = new Counter({
-    name: 'mcm_hub_handshakes_refused_total',
-    help: 'Connections that ended before their TLS handshake did',
+  const unwelcome = new Counter({
+    name: 'mcm_hub_connections_refused_total',
+    help: 'Connections ended because of a limit, or because their handshake failed',
     labelNames: ['reason'],
     registers,
   })
@@ -46,7 +47,8 @@ export function hubMetrics(): HubMetrics {
   })
   return {
     registry,
-    handshakeRefused: (reason) => handshakes.inc({ reason }),
+    refusedByLimit: () => unwelcome.inc({ reason: 'limit' }),
+    handshakeFailed: () => unwelcome.inc({ reason: 'handshake' }),
     connected: (protocol) => connections.inc({ protocol }),
     refused: (status) => refusals.inc({ status: String(status) }),
     relayed(sent, received) {

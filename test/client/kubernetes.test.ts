@@ -199,3 +199,15 @@ test('a server that cannot be reached is named', async () => {
 test('a query keeps what is there and leaves out what is undefined', () => {
   expect(withQuery('/a?b=c', { d: 'e f', g: undefined })).toBe('/a?b=c&d=e+f')
 })
+
+test('a watch that breaks off is a server that cannot be reached', async () => {
+  const api = await serve((request, response) => {
+    response.writeHead(200)
+    response.write('{"type":"ADDED","object":{}}\n')
+    setImmediate(() => request.socket.destroy())
+  })
+  const events = api.watch('/api/v1/pods', new AbortController().signal)
+  await expect(Array.fromAsync(events)).rejects.toMatchObject({
+    code: 'MCM_API_SERVER_UNREACHABLE',
+  })
+})

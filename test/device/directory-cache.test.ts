@@ -1,0 +1,109 @@
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { loadDirectory, offlineDirectory } from '../../src/device/directory-cache.ts'
+import { verifiedDirectory } from '../../src/device/directory-check.ts'
+import { withFleet } from '../../src/device/fleet-session.ts'
+import { requireState } from '../../src/device/state.ts'
+import { Directory } from '../../src/directory/directory.ts'
+import { foundedFleet, inviteLink, removeDevices, type TestFleet } from './fleet.ts'
+
+let fleet: TestFleet
+
+beforeEach(async () => {
+  fleet = await foundedFleet()
+})
+
+afterEach(async () => {
+  await fleet.hub.stop()
+  await removeDevices()
+})
+
+/** The hub as it was before the last statement. */
+async function earlierHub(): Promise<Directory> {
+  const { statements } = fleet.hub.directory
+  const texts = statements.slice(0, -1).map(({ text }) => text)
+  const details = [...fleet.hub.directory.details.values()].filter(({ seq }) => seq < texts.length)
+  return Directory.empty().extend({ statements: texts, details })
+}
+
+const sync = () => withFleet(fleet.ada, async ({ directory }) => directory.head)
+
+test('a hub that shows an older directory is refused', async () => {
+  await inviteLink(fleet, 'bob')
+  fleet.hub.directory = await earlierHub()
+  await expect(sync()).rejects.toMatchObject({ code: 'MCM_DIRECTORY_ROLLED_BACK', exitCode: 7 })
+})
+
+test('also when the copy on this machine is gone: the head was remembered apart from it', async () => {
+  await inviteLink(fleet, 'bob')
+  fleet.hub.directory = await earlierHub()
+  await rm(fleet.ada.home.directoryCache)
+  await expect(sync()).rejects.toMatchObject({ code: 'MCM_DIRECTORY_ROLLED_BACK' })
+})
+
+test('a fork of the same length is refused, with the copy and without', async () => {
+  await inviteLink(fleet, 'bob')
+  const honest = fleet.hub.directory
+  const copy = await readFile(fleet.ada.home.directoryCache, 'utf8')
+  const state = await readFile(fleet.ada.home.state, 'utf8')
+  // Another history from the same beginning, signed by the same administrator.
+  fleet.hub.directory = await earlierHub()
+  await rm(fleet.ada.home.directoryCache)
+  const before = { ...JSON.parse(state), head: { ...fleet.hub.directory.head } }
+  await writeFile(fleet.ada.home.state, JSON.stringify(before))
+  await inviteLink(fleet, 'carol')
+  expect(fleet.hub.directory.head?.seq).toBe(honest.head?.seq)
+  await writeFile(fleet.ada.home.state, state)
+  await rm(fleet.ada.home.directoryCache)
+  await expect(sync()).rejects.toMatchObject({ code: 'MCM_DIRECTORY_ROLLED_BACK' })
+  await writeFile(fleet.ada.home.directoryCache, copy)
+  await expect(sync()).rejects.toMatchObject({ exitCode: 7 })
+})
+
+test('a damaged copy is fetched and verified again', async () => {
+  const head = await sync()
+  await writeFile(fleet.ada.home.directoryCache, '{"head":')
+  expect((await loadDirectory(fleet.ada.home, fleet.hub.directory.fleet!)).head).toBeNull()
+  expect(await sync()).toEqual(head)
+})
+
+test('a copy that somebody edited is not believed, and without a hub it is said', async () => {
+  await inviteLink(fleet, 'bob')
+  const copy = await readFile(fleet.ada.home.directoryCache, 'utf8')
+  await writeFile(fleet.ada.home.directoryCache, copy.replaceAll('bob', 'eve'))
+  await expect(offlineDirectory(fleet.ada.home)).rejects.toMatchObject({
+    code: 'MCM_DIRECTORY_INVALID',
+    exitCode: 7,
+  })
+  expect((await sync())?.seq).toBe(2)
+})
+
+test('a copy that is older than what was seen is not shown as the directory', async () => {
+  const older = await readFile(fleet.ada.home.directoryCache, 'utf8')
+  await inviteLink(fleet, 'bob')
+  await writeFile(fleet.ada.home.directoryCache, older)
+  await expect(offlineDirectory(fleet.ada.home)).rejects.toMatchObject({
+    code: 'MCM_DIRECTORY_ROLLED_BACK',
+  })
+})
+
+test('two commands at once never take the remembered head back', async () => {
+  await Promise.all([inviteLink(fleet, 'bob'), sync(), inviteLink(fleet, 'carol'), sync()])
+  await sync()
+  expect((await requireState(fleet.ada.home)).head).toEqual(fleet.hub.directory.head)
+  expect((await offlineDirectory(fleet.ada.home)).head).toEqual(fleet.hub.directory.head)
+})
+
+test('verifying takes nothing from before: all of it is fetched and checked again', async () => {
+  await inviteLink(fleet, 'bob')
+  expect(await verifiedDirectory(fleet.ada, false)).toMatchObject({ statements: 3, source: 'hub' })
+  expect(await verifiedDirectory(fleet.ada, true)).toMatchObject({ statements: 3, source: 'copy' })
+  // The part this device has verified long ago comes in another form.
+  fleet.hub.tamper = (page) =>
+    page.statements.length < 3
+      ? page
+      : { ...page, statements: [`${page.statements[0]} `, ...page.statements.slice(1)] }
+  await expect(verifiedDirectory(fleet.ada, false)).rejects.toMatchObject({
+    code: 'MCM_DIRECTORY_INVALID',
+  })
+})

@@ -1,0 +1,57 @@
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { hubIdentity } from '../../src/hub/data.ts'
+import { realWorld } from '../../src/runtime.ts'
+
+let directory: string
+const world = realWorld()
+
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'mcm-hub-data-'))
+})
+
+afterEach(() => rm(directory, { recursive: true, force: true }))
+
+const open = (endpoints: string[], renew = false) => hubIdentity(world, directory, endpoints, renew)
+
+test('the first start makes a certificate and a private key, later starts keep them', async () => {
+  const first = await open(['hub.example.com:8443'])
+  expect((await stat(join(directory, 'hub-key.pem'))).mode & 0o777).toBe(0o600)
+  const second = await open(['hub.example.com:8443'])
+  expect(second.pin).toBe(first.pin)
+  expect(second.certificate.keyPem.reveal()).toBe(first.certificate.keyPem.reveal())
+})
+
+test('two starts at once agree on one certificate', async () => {
+  const both = await Promise.all([1, 2].map(() => open(['hub.example.com:8443'])))
+  expect(both[0]!.pin).toBe(both[1]!.pin)
+})
+
+test('another port or fewer names need no other certificate, another name does and is refused', async () => {
+  const first = await open(['hub.example.com:8443', '10.0.0.5:8443'])
+  expect((await open(['hub.example.com:443'])).pin).toBe(first.pin)
+  await expect(open(['other.example.com:8443'])).rejects.toMatchObject({
+    code: 'MCM_USAGE',
+    hint: expect.stringContaining('--new-certificate'),
+  })
+  expect((await open(['other.example.com:8443'], true)).pin).not.toBe(first.pin)
+})
+
+test('a certificate without its key, or a damaged one, is said and not replaced', async () => {
+  await open(['hub.example.com:8443'])
+  await rm(join(directory, 'hub-key.pem'))
+  await expect(open(['hub.example.com:8443'])).rejects.toMatchObject({ code: 'MCM_STATE_DAMAGED' })
+  await writeFile(join(directory, 'hub-key.pem'), 'x')
+  await writeFile(join(directory, 'hub-certificate.pem'), 'nonsense')
+  await expect(open(['hub.example.com:8443'])).rejects.toMatchObject({ code: 'MCM_STATE_DAMAGED' })
+  expect(await readFile(join(directory, 'hub-certificate.pem'), 'utf8')).toBe('nonsense')
+})
+
+test.each(['*.example.com:8443', 'hub.internal:8443'])(
+  'the name %s is refused',
+  async (endpoint) => {
+    await expect(open([endpoint])).rejects.toMatchObject({ exitCode: 2 })
+  },
+)
