@@ -22,8 +22,9 @@ const answerSchema = z.object({
 })
 
 /**
- * Whether `caller` may do something, asked of the API server as the caller: everybody authenticated may ask about
- * themselves. Nothing is remembered. True only when it allows, does not deny, and met no error.
+ * Whether `caller` may do something, asked of the API server as the caller: everybody authenticated
+ * may ask about themselves. Nothing is remembered. True only when it allows, does not deny, and met
+ * no error.
  * @throws UnreachableError no answer; Error one that is no review
  */
 export async function mayCaller(

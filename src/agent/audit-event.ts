@@ -2,7 +2,9 @@ import type { Impersonation } from '../kube/impersonation.ts'
 import { requestInfo } from '../kube/request-info.ts'
 import type { Session } from './sessions.ts'
 
-/** One line for every request, and one more when something long begins. Nothing in it is a secret. */
+/**
+ * One line for every request, and one more when something long begins. Nothing in it is a secret.
+ */
 export interface AuditEvent {
   readonly stage: 'began' | 'ended'
   /** The API server's own audit has the same id. */

@@ -1,7 +1,8 @@
 /**
- * Who a request is from, asked anew for every request: a certificate that was good when its connection began may have
- * expired, vanished from the list or been revoked since. Knows certificates and lists; nothing of HTTP. Invariant: it
- * answers with an identity only when every one of its sources says so and is up to date; else it throws.
+ * Who a request is from, asked anew for every request: a certificate that was good when its
+ * connection began may have expired, vanished from the list or been revoked since. Knows
+ * certificates and lists; nothing of HTTP. Invariant: it answers with an identity only when every
+ * one of its sources says so and is up to date; else it throws.
  */
 
 import { type Identity, impersonationOf, prefixedName } from '../access/identity.ts'
@@ -69,8 +70,8 @@ export interface Authentication {
    */
   standingOf(certificate: UserCertificate): Promise<Standing>
   /**
-   * Whether what a connection has under way may go on: by the newest certificate of the same device, whether or not
-   * the agent hears from its sources at this moment. @throws as above
+   * Whether what a connection has under way may go on: by the newest certificate of the same
+   * device, whether or not the agent hears from its sources at this moment. @throws as above
    */
   requireStillStanding(certificate: UserCertificate): void
 }

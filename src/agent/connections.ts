@@ -24,7 +24,10 @@ const SERVICE_ACCOUNT_DIRECTORY = '/var/run/secrets/kubernetes.io/serviceaccount
 const CONFIGURATION_PATH = `/api/v1/namespaces/${AGENT_NAMESPACE}/secrets/${AGENT_NAME}`
 const CONFIGURATION_POLL_MS = 1_000
 
-/** In a pod: the address the kubelet tells, the token and CA it mounts. The token is read anew before every request. */
+/**
+ * In a pod: the address the kubelet tells, the token and CA it mounts. The token is read anew
+ * before every request.
+ */
 export async function connectionInPod(pod: {
   /** KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT. */
   readonly host: string | undefined
@@ -50,7 +53,8 @@ export async function connectionInPod(pod: {
 }
 
 /**
- * Outside a cluster: the owner's kubeconfig is used to ask for tokens of `mcm-agent`, and for nothing else.
+ * Outside a cluster: the owner's kubeconfig is used to ask for tokens of `mcm-agent`, and for
+ * nothing else.
  * @throws UsageError a connection over which the agent does not send credentials
  */
 export function connectionOutside(owner: ApiServerConnection, world: World): AgentConnection {
@@ -115,7 +119,9 @@ async function readConfigurationSecret(
   return secret && configurationFromSecret(secret)
 }
 
-/** Before registration there is no service account either, and for a moment it has no rights yet. */
+/**
+ * Before registration there is no service account either, and for a moment it has no rights yet.
+ */
 function notYet(error: unknown): UnreachableError | AccessDeniedError {
   if (error instanceof UnreachableError || error instanceof AccessDeniedError) return error
   throw error

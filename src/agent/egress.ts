@@ -1,7 +1,8 @@
 /**
- * The only way out to the API server. It adds the impersonator's token and looks at the final lines once more before
- * anything is written: without exactly one `Impersonate-User` the API server would run a request as our own service
- * account. Invariant: what does not pass this check is not written.
+ * The only way out to the API server. It adds the impersonator's token and looks at the final lines
+ * once more before anything is written: without exactly one `Impersonate-User` the API server would
+ * run a request as our own service account. Invariant: what does not pass this check is not
+ * written.
  */
 
 import { isMcmError, messageOf } from '../errors.ts'
@@ -62,8 +63,9 @@ function impersonationLine(name: string, value: string): 0 | 1 {
 }
 
 /**
- * The API server as the impersonator reaches it. A 401 of its own is about our token, never about the caller: another
- * token is tried once, then it is 503. With `passesUnauthorized` a workload answers, and a 401 is the workload's.
+ * The API server as the impersonator reaches it. A 401 of its own is about our token, never about
+ * the caller: another token is tried once, then it is 503. With `passesUnauthorized` a workload
+ * answers, and a 401 is the workload's.
  */
 export function impersonatorUpstream(
   upstream: Upstream,
@@ -75,7 +77,10 @@ export function impersonatorUpstream(
   return { ...upstream, send: (request, events) => new EgressCall(way, request, events) }
 }
 
-/** The head of a switch of protocols with its token, checked. @throws Refusal 503 when there is no token */
+/**
+ * The head of a switch of protocols with its token, checked. @throws Refusal 503 when there is no
+ * token
+ */
 export async function upgradeHeadWithToken(
   head: UpgradeHead,
   obtain: () => Promise<Secret<string>>,

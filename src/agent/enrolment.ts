@@ -50,7 +50,8 @@ export function enrolmentHandlers(
       underWay -= 1
     }
   }
-  // One at a time on a connection: what is still being sent takes nobody's place, and little memory.
+  // One at a time on a connection: what is still being sent takes nobody's place, and little
+  // memory.
   const asking = new WeakSet<EnrolmentConnection>()
   return {
     request: (exchange) => {

@@ -67,8 +67,13 @@ async function ownAnswer(
   passage.requireOneself(standing, lines)
   const { certificate } = passage.session
   const request = { method, path, standing, certificate, body: () => readJson(body) }
-  replyJson(reply, 200, await answerOwn(passage.sources.own, request))
-  passage.noteEnd({ status: 200, ended: 'complete', bytes: 0 })
+  const answered = passage.session.awaitAnswer()
+  try {
+    replyJson(reply, 200, await answerOwn(passage.sources.own, request))
+    passage.noteEnd({ status: 200, ended: 'complete', bytes: 0 })
+  } finally {
+    answered()
+  }
 }
 
 async function forwardRequest(
@@ -152,7 +157,10 @@ function isProxied({ verb, subresource }: RequestInfo): boolean {
   return verb === 'proxy' || subresource === 'proxy'
 }
 
-/** After a malformed request nothing on that connection can be trusted; after a 401 another certificate is needed. */
+/**
+ * After a malformed request nothing on that connection can be trusted; after a 401 another
+ * certificate is needed.
+ */
 function endsConnection(error: unknown): boolean {
   return error instanceof IdentityError || (error instanceof Refusal && error.endsConnection)
 }

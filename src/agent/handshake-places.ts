@@ -2,11 +2,15 @@ import type { Duplex } from 'node:stream'
 import { UnreachableError } from '../errors.ts'
 
 /**
- * Places for handshakes under way. Whoever shakes hands has shown nothing yet but the address that the hub tells, so
- * when all are taken the address that holds the most gives way with its oldest: nobody alone can keep others out.
+ * Places for handshakes under way. Whoever shakes hands has shown nothing yet but the address that
+ * the hub tells, so when all are taken the address that holds the most gives way with its oldest:
+ * nobody alone can keep others out.
  */
 export interface HandshakePlaces {
-  /** Takes a place; the function gives it back, once. @throws UnreachableError when nobody holds more than `from` */
+  /**
+   * Takes a place; the function gives it back, once. @throws UnreachableError when nobody holds
+   * more than `from`
+   */
   take(from: string, stream: Duplex): () => void
 }
 

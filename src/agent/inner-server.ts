@@ -1,7 +1,8 @@
 /**
- * The agent's end of the inner layer: TLS 1.3 on a byte stream that somebody untrusted carried here. It shakes
- * hands, demands its own name and (for sessions) a certificate, and hands the connection on; what the
- * certificate means is judged elsewhere. Invariant: no ticket, no resumption, no other name, no second chance.
+ * The agent's end of the inner layer: TLS 1.3 on a byte stream that somebody untrusted carried
+ * here. It shakes hands, demands its own name and (for sessions) a certificate, and hands the
+ * connection on; what the certificate means is judged elsewhere. Invariant: no ticket, no
+ * resumption, no other name, no second chance.
  */
 
 import { constants } from 'node:crypto'
@@ -42,7 +43,8 @@ export interface InnerConnection {
 
 export interface InnerServer {
   /**
-   * Takes a stream over; it is destroyed unless `ready` gets it. `from`: the address it is said to come from.
+   * Takes a stream over; it is destroyed unless `ready` gets it. `from`: the address it is said to
+   * come from.
    * @throws UnreachableError too many handshakes at once
    */
   accept(stream: Duplex, from: string, ready: (connection: InnerConnection) => void): void
@@ -74,7 +76,8 @@ export function openInnerServer(options: InnerServerOptions): InnerServer {
     accept: (stream, from, ready) => {
       const leave = places.take(from, stream)
       const settle = boundHandshake(stream, handshakeTimeoutMs, leave)
-      // One server a stream, so that a socket can never be taken for another's; what is dear to make is shared.
+      // One server a stream, so that a socket can never be taken for another's; what is dear to
+      // make is shared.
       const server = createServer(serverOptions(options, () => context))
       server.once('secureConnection', (socket) => {
         settle()
@@ -151,8 +154,9 @@ function boundHandshake(stream: Duplex, timeoutMs: number, over: () => void): ()
 }
 
 /**
- * Ends a stream whose handshake is too long. Until it is done TLS gets the bytes in small pieces and they are counted
- * after its look at each: a quick client's first request comes right behind its certificate and is not part of it.
+ * Ends a stream whose handshake is too long. Until it is done TLS gets the bytes in small pieces
+ * and they are counted after its look at each: a quick client's first request comes right behind
+ * its certificate and is not part of it.
  */
 function boundHandshakeBytes(stream: Duplex, server: Server): void {
   let bytes = 0

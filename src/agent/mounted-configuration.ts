@@ -3,7 +3,8 @@ import { type AgentConfiguration, readConfiguration } from './configuration.ts'
 
 /**
  * The configuration as the kubelet mounts it, one file for each key of Secret `mcm-agent`.
- * `readFileIfAny` gives undefined for a file that is not there. @throws StateError MCM_STATE_DAMAGED
+ * `readFileIfAny` gives undefined for a file that is not there. @throws StateError
+ * MCM_STATE_DAMAGED
  */
 export async function readMountedConfiguration(
   directory: string,

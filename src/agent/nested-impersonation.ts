@@ -1,7 +1,8 @@
 /**
- * `kubectl --as`: a caller who asks to be somebody else. Equal to the certificate is fine (the local proxy says so on
- * every request). Different is asked of the API server as the caller, every time anew, and must be somebody the
- * agent may speak for. Invariant: what was asked for is either what is done, or refused by name; never dropped.
+ * `kubectl --as`: a caller who asks to be somebody else. Equal to the certificate is fine (the
+ * local proxy says so on every request). Different is asked of the API server as the caller, every
+ * time anew, and must be somebody the agent may speak for. Invariant: what was asked for is either
+ * what is done, or refused by name; never dropped.
  */
 
 import type { ImpersonatorList } from '../access/impersonator.ts'
@@ -22,12 +23,15 @@ export interface ImpersonationQuestion {
   readonly name: string
 }
 
-/** Asks the API server as `caller`. True only for a plain yes. @throws UnreachableError no answer */
+/**
+ * Asks the API server as `caller`. True only for a plain yes. @throws UnreachableError no answer
+ */
 export type Review = (caller: Impersonation, question: ImpersonationQuestion) => Promise<boolean>
 
 /**
  * As whom a request runs whose client sent impersonation headers.
- * @throws AccessDeniedError MCM_IMPERSONATION_REFUSED naming the header; UsageError groups without a user
+ * @throws AccessDeniedError MCM_IMPERSONATION_REFUSED naming the header; UsageError groups without
+ *   a user
  */
 export async function nestedImpersonation(
   standing: Standing,
@@ -44,8 +48,8 @@ export async function nestedImpersonation(
 }
 
 /**
- * Where nobody can be anybody else: headers that ask for it are refused, for without them a request would have more
- * power than was asked for. @throws AccessDeniedError MCM_IMPERSONATION_REFUSED
+ * Where nobody can be anybody else: headers that ask for it are refused, for without them a request
+ * would have more power than was asked for. @throws AccessDeniedError MCM_IMPERSONATION_REFUSED
  */
 export function requireOwnIdentity(standing: Standing, request: ImpersonationRequest): void {
   if (isOwnIdentity(standing, request)) return

@@ -1,6 +1,7 @@
 /**
- * The agent's own endpoints on a session (docs/PROTOCOL.md §8): who am I, my certificates, renewal, revocation. It
- * decides nothing that RBAC can decide: whether somebody may revoke another user is asked of the API server.
+ * The agent's own endpoints on a session (docs/PROTOCOL.md §8): who am I, my certificates, renewal,
+ * revocation. It decides nothing that RBAC can decide: whether somebody may revoke another user is
+ * asked of the API server.
  */
 
 import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
@@ -46,7 +47,9 @@ export interface OwnRequest {
   body(): Promise<unknown>
 }
 
-/** The JSON to answer with, status 200. @throws NotFoundError another path; any family for a refusal */
+/**
+ * The JSON to answer with, status 200. @throws NotFoundError another path; any family for a refusal
+ */
 export async function answerOwn(
   sources: OwnEndpointSources,
   request: OwnRequest,
@@ -69,7 +72,10 @@ export async function answerOwn(
   }
 }
 
-/** Whether a target is the agent's own: `/.mcm` and everything below it, which never goes to the API server. */
+/**
+ * Whether a target is the agent's own: `/.mcm` and everything below it, which never goes to the API
+ * server.
+ */
 export function isOwnPath(path: string): boolean {
   return path === '/.mcm' || path.startsWith(OWN_PREFIX)
 }
@@ -94,7 +100,8 @@ async function revoke(sources: OwnEndpointSources, request: OwnRequest): Promise
   const order = parsed.data
   const owner = 'user' in order ? order.user : sources.principals.ownerOf(order)
   const isOwn = !('user' in order) && owner === request.certificate.user
-  // Whose it is would tell a stranger something, so the right is asked before it is said that nobody owns it.
+  // Whose it is would tell a stranger something, so the right is asked before it is said that
+  // nobody owns it.
   if (!isOwn) await requireRight(sources, request.standing, owner ?? '')
   if (owner === undefined)
     throw new NotFoundError('MCM_NOT_FOUND', 'no certificate here is of that device or serial')

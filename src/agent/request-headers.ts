@@ -1,6 +1,7 @@
 /**
- * The headers of a request to the API server: an allow-list of the client's, then ours. One parsed list is
- * filtered and sent. Nothing that says who somebody is survives, in any spelling; what is not known is left out.
+ * The headers of a request to the API server: an allow-list of the client's, then ours. One parsed
+ * list is filtered and sent. Nothing that says who somebody is survives, in any spelling; what is
+ * not known is left out.
  */
 
 import {
@@ -51,8 +52,8 @@ const ALLOWED_ON_UPGRADE: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Never, not even towards a workload behind a `proxy` subresource; `key` has `_` read as `-`. The API server takes its
- * own meaning from them, or passes them on.
+ * Never, not even towards a workload behind a `proxy` subresource; `key` has `_` read as `-`. The
+ * API server takes its own meaning from them, or passes them on.
  */
 const DENIED: ReadonlySet<string> = new Set([
   'audit-id',
@@ -90,7 +91,10 @@ export interface RequestFacts {
   readonly isProxied: boolean
 }
 
-/** The final lines, raw, without credentials. Ours come last, after everything of the client's was judged. */
+/**
+ * The final lines, raw, without credentials. Ours come last, after everything of the client's was
+ * judged.
+ */
 export function outgoingHeaders(facts: RequestFacts): string[] {
   const kept = withoutHopByHop(facts.lines).filter((line) => isAllowed(line, facts))
   const raw = toRawHeaders(kept)
@@ -138,7 +142,10 @@ export function requireHost(
   )
 }
 
-/** A credential in the place of a subprotocol (apiserver `websocket/protocol.go`) would be tried by the API server. */
+/**
+ * A credential in the place of a subprotocol (apiserver `websocket/protocol.go`) would be tried by
+ * the API server.
+ */
 export function requireNoBearerProtocol(lines: readonly HeaderLine[]): void {
   const isCredential = lines.some(
     ({ key, value }) =>
@@ -147,7 +154,10 @@ export function requireNoBearerProtocol(lines: readonly HeaderLine[]): void {
   if (isCredential) throw badRequest('a bearer token as WebSocket protocol is not accepted')
 }
 
-/** Of the body, as the client told it. @throws Refusal 400 more than one length, or one that is no number */
+/**
+ * Of the body, as the client told it. @throws Refusal 400 more than one length, or one that is no
+ * number
+ */
 export function contentLengthOf(lines: readonly HeaderLine[]): number | undefined {
   const [length, ...more] = valuesOf(lines, 'content-length')
   if (length === undefined) return undefined

@@ -10,9 +10,14 @@ export interface RuntimeFacts {
   readonly tlsRejectUnauthorized: string | undefined
 }
 
-/** Below it there are known ways to crash a server, or past its TLS (Node's security releases of March 2026). */
+/**
+ * Below it there are known ways to crash a server, or past its TLS (Node's security releases of
+ * March 2026).
+ */
 const FLOOR = [24, 14, 1] as const
-/** They open a debugger, weaken a parser or TLS, write keys to a file, or load code from elsewhere. */
+/**
+ * They open a debugger, weaken a parser or TLS, write keys to a file, or load code from elsewhere.
+ */
 const REFUSED_ARGUMENTS =
   /^--(insecure-http-parser|inspect|debug|tls-keylog|trace-tls|tls-min-v1\.[012]|use-openssl-ca|openssl-legacy|openssl-config|heapsnapshot|heap-prof|cpu-prof|prof$|abort-on-uncaught|report-)/
 

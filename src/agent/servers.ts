@@ -1,6 +1,7 @@
 /**
- * The agent's two inner servers: sessions and enrolment. It turns a byte stream from a tunnel into a connection of
- * somebody, or into its end. Invariant: a chain from elsewhere never sees an HTTP answer.
+ * The agent's two inner servers: sessions and enrolment. It turns a byte stream from a tunnel into
+ * a connection of somebody, or into its end. Invariant: a chain from elsewhere never sees an HTTP
+ * answer.
  */
 
 import { isIP } from 'node:net'

@@ -16,6 +16,8 @@ export class Session {
   readonly certificate: UserCertificate
   readonly live = new Set<Live>()
   readonly #socket: Duplex
+  #answersPending = 0
+  #isCut = false
 
   constructor(
     id: string,
@@ -32,9 +34,28 @@ export class Session {
   /** Ends everything on it and the connection itself. */
   cut(): void {
     for (const live of this.live) live.cut()
-    this.#socket.destroy()
+    this.#isCut = true
+    if (this.#answersPending === 0) this.#socket.destroy()
+    else setTimeout(() => this.#socket.destroy(), MAX_ANSWER_MS).unref()
+  }
+
+  /**
+   * Whoever revokes oneself shall hear that it is done: until the function is called a cut lets the
+   * connection live, for half a second at most.
+   */
+  awaitAnswer(): () => void {
+    this.#answersPending += 1
+    return () => {
+      this.#answersPending -= 1
+      if (!this.#isCut || this.#answersPending > 0) return
+      setTimeout(() => this.#socket.destroy(), ANSWER_FLUSH_MS).unref()
+    }
   }
 }
+
+const MAX_ANSWER_MS = 500
+/** From the end of an answer to its last byte on the wire. */
+const ANSWER_FLUSH_MS = 50
 
 export interface Sessions {
   /** Until the session's socket closes. */

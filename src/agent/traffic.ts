@@ -1,7 +1,7 @@
 /**
- * What happens to every request of a session: its form, who it is from, as whom it runs, and then either the agent's
- * own endpoints or the API server. Invariant: nothing is forwarded before all of them have said yes, and every end is
- * written down.
+ * What happens to every request of a session: its form, who it is from, as whom it runs, and then
+ * either the agent's own endpoints or the API server. Invariant: nothing is forwarded before all of
+ * them have said yes, and every end is written down.
  */
 
 import { SESSION_EXTRA } from '../access/identity.ts'

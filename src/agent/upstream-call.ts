@@ -10,7 +10,9 @@ export interface WholeAnswer {
 const MAX_ANSWER_BYTES = 1024 * 1024
 const ANSWER_TIMEOUT_MS = 5_000
 
-/** One small call of our own through an upstream. @throws UnreachableError no answer, or a long one */
+/**
+ * One small call of our own through an upstream. @throws UnreachableError no answer, or a long one
+ */
 export function callUpstream(
   upstream: Upstream,
   request: { method: string; target: string; headers: string[]; body: Buffer },

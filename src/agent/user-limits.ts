@@ -5,7 +5,9 @@ import { failureStatus } from '../kube/status.ts'
 export const MAX_REQUESTS_PER_USER = 1_000
 
 export interface UserLimits {
-  /** Counts one in; the function counts it out, once. @throws Refusal 429 when there are too many */
+  /**
+   * Counts one in; the function counts it out, once. @throws Refusal 429 when there are too many
+   */
   enter(user: string): () => void
 }
 

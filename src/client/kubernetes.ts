@@ -1,7 +1,8 @@
 /**
- * Calls to a Kubernetes API server: objects in, objects out, one transport underneath (straight to the
- * server, or through a session of ours). It knows paths, verbs and Status, and nothing of what any object
- * means. Invariant: an answer that is no success becomes an error of errors.ts whose cause is the Status.
+ * Calls to a Kubernetes API server: objects in, objects out, one transport underneath (straight to
+ * the server, or through a session of ours). It knows paths, verbs and Status, and nothing of what
+ * any object means. Invariant: an answer that is no success becomes an error of errors.ts whose
+ * cause is the Status.
  */
 
 import { type Dispatcher, Pool, ProxyAgent } from 'undici'
@@ -80,8 +81,9 @@ export interface KubernetesApi {
   patch<T = KubernetesObject>(path: string, patch: object): Promise<T>
   delete(path: string): Promise<void>
   /**
-   * Events of a collection until the server's or our end of it; an expired version throws MCM_CONFLICT. Silence beyond
-   * the maximum age ends it too, so that a frozen path cannot hide events for ever.
+   * Events of a collection until the server's or our end of it; an expired version throws
+   * MCM_CONFLICT. Silence beyond the maximum age ends it too, so that a frozen path cannot hide
+   * events for ever.
    */
   watch<T = KubernetesObject>(
     path: string,
@@ -128,8 +130,9 @@ export function openKubernetes(transport: KubernetesTransport): KubernetesApi {
 export type ClosableTransport = KubernetesTransport & { close(): Promise<void> }
 
 /**
- * Straight to the API server: always the connection's own host and port (through its proxy, if it has one), its
- * certificate checked against the connection's CA, redirects never followed, environment proxies ignored.
+ * Straight to the API server: always the connection's own host and port (through its proxy, if it
+ * has one), its certificate checked against the connection's CA, redirects never followed,
+ * environment proxies ignored.
  */
 export function directTransport(connection: ApiServerConnection): ClosableTransport {
   const dispatcher = dispatcherOf(connection)

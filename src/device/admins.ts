@@ -51,8 +51,11 @@ export async function removeAdmin(session: FleetSession, user: string): Promise<
   requireAdmin(session, 'remove administrators')
   const gone = listAdmins(session.directory).filter((admin) => admin.user === user)
   if (gone.length === session.directory.state.admins.size) throw lastAdmin(user)
+  // One's own key last: after its removal it signs nothing more.
+  const isOwn = ({ id }: Administrator) => Number(id === session.key.id)
+  const inOrder = gone.toSorted((a, b) => isOwn(a) - isOwn(b))
   await appendStatements(session, ({ directory, key }) =>
-    gone
+    inOrder
       .filter(({ id }) => directory.state.admins.has(id))
       .map(({ id }) => ({
         type: 'admin',

@@ -1,6 +1,7 @@
+import { revocationDetails } from '../directory/revocation.ts'
 import { UsageError } from '../errors.ts'
 import { requireAdmin } from './admin.ts'
-import { appendStatements } from './append.ts'
+import { appendStatements, type Draft } from './append.ts'
 import type { ClusterChange } from './cluster-bindings.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { unknownUser } from './grant.ts'
@@ -28,10 +29,9 @@ export async function revokeUser(
   requireNotLastAdmin(session, user)
   const known = session.directory.state.users.get(user)
   if (!known) throw unknownUser(user, [...session.directory.state.users.keys()])
-  const after = await appendStatements(session, ({ directory, key }) =>
-    directory.state.users.get(user)?.revoked
-      ? []
-      : [{ type: 'revoke', detail: { user, reason }, signers: [key] }],
+  requireNotOwnAdmin(session, user)
+  const after = await appendStatements(session, (current) =>
+    current.directory.state.users.get(user)?.revoked ? [] : drafts(current, { user }, reason),
   )
   return { user, clusters: await endEverywhere(after, user) }
 }
@@ -45,12 +45,36 @@ export async function revokeDevice(
 ): Promise<Revocation> {
   requireAdmin(session, `revoke a device of ${user}`)
   const device = requireDevice(session, user, nameOrId)
-  await appendStatements(session, ({ directory, key }) =>
-    directory.state.isLiveDevice(device.id)
-      ? [{ type: 'revoke', detail: { device: device.id, reason }, signers: [key] }]
+  if (device.id === session.key.id) throw oneself(user)
+  await appendStatements(session, (current) =>
+    current.directory.state.isLiveDevice(device.id)
+      ? drafts(current, { device: device.id }, reason)
       : [],
   )
   return { user, device, clusters: [] }
+}
+
+/** What everybody must see comes first: that a key is no administrator's any more. */
+function drafts(
+  { directory, key }: FleetSession,
+  who: { readonly user: string } | { readonly device: string },
+  reason: string,
+): Draft[] {
+  return revocationDetails(directory.state, who, reason).map((each) => ({
+    ...each,
+    signers: [key],
+  }))
+}
+
+/** After its own removal a key signs nothing more, not even the revocation. */
+function requireNotOwnAdmin({ directory, key }: FleetSession, user: string): void {
+  if (directory.state.admins.get(key.id)?.user === user) throw oneself(user)
+}
+
+function oneself(user: string): UsageError {
+  return new UsageError('MCM_USAGE', `this device of ${user} cannot sign its own end`, {
+    hint: 'ask another administrator to do it',
+  })
 }
 
 function requireDevice(

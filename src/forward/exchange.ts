@@ -1,7 +1,8 @@
 /**
- * One HTTP exchange: a request that came in on some connection, and the place where its one answer goes.
- * The room forwards exchanges; it knows nothing of users, clusters or what a certificate means. Invariant: a client
- * never takes a part of an answer for the whole, and an end on one side ends the other.
+ * One HTTP exchange: a request that came in on some connection, and the place where its one answer
+ * goes. The room forwards exchanges; it knows nothing of users, clusters or what a certificate
+ * means. Invariant: a client never takes a part of an answer for the whole, and an end on one side
+ * ends the other.
  */
 
 import type { Duplex, Readable } from 'node:stream'
@@ -35,10 +36,15 @@ export interface Reply {
   end(chunk?: Uint8Array): void
   /** Cuts the answer, so that the client sees it is not whole. */
   abort(): void
-  /** No further request on this connection: `Connection: close`, or GOAWAY. Call it before `start`. */
+  /**
+   * No further request on this connection: `Connection: close`, or GOAWAY. Call it before `start`.
+   */
   endConnection(): void
   onDrain(listener: () => void): void
-  /** Once, when nothing more can be written: the answer has been sent, or the client has gone (`isComplete` false). */
+  /**
+   * Once, when nothing more can be written: the answer has been sent, or the client has gone
+   * (`isComplete` false).
+   */
   onClose(listener: (isComplete: boolean) => void): void
 }
 
@@ -55,7 +61,10 @@ export interface UpgradeExchange<Context> {
   readonly head: Buffer
 }
 
-/** Answers with a Status, and its message as a warning too. Nothing happens when the answer has begun. */
+/**
+ * Answers with a Status, and its message as a warning too. Nothing happens when the answer has
+ * begun.
+ */
 export function replyStatus(reply: Reply, status: Status, extra: readonly string[] = []): void {
   replyJson(reply, status.code, status, ['warning', warningOf(status), ...extra])
 }

@@ -35,8 +35,9 @@ export interface Forwarding {
 }
 
 /**
- * Forwards one exchange: body up, answer down, each with backpressure; an end on one side ends the other. A failure
- * upstream before the answer began is a Status 502, 503 or 504; later it cuts the answer.
+ * Forwards one exchange: body up, answer down, each with backpressure; an end on one side ends the
+ * other. A failure upstream before the answer began is a Status 502, 503 or 504; later it cuts the
+ * answer.
  */
 export function forwardExchange<Context>(
   exchange: Exchange<Context>,

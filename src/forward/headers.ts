@@ -1,6 +1,7 @@
 /**
- * Header lines of one message, from the wire and back to it. Node's own views merge duplicates and lose lines past
- * a thousand, so everything here works on raw pairs, and the list that is filtered is the list that is sent.
+ * Header lines of one message, from the wire and back to it. Node's own views merge duplicates and
+ * lose lines past a thousand, so everything here works on raw pairs, and the list that is filtered
+ * is the list that is sent.
  */
 
 import { failureStatus } from '../kube/status.ts'
@@ -36,7 +37,10 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ])
 
-/** The lines of a message; HTTP/2 pseudo-headers are left out. @throws Refusal 431 too many or too long */
+/**
+ * The lines of a message; HTTP/2 pseudo-headers are left out. @throws Refusal 431 too many or too
+ * long
+ */
 export function readHeaderLines(raw: RawHeaders): HeaderLine[] {
   if (raw.length > 2 * MAX_HEADER_LINES)
     throw tooLarge(`more than ${MAX_HEADER_LINES} header lines`)
@@ -51,7 +55,10 @@ export function readHeaderLines(raw: RawHeaders): HeaderLine[] {
   return lines
 }
 
-/** The lines that are meant for the next hop too: without hop-by-hop ones and those that `Connection` names. */
+/**
+ * The lines that are meant for the next hop too: without hop-by-hop ones and those that
+ * `Connection` names.
+ */
 export function withoutHopByHop(lines: readonly HeaderLine[]): HeaderLine[] {
   const named = connectionOptions(lines)
   return lines.filter(({ key }) => !HOP_BY_HOP.has(key) && !named.has(key))
@@ -66,7 +73,10 @@ export function connectionOptions(lines: readonly HeaderLine[]): ReadonlySet<str
   return options
 }
 
-/** The values of every line of that name, in order. `name` in lower case; `_` is not read as `-` here. */
+/**
+ * The values of every line of that name, in order. `name` in lower case; `_` is not read as `-`
+ * here.
+ */
 export function valuesOf(lines: readonly HeaderLine[], name: string): string[] {
   return lines.filter((line) => line.name.toLowerCase() === name).map((line) => line.value)
 }

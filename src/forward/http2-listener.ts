@@ -46,6 +46,9 @@ export function serveHttp2<Context>(
   stalls: StallWatch,
   context: Context,
 ): void {
+  // HTTP/2 has a half-close of its own; below it one would keep a dead session for ever.
+  socket.allowHalfOpen = false
+  socket.once('end', () => socket.destroy())
   const session = performServerHandshake(socket, SESSION_OPTIONS)
   const preface = setTimeout(() => socket.destroy(), timeouts.headMs).unref()
   session.once('remoteSettings', () => clearTimeout(preface))

@@ -1,6 +1,7 @@
 /**
- * Serves HTTP/2 and HTTP/1.1 on connections that somebody else accepted and authenticated. It turns every request
- * into an exchange and every upgrade into an upgrade exchange, and keeps slow and broken clients in bounds.
+ * Serves HTTP/2 and HTTP/1.1 on connections that somebody else accepted and authenticated. It turns
+ * every request into an exchange and every upgrade into an upgrade exchange, and keeps slow and
+ * broken clients in bounds.
  */
 
 import type { Duplex } from 'node:stream'

@@ -15,7 +15,10 @@ export function headOf(status: number, headers: readonly string[]): string {
   return `${head}\r\n`
 }
 
-/** One whole answer with a Status on a raw client socket, then the end. Resolves when the socket is closed. */
+/**
+ * One whole answer with a Status on a raw client socket, then the end. Resolves when the socket is
+ * closed.
+ */
 export function answerAndEnd(
   socket: Duplex,
   status: Status,
@@ -48,7 +51,10 @@ export async function relayAndEnd(message: IncomingMessage, client: Duplex): Pro
   return bytes
 }
 
-/** What the client still sends is thrown away; it gets a moment to close, so that our last bytes arrive. */
+/**
+ * What the client still sends is thrown away; it gets a moment to close, so that our last bytes
+ * arrive.
+ */
 function whenClosed(socket: Duplex): Promise<void> {
   return new Promise((resolve) => {
     if (socket.destroyed) return resolve()

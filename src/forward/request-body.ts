@@ -1,11 +1,15 @@
 import { Readable } from 'node:stream'
 
-/** Bodies up to here are gathered first: one write upstream, and no connection held while a slow client sends. */
+/**
+ * Bodies up to here are gathered first: one write upstream, and no connection held while a slow
+ * client sends.
+ */
 export const GATHERED_BODY_BYTES = 64 * 1024
 
 /**
- * A request's body, by itself. The stream it comes from may also carry the answer (HTTP/2), so whoever consumes and
- * destroys a body must not get hold of that. A source that ends early becomes an error, never an end.
+ * A request's body, by itself. The stream it comes from may also carry the answer (HTTP/2), so
+ * whoever consumes and destroys a body must not get hold of that. A source that ends early becomes
+ * an error, never an end.
  */
 export class RequestBody extends Readable {
   readonly #source: Readable
@@ -99,7 +103,9 @@ export function gatherBody(
   source.resume()
 }
 
-/** An HTTP/2 stream that was reset emits `end` as well; then it is closed before its end is seen. */
+/**
+ * An HTTP/2 stream that was reset emits `end` as well; then it is closed before its end is seen.
+ */
 function isWhole(source: Readable): boolean {
   const { closed, aborted } = source as { closed?: boolean; aborted?: boolean }
   return closed !== true && aborted !== true

@@ -1,7 +1,9 @@
 import { type HeaderLine, readHeaderLines, toRawHeaders, withoutHopByHop } from './headers.ts'
 import { UpstreamProtocolError } from './upstream.ts'
 
-/** Lines that would act on the client's side in our name: cookies, CORS, another place to talk to. */
+/**
+ * Lines that would act on the client's side in our name: cookies, CORS, another place to talk to.
+ */
 const REFUSED_ANSWERS: ReadonlySet<string> = new Set([
   'set-cookie',
   'set-cookie2',
@@ -10,7 +12,10 @@ const REFUSED_ANSWERS: ReadonlySet<string> = new Set([
 ])
 const REFUSED_ANSWER_PREFIX = 'access-control-'
 
-/** What of an answer's headers goes to the client, raw. @throws UpstreamProtocolError too many or too long */
+/**
+ * What of an answer's headers goes to the client, raw. @throws UpstreamProtocolError too many or
+ * too long
+ */
 export function answerHeaders(raw: readonly string[]): string[] {
   return toRawHeaders(withoutHopByHop(answerLines(raw)).filter(isAllowed))
 }

@@ -7,9 +7,9 @@ export interface SpliceResult {
 }
 
 /**
- * Joins two streams until both directions have ended: backpressure both ways, the end of one direction passed on by
- * itself (a half-close), an error or an early close of one destroying the other. Never rejects.
- * `sent` counts what came from `left`.
+ * Joins two streams until both directions have ended: backpressure both ways, the end of one
+ * direction passed on by itself (a half-close), an error or an early close of one destroying the
+ * other. Never rejects. `sent` counts what came from `left`.
  */
 export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
   return new Promise((resolve) => {

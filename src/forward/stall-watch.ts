@@ -2,7 +2,10 @@ import type { Readable } from 'node:stream'
 
 /** Looks after bodies that are being received. */
 export interface StallWatch {
-  /** Calls `stalled` once when the source, although it is read, gives nothing for the whole time. Pauses it. */
+  /**
+   * Calls `stalled` once when the source, although it is read, gives nothing for the whole time.
+   * Pauses it.
+   */
   add(source: Readable, stalled: () => void): void
   stop(): void
 }

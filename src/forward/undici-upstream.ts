@@ -29,9 +29,9 @@ const IDLE_CONNECTION_MS = 60_000
 const KEEP_ALIVE_PROBE_MS = 15_000
 
 /**
- * One HTTPS server over pooled HTTP/1.1 connections: always this host and port, its certificate checked, no redirect
- * followed, nothing decoded, no environment proxy. A GET or HEAD without an answer on a connection that was just
- * closed is sent once more; anything else never.
+ * One HTTPS server over pooled HTTP/1.1 connections: always this host and port, its certificate
+ * checked, no redirect followed, nothing decoded, no environment proxy. A GET or HEAD without an
+ * answer on a connection that was just closed is sent once more; anything else never.
  */
 export function undiciUpstream(options: TlsUpstreamOptions): Upstream {
   const timeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS

@@ -10,8 +10,9 @@ const PROTOCOLS: ReadonlyMap<string, UpgradeProtocol> = new Map([
 export const WEBSOCKET_KEY = 'sec-websocket-key'
 
 /**
- * The one protocol a request asks to switch to. It must have no body (kubectl sends `Content-Length: 0`), no second
- * protocol, and for a WebSocket exactly one key. @throws Refusal 400
+ * The one protocol a request asks to switch to. It must have no body (kubectl sends
+ * `Content-Length: 0`), no second protocol, and for a WebSocket exactly one key. @throws Refusal
+ * 400
  */
 export function requireUpgrade(method: string, lines: readonly HeaderLine[]): UpgradeProtocol {
   const [token, ...more] = lines.filter(({ key }) => key === 'upgrade')

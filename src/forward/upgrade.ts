@@ -1,7 +1,7 @@
 /**
- * One switch of protocols (exec, attach, port-forward, watch over WebSocket): a connection of its own upstream, raw bytes
- * only after a 101 that fits the request, everything else one answer and then the end (the lesson of
- * CVE-2018-1002105). Never pooled, never retried.
+ * One switch of protocols (exec, attach, port-forward, watch over WebSocket): a connection of its
+ * own upstream, raw bytes only after a 101 that fits the request, everything else one answer and
+ * then the end (the lesson of CVE-2018-1002105). Never pooled, never retried.
  */
 
 import { createHash } from 'node:crypto'
@@ -18,7 +18,10 @@ import { splice } from './splice.ts'
 import { type UpgradeProtocol, WEBSOCKET_KEY } from './upgrade-request.ts'
 import { type Upstream, UpstreamProtocolError } from './upstream.ts'
 
-/** What is sent in place of the client's own head, without `Host`, `Connection`, `Upgrade` and framing. */
+/**
+ * What is sent in place of the client's own head, without `Host`, `Connection`, `Upgrade` and
+ * framing.
+ */
 export interface UpgradeHead {
   readonly method: string
   readonly target: string
@@ -27,7 +30,9 @@ export interface UpgradeHead {
 }
 
 export interface UpgradeResult {
-  /** 101 when protocols were switched, else what the client was told; 0 when it went away before. */
+  /**
+   * 101 when protocols were switched, else what the client was told; 0 when it went away before.
+   */
   readonly status: number
   /** Towards the client. */
   readonly bytes: number
@@ -127,7 +132,9 @@ class UpgradeRun {
     return { status: 101, ...bytes, ended: this.#isCut ? 'cut' : 'complete' }
   }
 
-  /** The upstream's own refusal: that status, that body, then the end. Anything below 400 is none. */
+  /**
+   * The upstream's own refusal: that status, that body, then the end. Anything below 400 is none.
+   */
   async #refuse(message: IncomingMessage): Promise<UpgradeResult> {
     const status = message.statusCode ?? 0
     if (status < 400) throw new UpstreamProtocolError(`answered ${status} to a switch of protocols`)

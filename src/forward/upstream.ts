@@ -1,7 +1,10 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { RawHeaders } from './headers.ts'
 
-/** A request as it shall stand on the wire: its headers are final and hold no framing but Content-Length. */
+/**
+ * A request as it shall stand on the wire: its headers are final and hold no framing but
+ * Content-Length.
+ */
 export interface UpstreamRequest {
   readonly method: string
   readonly target: string
@@ -35,7 +38,10 @@ export interface Upstream {
   /** `Host` of every request. */
   readonly authority: string
   send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall
-  /** A connection of its own for one upgrade, HTTP/1.1, shared with nobody. @throws Error when it cannot be made */
+  /**
+   * A connection of its own for one upgrade, HTTP/1.1, shared with nobody. @throws Error when it
+   * cannot be made
+   */
   dedicated(signal: AbortSignal): Promise<Duplex>
   /** Ends what is under way. */
   close(): Promise<void>

@@ -1,6 +1,7 @@
 import { z } from 'zod'
+import type { Directory } from '../directory/directory.ts'
 import { formatTime } from '../directory/time.ts'
-import { visibleDetails } from '../directory/visibility.ts'
+import { type Viewer, visibleDetails } from '../directory/visibility.ts'
 import { AccessDeniedError, IdentityError, NotFoundError, UsageError } from '../errors.ts'
 import {
   type DirectoryPage,
@@ -106,9 +107,7 @@ async function foundFleet(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
 function readDirectory({ book }: ApiDeps, { peer, query }: RoutedCall): ApiAnswer {
   const directory = book.current
   const invite = query.get('invite')
-  const viewer = invite
-    ? ({ kind: 'invite', key: invite } as const)
-    : viewerOf(directory.state, peer)
+  const viewer = invite ? invitedBy(directory, invite) : viewerOf(directory.state, peer)
   if (!viewer) throw unknownDevice()
   const after = parse(afterSchema, query.get('after') ?? '-1')
   const visible = visibleDetails(directory, viewer)
@@ -119,6 +118,14 @@ function readDirectory({ book }: ApiDeps, { peer, query }: RoutedCall): ApiAnswe
     details: isAll ? visible : visible.filter(({ seq }) => seq > after),
   }
   return { status: 200, body }
+}
+
+/** Who names a key that no invite has is a stranger like any other. */
+function invitedBy({ statements }: Directory, key: string): Viewer {
+  if (statements.some(({ inviteKey }) => inviteKey === key)) return { kind: 'invite', key }
+  throw new IdentityError('MCM_INVITE_EXPIRED', 'the directory knows no such invite', {
+    hint: 'ask an administrator for a new one (mcm invite)',
+  })
 }
 
 async function append(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {

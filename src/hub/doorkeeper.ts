@@ -47,12 +47,18 @@ export function connectionOf({ remoteAddress, remotePort, localAddress }: Socket
   return `${remoteAddress} ${remotePort} ${localAddress}`
 }
 
-const MAPPED_IPV4 = '::ffff:'
+const MAPPED_IPV4 = /^::ffff:(?=\d+\.)/i
+
+/** An IPv4 address as such, also from a socket that speaks IPv6 as well. */
+export function plainAddress(address: string): string {
+  return address.replace(MAPPED_IPV4, '')
+}
 
 /** What one customer of a network usually has: an IPv4 address, or an IPv6 /64. */
 export function networkOf(address: string): string {
-  if (!isIPv6(address) || address.startsWith(MAPPED_IPV4)) return address.replace(MAPPED_IPV4, '')
-  const [front = '', back = ''] = address.split('%')[0]!.split('::')
+  const plain = plainAddress(address)
+  if (!isIPv6(plain)) return plain
+  const [front = '', back = ''] = plain.split('%')[0]!.split('::')
   const head = front.split(':').filter((group) => group !== '')
   const tail = back.split(':').filter((group) => group !== '')
   const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0')

@@ -6,6 +6,7 @@ import type { Log } from '../world.ts'
  * counted (metrics.ts), not logged: nobody fills a disk by knocking.
  */
 export function hubEvents(log: Log) {
+  const takeLine = lineQuota()
   return {
     started: (address: string, statements: number) =>
       log.info('hub_started', { address, statements }),
@@ -26,17 +27,35 @@ export function hubEvents(log: Log) {
       log.info('tunnel_opened', { ...agent, address, version }),
     tunnelClosed: (agent: AgentName, reason: string) =>
       log.info('tunnel_closed', { ...agent, reason }),
-    tunnelRefused: (reason: string, key: string | undefined, address: string) =>
-      log.warn('tunnel_refused', { reason, key, address }),
+    tunnelRefused(reason: string, key: string | undefined, address: string) {
+      if (takeLine()) log.warn('tunnel_refused', { reason, key, address })
+    },
     relayOpened: (relay: RelayName) => log.info('relay_opened', { ...relay }),
     relayClosed: (
       relay: RelayName,
       outcome: { sent: number; received: number; aborted: boolean; reason?: string; ms: number },
     ) => log.info('relay_closed', { ...relay, ...outcome }),
-    relayRefused: (reason: string, cluster: string | undefined, address: string, key?: string) =>
-      log.info('relay_refused', { reason, cluster, address, key }),
+    relayRefused: (refusal: RelayRefusal) => log.info('relay_refused', { ...refusal }),
     requestFailed: (route: string, reason: string) =>
       log.error('request_failed', { route, reason }),
+  }
+}
+
+const STRANGERS_LINES = 20
+const QUOTA_MS = 60_000
+
+/** Lines that strangers can bring about: a few a minute, to help whoever sets up an agent. */
+function lineQuota(): () => boolean {
+  let sinceMs = Number.NEGATIVE_INFINITY
+  let lines = 0
+  return () => {
+    const now = performance.now()
+    if (now - sinceMs > QUOTA_MS) {
+      sinceMs = now
+      lines = 0
+    }
+    lines += 1
+    return lines <= STRANGERS_LINES
   }
 }
 
@@ -54,4 +73,12 @@ export interface RelayName {
   readonly device: string
   readonly cluster: string
   readonly address: string
+}
+
+export interface RelayRefusal {
+  readonly reason: string
+  readonly user: string | undefined
+  readonly cluster: string | undefined
+  readonly address: string
+  readonly key: string | undefined
 }

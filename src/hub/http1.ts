@@ -10,7 +10,7 @@ import type { Switchboard } from './switchboard.ts'
  * refusal says its sentence as reason phrase, because kubectl shows that and drops the body.
  */
 export interface Http1 {
-  serve(socket: TLSSocket, isKnown: () => void): void
+  serve(socket: TLSSocket): void
   /** Ends connections on which no request is under way. */
   close(): void
 }
@@ -22,17 +22,14 @@ interface Http1Deps {
   readonly isReady: () => boolean
 }
 
-const KEEP_ALIVE_MS = 5_000
 const MAX_HEADERS = 100
 const CHECK_MS = 1_000
 
 export function http1(deps: Http1Deps): Http1 {
-  const callbacks = new WeakMap<TLSSocket, () => void>()
   const server = createServer(
     {
       headersTimeout: deps.limits.requestHeadMs,
       requestTimeout: deps.limits.requestHeadMs,
-      keepAliveTimeout: KEEP_ALIVE_MS,
       connectionsCheckingInterval: Math.min(CHECK_MS, deps.limits.requestHeadMs),
       maxHeaderSize: 16 << 10,
     },
@@ -40,16 +37,13 @@ export function http1(deps: Http1Deps): Http1 {
   )
   server.maxHeadersCount = MAX_HEADERS
   server.on('connect', (request, socket: TLSSocket, head: Buffer) => {
-    void connect(deps, request.url ?? '', socket, head).then((isOpen) => {
-      if (isOpen) callbacks.get(socket)?.()
-    })
+    void connect(deps, request.url ?? '', socket, head)
   })
   server.on('upgrade', (_request, socket: TLSSocket) => refuse(socket, 400, 'no upgrades here'))
   server.on('clientError', (_error, socket: TLSSocket) => refuse(socket, 400, 'bad request'))
   watchTimeouts(server)
   return {
-    serve(socket, isKnown) {
-      callbacks.set(socket, isKnown)
+    serve(socket) {
       // Only now: whoever ends in the middle of the handshake is gone, and half-close is for relays.
       socket.allowHalfOpen = true
       server.emit('connection', socket)
@@ -65,7 +59,9 @@ function watchTimeouts(server: Server): void {
 
 function answer(deps: Http1Deps, request: IncomingMessage, response: ServerResponse): void {
   const status = request.method === 'GET' ? probe(deps, request.url) : 404
-  response.writeHead(status, { 'content-type': 'text/plain', 'content-length': '3' })
+  // One request a connection: nobody stays here by asking how we are.
+  const headers = { 'content-type': 'text/plain', 'content-length': '3', connection: 'close' }
+  response.writeHead(status, headers)
   response.end(status === 200 ? 'ok\n' : 'no\n')
 }
 
@@ -75,27 +71,24 @@ function probe(deps: Http1Deps, path: string | undefined): number {
   return 404
 }
 
-/** Whether the client was put through. */
 async function connect(
   deps: Http1Deps,
   authority: string,
   socket: TLSSocket,
   head: Buffer,
-): Promise<boolean> {
+): Promise<void> {
   // Before anything is awaited: an end of the client's would overtake what it sent early.
   if (head.length > 0) socket.unshift(head)
   try {
     const line = await deps.switchboard.open(peerOf(socket), authority)
     if (socket.destroyed) {
       line.abandon()
-      return false
+      return
     }
     socket.write('HTTP/1.1 200 Connection established\r\n\r\n')
     line.join(socket)
-    return true
   } catch (error) {
     refuse(socket, hubStatusOf(error).code, reasonPhrase(error))
-    return false
   }
 }
 

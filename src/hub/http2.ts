@@ -9,6 +9,7 @@ import type { TLSSocket } from 'node:tls'
 import { isMcmError, messageOf, UsageError } from '../errors.ts'
 import { readBody } from '../tunnel/json-body.ts'
 import { type ApiDeps, answerApi } from './api.ts'
+import { doorkeeper } from './doorkeeper.ts'
 import type { HubLimits } from './limits.ts'
 import { type Peer, peerOf, viewerOf } from './peer.ts'
 import { hubStatusOf } from './status-body.ts'
@@ -16,7 +17,7 @@ import type { Switchboard } from './switchboard.ts'
 
 /** HTTP/2 on the public listener, for mcm's own clients: the API, and CONNECT streams. */
 export interface Http2 {
-  serve(socket: TLSSocket, isKnown: () => void): void
+  serve(socket: TLSSocket): void
   /** No new streams; what runs may end. */
   close(): void
 }
@@ -32,15 +33,25 @@ const SESSION_WINDOW_BYTES = 32 << 20
 const MAX_SESSION_MEMORY_MB = 512
 const MAX_HEADER_LIST_BYTES = 16 << 10
 const BODY_MS = 30_000
+const GOODBYE_MS = 1_000
 /** A local proxy carries many people's programs: it may see thousands of streams aborted at once. */
 const RESET_BURST = 100_000
 const RESET_RATE = 10_000
 
 export function http2(deps: Http2Deps): Http2 {
+  const { limits, book } = deps
   const sessions = new Set<ServerHttp2Session>()
+  const lobby = doorkeeper({ total: limits.strangers, perAddress: limits.strangersPerAddress })
   return {
-    serve(socket, isKnown) {
-      const session = startSession(deps, socket, isKnown)
+    serve(socket) {
+      const peer = peerOf(socket)
+      const isKnown = viewerOf(book.current.state, peer) !== undefined
+      if (!isKnown && !lobby.admit(socket)) {
+        // Not at once: Node does not survive that within the callback of the handshake.
+        setImmediate(() => socket.destroy())
+        return
+      }
+      const session = startSession(deps, socket, peer, isKnown)
       sessions.add(session)
       session.once('close', () => sessions.delete(session))
     },
@@ -50,10 +61,12 @@ export function http2(deps: Http2Deps): Http2 {
   }
 }
 
-function startSession(deps: Http2Deps, socket: TLSSocket, welcome: () => void): ServerHttp2Session {
-  const peer = peerOf(socket)
-  const isKnown = viewerOf(deps.book.current.state, peer) !== undefined
-  if (isKnown) welcome()
+function startSession(
+  deps: Http2Deps,
+  socket: TLSSocket,
+  peer: Peer,
+  isKnown: boolean,
+): ServerHttp2Session {
   socket.allowHalfOpen = false
   const session = performServerHandshake(socket, {
     ...(isKnown ? { streamResetBurst: RESET_BURST, streamResetRate: RESET_RATE } : {}),
@@ -67,7 +80,8 @@ function startSession(deps: Http2Deps, socket: TLSSocket, welcome: () => void): 
   if (isKnown) session.setLocalWindowSize(SESSION_WINDOW_BYTES)
   session.on('error', () => {})
   session.once('close', () => socket.destroy())
-  endWhenIdle(session, isKnown ? deps.limits.idleMs : Math.min(deps.limits.idleMs, STRANGER.idleMs))
+  const { idleMs } = deps.limits
+  endWhenIdle(session, socket, isKnown ? idleMs : Math.min(idleMs, STRANGER.idleMs))
   session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     stream.on('error', () => {})
     if (headers[':method'] === 'CONNECT') void connect(deps, peer, stream, headers)
@@ -76,17 +90,24 @@ function startSession(deps: Http2Deps, socket: TLSSocket, welcome: () => void): 
   return session
 }
 
-function endWhenIdle(session: ServerHttp2Session, idleMs: number): void {
+/** Idle is who asks nothing, whatever else is sent: pings keep nobody's place. */
+function endWhenIdle(session: ServerHttp2Session, socket: TLSSocket, idleMs: number): void {
   let streams = 0
+  let timer = setTimeout(end, idleMs)
+  function end(): void {
+    session.close()
+    // Who does not end a connection that we have ended does not keep it.
+    timer = setTimeout(() => socket.destroy(), GOODBYE_MS)
+  }
   session.on('stream', (stream) => {
     streams += 1
+    clearTimeout(timer)
     stream.once('close', () => {
       streams -= 1
+      if (streams === 0 && !session.closed) timer = setTimeout(end, idleMs)
     })
   })
-  session.setTimeout(idleMs, () => {
-    if (streams === 0) session.close()
-  })
+  session.once('close', () => clearTimeout(timer))
 }
 
 async function connect(
@@ -151,6 +172,10 @@ function refuse(stream: ServerHttp2Stream, error: unknown): void {
 
 function respond(stream: ServerHttp2Stream, status: number, body: unknown): void {
   if (stream.destroyed || stream.closed) return
+  if (stream.headersSent) {
+    stream.close(constants.NGHTTP2_INTERNAL_ERROR)
+    return
+  }
   stream.respond({ ':status': status, 'content-type': 'application/json' })
   stream.end(body === undefined ? '' : JSON.stringify(body))
   // Whoever is refused may still be sending.

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import { sha256 } from '../protocol/keys.ts'
 import type { Secret } from '../secret.ts'
 import type { Log, Running, World } from '../world.ts'
@@ -9,9 +10,9 @@ import { type HubEvents, hubEvents } from './events.ts'
 import { type Http1, http1 } from './http1.ts'
 import { type Http2, http2 } from './http2.ts'
 import { DEFAULT_LIMITS, type HubLimits } from './limits.ts'
-import { type Listener, listen, type Receiver } from './listener.ts'
+import { type Listener, listen } from './listener.ts'
 import { type HubMetrics, hubMetrics, serveMetrics } from './metrics.ts'
-import { peerOf, viewerOf } from './peer.ts'
+import { peerOf } from './peer.ts'
 import { registrations } from './registrations.ts'
 import { type Relays, relays as userRelays } from './relays.ts'
 import { type HubDatabase, hubStore } from './store.ts'
@@ -123,11 +124,7 @@ class RunningHub implements Running<HubAddress> {
     const { limits, metrics, certificate, tunnels, relays, book, events } = this.#parts
     const { metricsPort } = options
     if (metricsPort !== undefined) this.#metricsServer = await serveMetrics(metrics, metricsPort)
-    const onTunnel: Receiver = (socket, isKnown) => {
-      const peer = peerOf(socket)
-      if (viewerOf(book.current.state, peer)) isKnown()
-      void tunnels.accept(socket, peer)
-    }
+    const onTunnel = (socket: TLSSocket) => void tunnels.accept(socket, peerOf(socket))
     const onHttp1 = this.#http1.serve
     const onHttp2 = this.#parts.http2.serve
     const receivers = { onTunnel, onHttp1, onHttp2 }

@@ -4,13 +4,13 @@ export interface HubLimits {
   readonly handshakes: number
   readonly handshakesPerAddress: number
   readonly handshakeMs: number
-  /** Connections after their handshake that have not shown a known key, or a right to anything. */
-  readonly strangers: number
-  readonly strangersPerAddress: number
   /** The head of an HTTP/1.1 request, from the handshake or the request before. */
   readonly requestHeadMs: number
   /** An HTTP/2 connection without a request, whatever else moves on it. */
   readonly idleMs: number
+  /** HTTP/2 connections of keys that the directory does not know, in all and per address. */
+  readonly strangers: number
+  readonly strangersPerAddress: number
   readonly relaysPerUser: number
   readonly relaysPerCluster: number
   /** Bytes that wait for readers, over all relays of one user or cluster. */
@@ -24,6 +24,8 @@ export interface HubLimits {
   readonly agentAnswerMs: number
   readonly pingIntervalMs: number
   readonly pingTimeoutMs: number
+  /** How late the database learns which agents were here. */
+  readonly attendanceMs: number
   /** How long relays may go on when the hub stops. */
   readonly drainMs: number
 }
@@ -32,10 +34,10 @@ export const DEFAULT_LIMITS: HubLimits = {
   handshakes: 4_096,
   handshakesPerAddress: 512,
   handshakeMs: 10_000,
-  strangers: 4_096,
-  strangersPerAddress: 512,
   requestHeadMs: 10_000,
   idleMs: 5 * 60_000,
+  strangers: 4_096,
+  strangersPerAddress: 64,
   relaysPerUser: 512,
   relaysPerCluster: 8_192,
   bufferedBytesPerUser: 64 << 20,
@@ -45,5 +47,6 @@ export const DEFAULT_LIMITS: HubLimits = {
   agentAnswerMs: 5_000,
   pingIntervalMs: 5_000,
   pingTimeoutMs: 10_000,
+  attendanceMs: 2_000,
   drainMs: 10_000,
 }

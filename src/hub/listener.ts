@@ -27,13 +27,10 @@ export interface ListenerDeps {
   readonly limits: HubLimits
   readonly metrics: HubMetrics
   readonly certificate: { readonly pem: string; readonly keyPem: Secret<string> }
-  readonly onTunnel: Receiver
-  readonly onHttp1: Receiver
-  readonly onHttp2: Receiver
+  readonly onTunnel: (socket: TLSSocket) => void
+  readonly onHttp1: (socket: TLSSocket) => void
+  readonly onHttp2: (socket: TLSSocket) => void
 }
-
-/** Takes a connection; calls `isKnown` once it has shown that it may be here. */
-export type Receiver = (socket: TLSSocket, isKnown: () => void) => void
 
 const KEEP_ALIVE_MS = 30_000
 const BACKLOG = 4_096
@@ -45,7 +42,6 @@ export async function listen(
 ): Promise<Listener> {
   const { limits, metrics } = deps
   const door = doorkeeper({ total: limits.handshakes, perAddress: limits.handshakesPerAddress })
-  const lobby = doorkeeper({ total: limits.strangers, perAddress: limits.strangersPerAddress })
   // A connection is ended through its TLS once it has one: Node does not survive both at once.
   const sockets = new Map<string, Socket>()
   const tls = tlsServer(deps)
@@ -55,7 +51,8 @@ export async function listen(
     (socket) => {
       socket.on('error', () => {})
       if (!door.admit(socket)) {
-        refuse(socket)
+        metrics.refusedByLimit()
+        socket.destroy()
         return
       }
       const connection = connectionOf(socket)
@@ -64,18 +61,12 @@ export async function listen(
       tls.emit('connection', socket)
     },
   )
-  function refuse(socket: Socket): void {
-    metrics.refusedByLimit()
-    // Not within TLS's own callback: Node does not survive that.
-    setImmediate(() => socket.destroy())
-  }
   tls.on('secureConnection', (socket) => {
     socket.on('error', () => {})
     door.leave(socket)
     const connection = connectionOf(socket)
     if (sockets.has(connection)) sockets.set(connection, socket)
-    if (lobby.admit(socket)) dispatch(deps, socket, () => lobby.leave(socket))
-    else refuse(socket)
+    dispatch(deps, socket)
   })
   server.listen({ host: at.host, port: at.port, backlog: BACKLOG })
   await once(server, 'listening').catch((cause) => {
@@ -118,15 +109,16 @@ function tlsServer({ certificate, limits, metrics }: ListenerDeps) {
   return server
 }
 
-function dispatch(deps: ListenerDeps, socket: TLSSocket, isKnown: () => void): void {
+function dispatch(deps: ListenerDeps, socket: TLSSocket): void {
   const protocol = socket.alpnProtocol || ALPN_HTTP1
   deps.metrics.connected(protocol)
   try {
-    if (protocol === ALPN_TUNNEL) deps.onTunnel(socket, isKnown)
-    else if (protocol === ALPN_HTTP2) deps.onHttp2(socket, isKnown)
-    else deps.onHttp1(socket, isKnown)
+    if (protocol === ALPN_TUNNEL) deps.onTunnel(socket)
+    else if (protocol === ALPN_HTTP2) deps.onHttp2(socket)
+    else deps.onHttp1(socket)
   } catch {
-    // A connection that went away in just this moment must not take the hub with it.
+    // A connection that went away in just this moment must not take the hub with it; and not at
+    // once, because Node does not survive the end of a connection within its own handshake callback.
     setImmediate(() => socket.destroy())
   }
 }

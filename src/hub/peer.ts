@@ -5,6 +5,7 @@ import { AccessDeniedError } from '../errors.ts'
 import { peerKeyId } from '../pki/peer.ts'
 import { readUserCertificate } from '../pki/user-certificate.ts'
 import { type ClusterTarget, parseClusterAuthority } from '../protocol/names.ts'
+import { plainAddress } from './doorkeeper.ts'
 
 /**
  * Who is at the other end of an outer connection: a key that has proved itself in the handshake, and
@@ -12,7 +13,7 @@ import { type ClusterTarget, parseClusterAuthority } from '../protocol/names.ts'
  * judge; what TLS itself thought of it (`socket.authorized`) is never looked at.
  */
 export interface Peer {
-  /** For people: `HOST:PORT`. */
+  /** IP address; an IPv4 address as such, even on an IPv6 socket. Empty when it has gone already. */
   readonly address: string
   /** Undefined when the peer showed no certificate. */
   readonly certificateDer: Buffer | undefined
@@ -24,7 +25,7 @@ export interface Peer {
 export function peerOf(socket: TLSSocket): Peer {
   const der = socket.getPeerX509Certificate()?.raw
   return {
-    address: `${socket.remoteAddress ?? ''}:${socket.remotePort ?? ''}`,
+    address: plainAddress(socket.remoteAddress ?? ''),
     certificateDer: der,
     key: der && peerKeyId(der),
   }
@@ -56,7 +57,7 @@ export interface Passage {
  * Whether a peer may reach what a CONNECT names: a live device by its own key, or a holder of a user
  * certificate of that very cluster. Unknown and foreign clusters get one answer, after the same work.
  * `decoyDer` is any certificate, read in place of the CA of a cluster that there is not.
- * @throws AccessDeniedError MCM_FORBIDDEN, whose cause is the true reason, for the log
+ * @throws AccessDeniedError MCM_FORBIDDEN, whose cause is a `Denial`, for the log
  */
 export function requirePassage(
   state: DirectoryState,
@@ -67,14 +68,15 @@ export function requirePassage(
   const target = parseClusterAuthority(authority)
   const cluster = target && state.clusters.get(target.id)
   const byCertificate = userOfCertificate(peer, cluster?.userCaDer ?? decoyDer)
-  if (peer.certificateDer === undefined) throw denied('no certificate')
-  if (!target || !cluster) throw denied('no such cluster')
   const claim = ownDevice(state, peer) ?? byCertificate
-  if (!claim) throw denied('neither a device of the directory nor a certificate of this cluster')
-  if (!state.isLiveDevice(claim.device)) throw denied('device unknown or revoked')
+  const deny = (reason: string) => denied({ reason, user: claim?.user })
+  if (peer.certificateDer === undefined) throw deny('no certificate')
+  if (!target || !cluster) throw deny('no such cluster')
+  if (!claim) throw deny('neither a device of the directory nor a certificate of this cluster')
+  if (!state.isLiveDevice(claim.device)) throw deny('device unknown or revoked')
   if (state.deviceOwner(claim.device)?.user.name !== claim.user)
-    throw denied('the certificate’s device is not its user’s')
-  if (!state.isMember(claim.user, target.id)) throw denied('not a member')
+    throw deny('the certificate’s device is not its user’s')
+  if (!state.isMember(claim.user, target.id)) throw deny('not a member')
   return { ...claim, target }
 }
 
@@ -103,10 +105,24 @@ function userOfCertificate({ certificateDer }: Peer, userCaDer: Buffer): Claim |
   }
 }
 
-function denied(reason: string): AccessDeniedError {
+/** Why somebody was not put through, and who it was, if it was anybody. */
+export class Denial {
+  readonly reason: string
+  readonly user: string | undefined
+
+  constructor({ reason, user }: { readonly reason: string; readonly user: string | undefined }) {
+    this.reason = reason
+    this.user = user
+  }
+}
+
+function denied(why: { readonly reason: string; readonly user: string | undefined }) {
   return new AccessDeniedError(
     'MCM_FORBIDDEN',
     'there is no such cluster, or this certificate may not reach it',
-    { hint: 'mcm login renews certificates; mcm clusters lists what you may reach', cause: reason },
+    {
+      hint: 'mcm login renews certificates; mcm clusters lists what you may reach',
+      cause: new Denial(why),
+    },
   )
 }

@@ -25,8 +25,8 @@ export interface HubStore {
   /** Keeps what an agent published, if no other agent was first; false otherwise. */
   publish(cluster: string, agentKey: string, publication: string): Promise<boolean>
   deleteRegistrationsBefore(expires: string): Promise<void>
-  /** Remembers that a replica of an agent is, or was, connected. */
-  recordAgent(agent: AgentRecord): Promise<void>
+  /** Remembers that replicas of agents are, or were, connected. */
+  recordAgents(agents: readonly AgentRecord[]): Promise<void>
   readAgents(): Promise<AgentRecord[]>
 }
 
@@ -177,17 +177,21 @@ export function hubStore(database: HubDatabase): HubStore {
       await database.deleteFrom('registrations').where('expires', '<', expires).execute()
     },
 
-    async recordAgent(agent) {
-      const { version, kubernetesVersion, lastSeen } = agent
-      await database
-        .insertInto('agents')
-        .values(agent)
-        .onConflict((conflict) =>
-          conflict
-            .columns(['cluster', 'replica'])
-            .doUpdateSet({ version, kubernetesVersion, lastSeen }),
-        )
-        .execute()
+    async recordAgents(agents) {
+      await database.transaction().execute(async (transaction) => {
+        for (const agent of agents) {
+          const { version, kubernetesVersion, lastSeen } = agent
+          await transaction
+            .insertInto('agents')
+            .values(agent)
+            .onConflict((conflict) =>
+              conflict
+                .columns(['cluster', 'replica'])
+                .doUpdateSet({ version, kubernetesVersion, lastSeen }),
+            )
+            .execute()
+        }
+      })
     },
 
     readAgents: () =>

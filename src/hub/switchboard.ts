@@ -4,7 +4,7 @@ import { parseClusterAuthority } from '../protocol/names.ts'
 import type { Book } from './book.ts'
 import type { HubEvents } from './events.ts'
 import type { HubMetrics } from './metrics.ts'
-import { type Peer, requirePassage } from './peer.ts'
+import { Denial, type Peer, requirePassage } from './peer.ts'
 import type { Relays, Seat } from './relays.ts'
 import { hubStatusOf } from './status-body.ts'
 import type { Tunnels } from './tunnels.ts'
@@ -74,10 +74,10 @@ function lineOf(seat: Seat, agent: Duplex): Line {
 
 function report(deps: SwitchboardDeps, peer: Peer, authority: string, error: unknown): void {
   deps.metrics.refused(hubStatusOf(error).code)
+  const denial = isMcmError(error) && error.cause instanceof Denial ? error.cause : undefined
   // Strangers are only counted: they could write as many lines as they like.
-  if (peer.key === undefined) return
+  if (denial && denial.user === undefined) return
   const cluster = parseClusterAuthority(authority)?.id
-  const isDenied = isMcmError(error) && typeof error.cause === 'string'
-  const reason = isDenied ? String(error.cause) : messageOf(error)
-  deps.events.relayRefused(reason, cluster, peer.address, peer.key)
+  const { user, reason } = denial ?? { user: undefined, reason: messageOf(error) }
+  deps.events.relayRefused({ reason, user, cluster, address: peer.address, key: peer.key })
 }

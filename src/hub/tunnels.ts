@@ -9,6 +9,7 @@ import type { AgentPresence } from '../protocol/messages.ts'
 import { openTunnel, refuseTunnel } from '../tunnel/hub-end.ts'
 import type { Log, World } from '../world.ts'
 import { type AgentLink, agentLink, readHello } from './agent-link.ts'
+import { type Attendance, attendance } from './attendance.ts'
 import type { Book } from './book.ts'
 import type { HubEvents } from './events.ts'
 import type { HubLimits } from './limits.ts'
@@ -47,6 +48,7 @@ export function tunnels(deps: TunnelDeps): Tunnels {
 
 class LiveTunnels implements Tunnels {
   readonly #deps: TunnelDeps
+  readonly #attendance: Attendance
   /** By cluster, then replica. */
   readonly #links = new Map<string, Map<string, AgentLink>>()
   #turn = 0
@@ -54,6 +56,7 @@ class LiveTunnels implements Tunnels {
 
   constructor(deps: TunnelDeps) {
     this.#deps = deps
+    this.#attendance = attendance(deps.store, deps.log, deps.limits.attendanceMs)
   }
 
   get count(): number {
@@ -127,6 +130,7 @@ class LiveTunnels implements Tunnels {
     this.#isStopping = true
     const links = [...this.#links.values()].flatMap((replicas) => [...replicas.values()])
     await Promise.all(links.map(({ tunnel }) => tunnel.stop(graceMs)))
+    await this.#attendance.flush()
   }
 
   /** Kept up with the directory before anybody is sent to it. */
@@ -147,7 +151,7 @@ class LiveTunnels implements Tunnels {
     events.tunnelOpened(link.name, link.address, link.hello.version)
     // What was appended meanwhile was told to those that were here.
     if (book.current !== pushed) void link.push(book.current)
-    void this.#record(link)
+    this.#record(link)
     void link.tunnel.draining.then(() => this.#forget(link))
     void link.tunnel.closed.then(() => events.tunnelClosed(link.name, 'closed'))
   }
@@ -157,18 +161,13 @@ class LiveTunnels implements Tunnels {
     const replicas = this.#links.get(cluster)
     if (replicas?.get(replica) === link) replicas.delete(replica)
     if (replicas?.size === 0) this.#links.delete(cluster)
-    void this.#record(link)
+    this.#record(link)
   }
 
-  async #record({ name, hello }: AgentLink): Promise<void> {
-    const { store, world, log } = this.#deps
+  #record({ name, hello }: AgentLink): void {
     const { version, kubernetesVersion } = hello
-    const lastSeen = formatTime(world.now())
-    try {
-      await store.recordAgent({ ...name, version, kubernetesVersion, lastSeen })
-    } catch (error) {
-      log.error('agent_not_recorded', { ...name, reason: messageOf(error) })
-    }
+    const lastSeen = formatTime(this.#deps.world.now())
+    this.#attendance.record({ ...name, version, kubernetesVersion, lastSeen })
   }
 
   /** The least busy first; equals take turns. */

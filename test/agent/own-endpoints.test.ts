@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { cleanup } from '../forward/stage.ts'
-import { HOST, openStage, type Person, type TrafficStage } from './traffic-stage.ts'
+import { HOST, openStage, type Person, readAnswer, type TrafficStage } from './traffic-stage.ts'
 
 const ends = cleanup()
 let stage: TrafficStage
@@ -107,4 +107,20 @@ test('an upgrade to the agent’s own path is 400', async () => {
   const lines = ['Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Key: x']
   const answer = await stage.ask(bob, 'GET /.mcm/v1/whoami HTTP/1.1', `Host: ${HOST}`, ...lines)
   expect(answer.status).toBe(400)
+})
+
+test('whoever revokes the device in use hears that it is done, and then the connection ends', async () => {
+  const socket = await stage.http1(bob)
+  const { principals } = stage.sources.own as {
+    principals: { revoke(order: unknown): Promise<unknown> }
+  }
+  principals.revoke = async () => {
+    stage.facts.revokedBySecret.set('bob', new Date())
+    expect(stage.cutRevoked('bob')).toBe(1)
+  }
+  const body = JSON.stringify({ device: bob.device })
+  const head = [`Host: ${HOST}`, `Content-Length: ${body.length}`, '', body]
+  socket.write(`POST /.mcm/v1/revocations HTTP/1.1\r\n${head.join('\r\n')}`)
+  expect((await readAnswer(socket)).status).toBe(200)
+  if (!socket.destroyed) await new Promise((done) => socket.once('close', done))
 })

@@ -42,18 +42,47 @@ export interface VictimOptions {
   readonly prepare?: (stage: Stage, alice: Person) => Promise<void>
 }
 
-export async function openVictim({ hubHost, modes, prepare }: VictimOptions): Promise<Victim> {
+/** @throws whatever failed, after everything that had started has ended */
+export async function openVictim(options: VictimOptions): Promise<Victim> {
   const home = await mkdtemp(join(tmpdir(), 'mcm-test-kubectl-'))
   const cluster = await startApiServer({ version: '1.36.3' })
-  const stage = await Stage.open(hubHost)
+  const stage = await Stage.open(options.hubHost)
+  let hub: HostileHub | undefined
+  const stop = async () => {
+    await hub?.stop()
+    await stage.close()
+    await cluster.stop()
+    await rm(home, { recursive: true, force: true })
+  }
+  try {
+    const takeOver = async () => {
+      const at = { host: '127.0.0.1', port: stage.hubPort }
+      hub = await HostileHub.takeOver(stage.hubData, at)
+      return hub
+    }
+    return await setUp({ home, cluster, stage, options, takeOver, stop })
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}
+
+interface Parts extends Pick<Victim, 'cluster' | 'stage' | 'stop'> {
+  readonly home: string
+  readonly options: VictimOptions
+  readonly takeOver: () => Promise<HostileHub>
+}
+
+async function setUp(parts: Parts): Promise<Victim> {
+  const { home, cluster, stage, options, takeOver, stop } = parts
   const alice = await stage.found('alice')
   await stage.addCluster(alice, CLUSTER, cluster)
-  await prepare?.(stage, alice)
+  await options.prepare?.(stage, alice)
   const paths: Partial<Record<Mode, string>> = {}
-  for (const mode of modes) paths[mode] = await alice.kubeconfig(mode)
+  for (const mode of options.modes) paths[mode] = await alice.kubeconfig(mode)
   const { clusterId, serverCa } = await identityOf(cluster)
-  let hub: HostileHub | undefined
   return {
+    stop,
     ...{ stage, cluster, alice, clusterId, serverCa },
     host: clusterHost(clusterId),
     kubeconfig: (mode) => paths[mode]!,
@@ -71,15 +100,9 @@ export async function openVictim({ hubHost, modes, prepare }: VictimOptions): Pr
     },
     async turnHostile() {
       await stage.hub.stop('SIGKILL')
-      hub = await HostileHub.takeOver(stage.hubData, { host: hubHost, port: stage.hubPort })
+      const hub = await takeOver()
       await hubHasAgent(hub, clusterId)
       return hub
-    },
-    async stop() {
-      await hub?.stop()
-      await stage.close()
-      await cluster.stop()
-      await rm(home, { recursive: true, force: true })
     },
   }
 }

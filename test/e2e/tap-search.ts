@@ -118,6 +118,11 @@ const SEC1_AFTER = [
 ]
 /** Ed25519 in PKCS #8 (RFC 8410) up to the seed. */
 const ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex')
+/** Half the order of P-256, a constant that may lie behind the constant above: no key of anybody. */
+const HALF_ORDER = Buffer.from(
+  '7fffffff800000007fffffffffffffffde737d56d38bcf4279dce5617e3192a8',
+  'hex',
+)
 
 /**
  * Private keys and service account tokens of any kind, whoever's they are, except the private key `own`. Found
@@ -159,7 +164,8 @@ function derKeysIn(bytes: Buffer): Buffer[] {
       SEC1_AFTER.some((after) => after.equals(bytes.subarray(at + 32, at + 32 + after.length))),
     )
   const ed25519 = positions(bytes, ED25519).map((at) => at + ED25519.length)
-  return [...sec1, ...ed25519].map((at) => Buffer.from(bytes.subarray(at, at + 32)))
+  const keys = [...sec1, ...ed25519].map((at) => Buffer.from(bytes.subarray(at, at + 32)))
+  return keys.filter((key) => !key.equals(HALF_ORDER))
 }
 
 function positions(bytes: Buffer, what: Buffer): number[] {

@@ -74,9 +74,9 @@ describe.skipIf(skip)(
       const read = ['create', 'secret', 'generic', MARKER.name, `--from-literal=it=${MARKER.read}`]
       await runKubectl('1.36.3', read, admin)
       await runKubectl('1.36.3', ['create', 'serviceaccount', 'robot'], admin)
-    // No role of mcm lets anybody ask for tokens.
-    const everything = ['--clusterrole=cluster-admin', '--user=mcm:alice']
-    await runKubectl('1.36.3', ['create', 'clusterrolebinding', 'all', ...everything], admin)
+      // No role of mcm lets anybody ask for tokens.
+      const everything = ['--clusterrole=cluster-admin', '--user=mcm:alice']
+      await runKubectl('1.36.3', ['create', 'clusterrolebinding', 'all', ...everything], admin)
       alice = await stage.found('alice')
       secretTexts['the start token'] = new URL(stage.startLink).hash.split('token=')[1]!
       await stage.addCluster(alice, 'idc-k8s', cluster)

@@ -386,7 +386,7 @@ test('a body that stands still is given up, a slow one is not', async () => {
   const server = await httpsServer(identity, ends, (request, response) => {
     request.resume().on('end', () => response.end('done'))
   })
-  const timeouts = { headMs: 10_000, bodyStallMs: 200, idleMs: 95_000 }
+  const timeouts = { headMs: 10_000, bodyStallMs: 1_000, idleMs: 95_000 }
   const gateway = openGateway(upstreamAt(server.port), ends, timeouts)
   const stalled = await gateway.http1()
   stalled.write(`${message('POST /x HTTP/1.1', 'Host: c', 'Content-Length: 100000')}abc`)

@@ -270,6 +270,14 @@ describe('reading the directory', () => {
     expect(JSON.stringify(page.details)).not.toContain('carol')
   })
 
+  it('tells nothing to somebody who makes up a key id', async () => {
+    const api = await stage.api(generateSigningKey())
+    const invite = generateInvite().id
+    await expect(api.directory({ after: -1, details: 'all', invite })).rejects.toMatchObject({
+      code: 'MCM_INVITE_EXPIRED',
+    })
+  })
+
   function generateInvite() {
     return inviteSigningKey(randomBytes(16).toString('base64url'), stage.directory.fleet!)
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { setImmediate as turn } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openHub } from '../../src/client/hub.ts'
 import { generateSigningKey } from '../../src/directory/signing-key.ts'
 import { clientHello, inRecords } from './client-hello.ts'
 import { closed, readText, Stage, until } from './stage.ts'
@@ -49,26 +50,34 @@ describe('the handshake', () => {
     )
   })
 
-  it('shows exactly the hub’s own certificate, in TLS 1.3, and resumes nothing', async () => {
+  it('shows exactly the hub’s own certificate, in TLS 1.3', async () => {
     const socket = await stage.tls(await stage.keyIdentity(generateSigningKey()))
     expect(socket.getProtocol()).toBe('TLSv1.3')
     expect(socket.getPeerX509Certificate()!.raw.equals(stage.identity.der)).toBe(true)
-    const session = socket.getSession()
-    const again = await stage.tls(undefined, ['h2'], undefined, session)
-    expect(again.isSessionReused()).toBe(false)
   })
 
-  it('names no authority and no cluster to a stranger, whatever the directory holds', async () => {
+  it('resumes no session, so that nobody comes in without showing a certificate', async () => {
+    const socket = await stage.tls(await stage.keyIdentity(generateSigningKey()), ['http/1.1'])
+    const sessions: Buffer[] = []
+    socket.on('session', (session: Buffer) => sessions.push(session))
+    socket.write('GET /healthz HTTP/1.1\r\nHost: hub\r\n\r\n')
+    await endOf(socket)
+    for (const session of [...sessions, socket.getSession()!]) {
+      const again = await stage.tls(undefined, ['http/1.1'], undefined, session)
+      expect(again.isSessionReused()).toBe(false)
+    }
+  })
+
+  it('names no authority and no cluster to a stranger, even with 2 000 clusters', async () => {
     await stage.found()
-    const clusters = [await stage.cluster('alice'), await stage.cluster('alice')]
+    const ids = await stage.clusters(2_000)
     const script = join(import.meta.dirname, 'trace-handshake.ts')
-    const { stderr } = await promisify(execFile)(process.execPath, [
-      script,
-      String(stage.hub.address.port),
-    ])
+    const port = String(stage.hub.address.port)
+    const { stderr } = await promisify(execFile)(process.execPath, [script, port])
     expect(stderr).toContain('CertificateRequest')
+    expect(stderr).toContain('Finished')
     expect(stderr).not.toContain('certificate_authorities')
-    for (const { id } of clusters) expect(stderr).not.toContain(id)
+    for (const id of ids) expect(stderr).not.toContain(id)
   })
 })
 
@@ -176,6 +185,30 @@ describe('a crowd that only knocks', () => {
     await until(() => crowd.filter(({ isRefused }) => isRefused).length === 6, 'six of ten refused')
   })
 
+  it('after its handshake gets a few places, while devices and other addresses come in', async () => {
+    await stage.stop()
+    stage = await Stage.founded({ limits: { strangersPerAddress: 3, idleMs: 60_000 } })
+    const held = await Promise.all([1, 2, 3].map(() => stage.api(generateSigningKey())))
+    for (const api of held) await api.info()
+    await endOf(await stage.tls(undefined, ['h2']))
+    expect((await (await stage.api(stage.alice)).info()).fleet).toBeDefined()
+    const elsewhere = await stage.tls(undefined, ['h2'], stage.tcp('127.0.0.2'))
+    expect((await openHub(elsewhere).info()).fleet).toBeDefined()
+    held[0]!.close()
+    await held[0]!.closed
+    let isIn = false
+    await until(() => {
+      const asking = stage.api().then((api) => api.info())
+      asking.then(
+        () => {
+          isIn = true
+        },
+        () => {},
+      )
+      return isIn
+    }, 'there is room again')
+  })
+
   it('by vanishing in the middle does not end the hub', async () => {
     const hello = await clientHello()
     for (let count = 0; count < 50; count += 1) {
@@ -211,6 +244,16 @@ describe('connections on which nothing happens', () => {
     const socket = await stage.tls(undefined, protocols)
     if (bytes) socket.write(Buffer.from(bytes, 'latin1'))
     await endOf(socket)
+  })
+
+  it('HTTP/2 that was ended and does not end itself is cut', async () => {
+    const transport = stage.tcp()
+    const socket = await stage.tls(undefined, ['h2'], transport)
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 'latin1')
+    await endOf(socket)
+    const timer = setInterval(() => socket.write('x'), 50)
+    await closed(socket)
+    clearInterval(timer)
   })
 
   it('one that sends a request byte by byte is closed in bounded time', async () => {

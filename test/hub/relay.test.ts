@@ -51,7 +51,7 @@ describe('kubectl through the hub', () => {
     const { socket } = await stage.connect(cluster.authority, identity)
     await readText(socket)
     expect(seen[0]).toBe(cluster.authority)
-    expect(seen[1]).toMatch(/^127\.0\.0\.1:\d+$/)
+    expect(seen[1]).toBe('127.0.0.1')
   })
 
   it('loses no byte that follows its half-close', async () => {
@@ -161,6 +161,24 @@ describe('whom the hub puts through to nobody', () => {
   })
 })
 
+describe('what the log says of refusals', () => {
+  it('is who was refused and why, and of strangers nothing', async () => {
+    const bob = await stage.admit('bob')
+    const cluster = await stage.cluster('alice')
+    await stage.connect(cluster.authority, await stage.keyIdentity(bob))
+    await stage.connect(cluster.authority, await stage.userIdentity(cluster, 'bob', bob.id))
+    await stage.connect(cluster.authority)
+    await stage.connect(cluster.authority, await stage.keyIdentity(generateSigningKey()))
+    await stage.connect('c-zzzzzzzzzz.clusters.mcm.internal:443', await stage.keyIdentity(bob))
+    const refused = stage.log.of('relay_refused')
+    expect(refused.map(({ user, reason }) => `${user}: ${reason}`)).toEqual([
+      'bob: not a member',
+      'bob: not a member',
+      'bob: no such cluster',
+    ])
+  })
+})
+
 describe('running relays', () => {
   it('end within a second when the directory takes the membership away', async () => {
     const bob = await stage.admit('bob')
@@ -203,27 +221,25 @@ describe('running relays', () => {
     expect(performance.now() - started).toBeLessThan(1_000)
   })
 
-  it('of one user may be aborted 3 000 at once, and the tunnel and others live', async () => {
+  it('of one user may be aborted 1 000 at once, three times, and everything else lives', async () => {
     await stage.stop()
-    stage = await Stage.founded({ limits: { relaysPerUser: 4_000 } })
+    stage = await Stage.founded({ limits: { relaysPerUser: 2_000 } })
     const bob = await stage.admit('bob')
     const cluster = await stage.cluster('alice', 'bob')
     const { tunnel } = await stage.agent(cluster)
     const bystander = await stage.connect(cluster.authority, await stage.keyIdentity(bob))
-    const apis = await Promise.all([1, 2, 3, 4].map(() => stage.api(stage.alice)))
-    const streams = (
-      await Promise.all(
-        apis.map((api) =>
-          Promise.all(Array.from({ length: 750 }, () => api.connect(cluster.authority))),
-        ),
-      )
-    ).flat()
-    for (const stream of streams) stream.destroy()
-    await until(() => stage.log.of('relay_closed').length === 3_000, 'all relays end', 10_000)
+    // One connection of a local proxy: more resets than HTTP/2 servers usually put up with.
+    const api = await stage.api(stage.alice)
+    for (let round = 1; round <= 3; round += 1) {
+      const opening = Array.from({ length: 1_000 }, () => api.connect(cluster.authority))
+      for (const stream of await Promise.all(opening)) stream.destroy()
+      const closedSoFar = () => stage.log.of('relay_closed').length
+      await until(() => closedSoFar() === round * 1_000, 'all relays end', 10_000)
+    }
     expect(tunnel.isOpen()).toBe(true)
     bystander.socket.end('alive')
     expect(await readText(bystander.socket)).toBe('alive')
-    for (const api of apis) expect((await api.info()).version).toBe('1.2.3')
+    expect((await api.info()).version).toBe('1.2.3')
   })
 
   it('are counted: one too many of a user is refused with a sentence', async () => {

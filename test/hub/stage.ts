@@ -184,6 +184,8 @@ export class Stage {
     const api = await this.api(this.alice)
     const update = await this.foundingStatements()
     await api.foundFleet({ token: token!.reveal(), ...update })
+    api.close()
+    await api.closed
     this.directory = await this.directory.extend(update)
   }
 
@@ -260,6 +262,29 @@ export class Stage {
     await this.append({ type: 'cluster', detail })
     for (const user of members) await this.member('add', user, id)
     return { id, authority: `${clusterHost(id)}:443`, userCa, agentKey }
+  }
+
+  /** Many clusters at once, without members or agents; their ids. */
+  async clusters(count: number): Promise<string[]> {
+    const { certificateDer } = await createAuthority(this.world, { commonName: 'CA' })
+    const ca = certificateDer.toString('base64')
+    const ids = Array.from({ length: count }, () => newClusterId(this.world.random))
+    for (let start = 0; start < count; start += 500) {
+      const update: DirectoryAppend = { statements: [], details: [] }
+      let after = this.directory.head
+      for (const id of ids.slice(start, start + 500)) {
+        const agentKey = randomBytes(32).toString('base64url')
+        const fields = { id, name: id, labels: {}, serverCa: ca, userCa: ca, agentKey }
+        const detail = { ...fields, issuer: 'agent', prefix: 'mcm:' } as const
+        const signed = await this.sign({ type: 'cluster', detail }, [this.alice], after)
+        update.statements.push(signed.statement.text)
+        update.details.push(signed.detail)
+        after = { seq: signed.statement.seq, hash: signed.statement.hash }
+      }
+      await (await this.api(this.alice)).append(update)
+      this.directory = await this.directory.extend(update)
+    }
+    return ids
   }
 
   /** A connection as a device or agent, with the hub pinned. */

@@ -1,4 +1,7 @@
 import { once } from 'node:events'
+import { mkdtemp } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { HubApi } from '../../src/client/hub.ts'
@@ -187,11 +190,17 @@ describe('one replica', () => {
     expect(await answerer()).toBe('newer')
   })
 
-  it('is remembered after it left', async () => {
+  it('is remembered after it left, also by a hub that stops at once', async () => {
+    const path = join(await mkdtemp(join(tmpdir(), 'mcm-hub-')), 'hub.db')
+    await stage.stop()
+    stage = await Stage.founded({}, path)
+    cluster = await stage.cluster('alice')
     const agent = await stage.agent(cluster)
     stage.world.forward(60_000)
     agent.socket.destroy()
     await until(() => stage.log.of('tunnel_closed').length === 1, 'it leaves')
+    await stage.stop()
+    await stage.start()
     expect(await stage.store.readAgents()).toEqual([
       {
         cluster: cluster.id,

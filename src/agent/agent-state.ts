@@ -1,0 +1,59 @@
+import { setTimeout as pause } from 'node:timers/promises'
+import type { KubernetesApi } from '../client/kubernetes.ts'
+import { messageOf, UnreachableError } from '../errors.ts'
+import { fullJitterBackoff } from '../tunnel/backoff.ts'
+import type { AgentConfiguration } from './configuration.ts'
+import { type DirectoryHolder, openDirectoryHolder } from './directory-holder.ts'
+import { type AgentIdentity, loadOrCreateIdentity } from './identity-secret.ts'
+import { type Issuance, openIssuance } from './issuance.ts'
+import { type ListedNames, startListedNames } from './listed-names.ts'
+import { type Principals, startPrincipals } from './principals.ts'
+import type { Background } from './watched-collection.ts'
+
+/** What an agent knows: its keys, its people, and what admins have signed. */
+export interface AgentState {
+  readonly identity: AgentIdentity
+  readonly principals: Principals
+  readonly names: ListedNames
+  readonly directory: DirectoryHolder
+  readonly issuance: Issuance
+}
+
+const START_BACKOFF = { baseMs: 500, capMs: 15_000 }
+
+/**
+ * Reads or makes all of it, as soon as the API server can be reached.
+ * @throws StateError MCM_STATE_DAMAGED; AccessDeniedError
+ */
+export async function openState(
+  api: KubernetesApi,
+  configuration: AgentConfiguration,
+  background: Background,
+): Promise<AgentState> {
+  const { world, log } = background
+  const { cluster, fleet } = configuration
+  const whenReachable = <T>(work: () => Promise<T>) => untilReachable(work, background)
+  const identity = await whenReachable(() => loadOrCreateIdentity(api, configuration, world))
+  const directory = await whenReachable(() =>
+    openDirectoryHolder(api, { cluster, fleet }, background),
+  )
+  const principals = startPrincipals(api, { cluster }, background)
+  const names = startListedNames(api, background)
+  const sources = { configuration, identity, principals, names, directory, world, log }
+  return { identity, principals, names, directory, issuance: openIssuance(sources) }
+}
+
+async function untilReachable<T>(
+  work: () => Promise<T>,
+  { world, log, signal }: Background,
+): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof UnreachableError)) throw error
+      log.warn('api_server_unreachable', { reason: messageOf(error) })
+      await pause(fullJitterBackoff(world.random, attempt, START_BACKOFF), undefined, { signal })
+    }
+  }
+}

@@ -1,0 +1,158 @@
+import type { KubernetesApi } from '../client/kubernetes.ts'
+import { messageOf } from '../errors.ts'
+import { undiciUpstream } from '../forward/undici-upstream.ts'
+import type { Upstream } from '../forward/upstream.ts'
+import type { Impersonation } from '../kube/impersonation.ts'
+import { clusterHost, enrolmentHost } from '../protocol/names.ts'
+import type { Log, World } from '../world.ts'
+import { mayCaller, type ResourceQuestion } from './access-review.ts'
+import type { AgentDeps } from './agent.ts'
+import type { AgentState } from './agent-state.ts'
+import { openAuthentication } from './authenticate.ts'
+import type { AgentConfiguration } from './configuration.ts'
+import type { AgentConnection } from './connections.ts'
+import { impersonatorUpstream } from './egress.ts'
+import { enrolmentHandlers } from './enrolment.ts'
+import { trafficHandlers } from './handlers.ts'
+import type { AgentIdentity } from './identity-secret.ts'
+import { newServerCertificate, renewRegularly } from './server-certificates.ts'
+import { type AgentServers, openAgentServers, type ServerSources } from './servers.ts'
+import { tokenSource } from './service-token.ts'
+import { openSessions, type Session, type Sessions } from './sessions.ts'
+import { userLimits } from './user-limits.ts'
+
+/** Whatever changes without telling anybody (time, above all) is looked at this often. */
+const SWEEP_MS = 5_000
+
+/** Everything between a stream from a tunnel and the API server. */
+export interface Traffic {
+  readonly servers: AgentServers
+  readonly upstream: Upstream
+  stop(): void
+}
+
+/** Opens both inner servers and the way to the API server. */
+export async function openTraffic(
+  deps: AgentDeps,
+  configuration: AgentConfiguration,
+  api: KubernetesApi,
+  state: AgentState,
+): Promise<Traffic> {
+  const { world, log } = deps
+  const { cluster } = configuration
+  const { identity, directory, principals, names, issuance } = state
+  const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
+  const upstream = upstreamOf(deps.apiServer)
+  const token = tokenSource(api, { boundTo: identity.secret }, world)
+  const apiServer = impersonatorUpstream(upstream, token, log, false)
+  const review = (caller: Impersonation, question: ResourceQuestion) =>
+    mayCaller(apiServer, caller, question)
+  const authentication = openAuthentication({
+    world,
+    cluster,
+    prefix: configuration.prefix,
+    issuer: identity.userAuthority ? 'agent' : 'local',
+    certificates: principals,
+    names,
+    directory,
+  })
+  const sessions = openSessions((session, why) => noteCut(log, session, why))
+  const traffic = trafficHandlers({
+    world,
+    log,
+    host: hosts.session,
+    authentication,
+    apiServer,
+    workloads: impersonatorUpstream(upstream, token, log, true),
+    token,
+    review,
+    own: { cluster, issuance, principals, mayCaller: review },
+    limits: userLimits(),
+    audit: deps.audit ?? ((event) => log.info('audit', { ...event })),
+  })
+  const enrolment = enrolmentHandlers({ host: hosts.enrolment, issuance, log })
+  const { userCaDer } = identity
+  const certificates = await newCertificates(world, identity, hosts)
+  const servers = openAgentServers({
+    world,
+    log,
+    userCaDer,
+    sessions,
+    traffic,
+    enrolment,
+    hosts,
+    certificates,
+  })
+  const renewal = renewRegularly(
+    async () => servers.setCertificates(await newCertificates(world, identity, hosts)),
+    log,
+  )
+  const endCutting = cutWhatNoLongerStands(state, sessions, (session) =>
+    authentication.requireStillStanding(session.certificate),
+  )
+  return {
+    servers,
+    upstream,
+    stop: () => {
+      renewal()
+      endCutting()
+      servers.stop()
+    },
+  }
+}
+
+/**
+ * A revocation ends what its owner has open, whoever wrote it and wherever it was seen. Gives its
+ * own end.
+ */
+function cutWhatNoLongerStands(
+  { principals, directory, names }: AgentState,
+  sessions: Sessions,
+  judge: (session: Session) => void,
+): () => void {
+  const ends = [
+    principals.onRevoked(({ user }) => void sessions.cutUnless(judge, user)),
+    directory.onChange(() => void sessions.cutUnless(judge)),
+    names.onChange(() => void sessions.cutUnless(judge)),
+  ]
+  const sweep = setInterval(() => sessions.cutUnless(judge), SWEEP_MS).unref()
+  return () => {
+    clearInterval(sweep)
+    for (const end of ends) end()
+  }
+}
+
+function upstreamOf({ connection }: AgentConnection): Upstream {
+  const { host, port, caPem, tlsServerName, insecureSkipTlsVerify } = connection
+  return undiciUpstream({
+    name: 'the API server',
+    host,
+    port,
+    caPem,
+    insecureSkipTlsVerify,
+    ...(tlsServerName === undefined ? {} : { serverName: tlsServerName }),
+  })
+}
+
+async function newCertificates(
+  world: World,
+  { serverAuthority }: AgentIdentity,
+  hosts: ServerSources['hosts'],
+): Promise<ServerSources['certificates']> {
+  const [session, enrolment] = await Promise.all([
+    newServerCertificate(world, serverAuthority, hosts.session),
+    newServerCertificate(world, serverAuthority, hosts.enrolment),
+  ])
+  return { session, enrolment }
+}
+
+function noteCut(log: Log, { id, certificate }: Session, why: unknown): void {
+  const { user, device, fingerprint } = certificate
+  log.warn('session_cut', {
+    session: id,
+    user,
+    device,
+    certificate: fingerprint,
+    reason: messageOf(why),
+  })
+}

@@ -1,0 +1,56 @@
+import { randomBytes, X509Certificate } from 'node:crypto'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { newServerCertificate, renewRegularly } from '../../src/agent/server-certificates.ts'
+import { createAuthority } from '../../src/pki/authority.ts'
+import { RecordedLog } from './frozen-world.ts'
+
+const world = { now: () => new Date(), random: (count: number) => randomBytes(count) }
+const HOUR_MS = 3_600_000
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+test('a certificate is for one host, for a day, with a key of its own', async () => {
+  const authority = await createAuthority(world, { commonName: 'server CA' })
+  const [first, second] = await Promise.all(
+    ['a.test', 'b.test'].map((host) => newServerCertificate(world, authority, host)),
+  )
+  const certificate = new X509Certificate(first!.certPem)
+  expect(certificate.subjectAltName).toBe('DNS:a.test')
+  expect(certificate.verify(new X509Certificate(authority.certificatePem).publicKey)).toBe(true)
+  const lifetime = Date.parse(certificate.validTo) - Date.now()
+  expect(lifetime).toBeGreaterThan(23 * HOUR_MS)
+  expect(lifetime).toBeLessThanOrEqual(24 * HOUR_MS)
+  expect(first!.keyPem).not.toBe(second!.keyPem)
+})
+
+test('it is renewed at two thirds of its life, again and again, until told to stop', async () => {
+  const renew = vi.fn(async () => {})
+  const stop = renewRegularly(renew, new RecordedLog())
+  await vi.advanceTimersByTimeAsync(16 * HOUR_MS - 1)
+  expect(renew).toHaveBeenCalledTimes(0)
+  await vi.advanceTimersByTimeAsync(1)
+  expect(renew).toHaveBeenCalledTimes(1)
+  await vi.advanceTimersByTimeAsync(16 * HOUR_MS)
+  expect(renew).toHaveBeenCalledTimes(2)
+  stop()
+  await vi.advanceTimersByTimeAsync(100 * HOUR_MS)
+  expect(renew).toHaveBeenCalledTimes(2)
+})
+
+test('a renewal that fails is tried every minute and said', async () => {
+  const renew = vi
+    .fn(async () => {})
+    .mockRejectedValueOnce(new Error('no'))
+    .mockRejectedValueOnce(new Error('no'))
+  const log = new RecordedLog()
+  const stop = renewRegularly(renew, log)
+  await vi.advanceTimersByTimeAsync(16 * HOUR_MS + 2 * 60_000)
+  expect(renew).toHaveBeenCalledTimes(3)
+  expect(log.events()).toEqual(['server_certificate_not_renewed', 'server_certificate_not_renewed'])
+  stop()
+})
