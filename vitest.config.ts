@@ -7,6 +7,8 @@ const node = 'test/**/*.node.test.ts'
 export default defineConfig({
   test: {
     reporters: ['default', './scripts/counts-reporter.ts'],
+    // An upper bound only: a busy machine needs more than the second of the default.
+    expect: { poll: { timeout: 10_000 } },
     projects: [
       {
         extends: true,

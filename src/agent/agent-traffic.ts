@@ -15,7 +15,11 @@ import { impersonatorUpstream } from './egress.ts'
 import { enrolmentHandlers } from './enrolment.ts'
 import { trafficHandlers } from './handlers.ts'
 import type { AgentIdentity } from './identity-secret.ts'
-import { newServerCertificate, renewRegularly } from './server-certificates.ts'
+import {
+  type CertificateRenewal,
+  newServerCertificate,
+  renewRegularly,
+} from './server-certificates.ts'
 import { type AgentServers, openAgentServers, type ServerSources } from './servers.ts'
 import { tokenSource } from './service-token.ts'
 import { openSessions, type Session, type Sessions } from './sessions.ts'
@@ -84,6 +88,7 @@ export async function openTraffic(
     certificates,
   })
   const renewal = renewRegularly(
+    world,
     async () => servers.setCertificates(await newCertificates(world, identity, hosts)),
     log,
   )
@@ -91,13 +96,32 @@ export async function openTraffic(
     authentication.requireStillStanding(session.certificate),
   )
   return {
-    servers,
+    servers: { ...servers, accept: whenRenewed(servers.accept, renewal) },
     upstream,
     stop: () => {
-      renewal()
+      renewal.stop()
       endCutting()
       servers.stop()
     },
+  }
+}
+
+/** The machine may have slept past the certificates' time: a stream that comes then waits for new ones. */
+function whenRenewed(
+  accept: AgentServers['accept'],
+  renewal: CertificateRenewal,
+): AgentServers['accept'] {
+  return (kind, stream, clientAddress) => {
+    const due = renewal.whenDue()
+    if (due === undefined) return accept(kind, stream, clientAddress)
+    stream.on('error', () => {})
+    void due.then(() => {
+      try {
+        if (!stream.destroyed) accept(kind, stream, clientAddress)
+      } catch {
+        stream.destroy()
+      }
+    })
   }
 }
 

@@ -90,6 +90,8 @@ export function openInnerServer(options: InnerServerOptions): InnerServer {
         log.warn('inner_handshake_failed', { host, reason: error.message })
         socket.destroy()
       })
+      // A reset with a write unfinished would leave it waiting for a reader that waits for the write.
+      stream.once('aborted', () => stream.destroy())
       server.emit('connection', stream)
       boundHandshakeBytes(stream, server)
     },

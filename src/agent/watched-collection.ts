@@ -56,6 +56,7 @@ const DEFAULTS = {
   backoff: { baseMs: 200, capMs: 5_000 },
 }
 const LIST_TIMEOUT_MS = 10_000
+const CHECK_MS = 1_000
 
 /** Starts to list and watch, until `signal` aborts. */
 export function watchCollection<T extends KubernetesObject>(
@@ -80,6 +81,7 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
   readonly #versions = new Map<string, bigint>()
   readonly #listeners = new Set<ChangeListener<T>>()
   readonly #markReady: () => void
+  #watching: AbortController | undefined
   #heardAt: number | undefined
   #isBroken = false
 
@@ -116,6 +118,8 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
 
   async run(): Promise<void> {
     const { signal, world } = this.#background
+    const check = setInterval(() => this.#endStaleWatch(), CHECK_MS).unref()
+    signal.addEventListener('abort', () => clearInterval(check), { once: true })
     for (let attempt = 0; !signal.aborted; ) {
       // Even a server that ends every watch at once must not be asked without pause.
       attempt = (await this.#round()) ? 0 : attempt + 1
@@ -176,14 +180,28 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
   async #watchOnce(resourceVersion: string): Promise<string | undefined> {
     const { path, watchSeconds } = this.#options
     const options = { ...this.#selectors(), resourceVersion, maximumAgeSeconds: watchSeconds }
+    const ending = new AbortController()
+    this.#watching = ending
+    const signal = AbortSignal.any([this.#background.signal, ending.signal])
     let last: string | undefined
-    for await (const event of this.#api.watch<T>(path, this.#background.signal, options)) {
-      this.#hear()
-      last = event.object.metadata.resourceVersion ?? last
-      if (event.type === 'DELETED') this.#remove(event.object.metadata.name, last)
-      else if (event.type !== 'BOOKMARK') this.#put(event.object)
+    try {
+      for await (const event of this.#api.watch<T>(path, signal, options)) {
+        this.#hear()
+        last = event.object.metadata.resourceVersion ?? last
+        if (event.type === 'DELETED') this.#remove(event.object.metadata.name, last)
+        else if (event.type !== 'BOOKMARK') this.#put(event.object)
+      }
+    } catch (error) {
+      if (!ending.signal.aborted) throw error
+    } finally {
+      this.#watching = undefined
     }
-    return last
+    return ending.signal.aborted ? undefined : last
+  }
+
+  /** A machine that slept wakes up with a watch of long ago: the list that follows its end says what is. */
+  #endStaleWatch(): void {
+    if (this.#heardAt !== undefined && !this.isFresh()) this.#watching?.abort()
   }
 
   #selectors() {

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { chmod, mkdir, open, readFile, realpath, rename, rm, stat } from 'node:fs/promises'
+import { chmod, mkdir, open, readFile, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { type McmError, messageOf, StateError } from '../errors.ts'
 
@@ -133,14 +133,14 @@ async function acquire(path: string, options: LockOptions): Promise<() => Promis
       onCompromised: () => {},
     })
   } catch (cause) {
-    throw await lockError(path, cause, options)
+    throw lockError(path, cause, options)
   }
 }
 
-async function lockError(path: string, cause: unknown, options: LockOptions): Promise<McmError> {
+function lockError(path: string, cause: unknown, options: LockOptions): McmError {
   const lock = `${path}.lock`
-  const held = await stat(lock).catch(() => undefined)
-  if (!held) return unwritable(lock, cause)
+  // Whether it is there is no question to ask now: its holder may just have let go.
+  if (errno(cause) !== 'ELOCKED') return unwritable(lock, cause)
   const hint = options.hint ?? `try again, or remove ${lock} when nothing else is running`
   return new StateError('MCM_STATE_LOCKED', `${path} is locked by another program (${lock})`, {
     hint,

@@ -32,6 +32,7 @@ export class Stage {
   startLink = ''
   readonly agents = new Map<string, LongRunning>()
   readonly #people = new Map<string, Person>()
+  readonly #started: LongRunning[] = []
 
   private constructor(directory: string) {
     this.directory = directory
@@ -99,7 +100,11 @@ export class Stage {
       env,
       mcm,
       must,
-      start: (args) => new LongRunning(process.execPath, [MCM, ...args], env),
+      start: (args) => {
+        const program = new LongRunning(process.execPath, [MCM, ...args], env)
+        this.#started.push(program)
+        return program
+      },
       kubeconfig: async (mode) => {
         const path = join(home, `kubeconfig-${mode}`)
         await must(['kubeconfig', '--all', '--mode', mode, '--output', path])
@@ -162,7 +167,11 @@ export class Stage {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.agents.values(), this.hub].map((program) => program.stop('SIGKILL')))
+    await Promise.all(
+      [...this.#started, ...this.agents.values(), this.hub].map((program) =>
+        program.stop('SIGKILL'),
+      ),
+    )
     await rm(this.directory, { recursive: true, force: true })
   }
 }

@@ -391,10 +391,13 @@ test('a body that stands still is given up, a slow one is not', async () => {
   const stalled = await gateway.http1()
   stalled.write(`${message('POST /x HTTP/1.1', 'Host: c', 'Content-Length: 100000')}abc`)
   const slow = await gateway.http1()
-  slow.write(message('POST /x HTTP/1.1', 'Host: c', 'Content-Length: 100010'))
-  const timer = setInterval(() => slow.write(Buffer.alloc(10_000)), 40)
-  setTimeout(() => slow.write(Buffer.alloc(10)), 1)
-  setTimeout(() => clearInterval(timer), 40 * 10 + 20)
+  slow.write(message('POST /x HTTP/1.1', 'Host: c', 'Content-Length: 100000'))
+  let left = 10
+  const timer = setInterval(() => {
+    slow.write(Buffer.alloc(10_000))
+    left -= 1
+    if (left === 0) clearInterval(timer)
+  }, 150)
   expect(await readAll(stalled)).toBe('')
   expect(await readUntil(slow, 'done')).toMatch(/^HTTP\/1.1 200/)
   const stream = (await gateway.http2()).request({ ':path': '/x', ':method': 'POST' })
