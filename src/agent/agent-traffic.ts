@@ -1,5 +1,5 @@
 import type { KubernetesApi } from '../client/kubernetes.ts'
-import { messageOf } from '../errors.ts'
+import { messageOf, UnreachableError } from '../errors.ts'
 import { undiciUpstream } from '../forward/undici-upstream.ts'
 import type { Upstream } from '../forward/upstream.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
@@ -27,6 +27,8 @@ import { userLimits } from './user-limits.ts'
 
 /** Whatever changes without telling anybody (time, above all) is looked at this often. */
 const SWEEP_MS = 5_000
+/** What one user's unread bytes may take of this process. The pod has 512 MiB. */
+const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
 
 /** Everything between a stream from a tunnel and the API server. */
 export interface Traffic {
@@ -140,8 +142,11 @@ function cutWhatNoLongerStands(
     names.onChange(() => void sessions.cutUnless(judge)),
   ]
   const sweep = setInterval(() => sessions.cutUnless(judge), SWEEP_MS).unref()
+  const measure = setInterval(() => sessions.cutOverBudget(MAX_BUFFERED_BYTES, tooFull()), 1_000)
+  measure.unref()
   return () => {
     clearInterval(sweep)
+    clearInterval(measure)
     for (const end of ends) end()
   }
 }
@@ -168,6 +173,10 @@ async function newCertificates(
     newServerCertificate(world, serverAuthority, hosts.enrolment),
   ])
   return { session, enrolment }
+}
+
+function tooFull(): UnreachableError {
+  return new UnreachableError('MCM_TIMEOUT', 'more bytes wait to be taken than one user may send')
 }
 
 function noteCut(log: Log, { id, certificate }: Session, why: unknown): void {

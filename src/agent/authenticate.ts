@@ -185,15 +185,17 @@ function requireMember(
   })
 }
 
+/** With the groups that the certificate, the directory of today and the list all name. */
 function requireListed(
-  { prefix }: AuthenticationSources,
+  { prefix, directory }: AuthenticationSources,
   certificate: UserCertificate,
   names: ImpersonatorList,
 ): Impersonation {
-  const groups = names.isUnrestricted
-    ? certificate.groups.map((group) => prefixedName(group, prefix))
-    : names.groups
-  const impersonation = impersonationOf(identityOf(certificate), prefix, new Set(groups))
+  const present = directory.state.deviceOwner(certificate.device)?.user.groups ?? []
+  const spokenFor = present
+    .map((group) => prefixedName(group, prefix))
+    .filter((group) => names.isUnrestricted || names.groups.includes(group))
+  const impersonation = impersonationOf(identityOf(certificate), prefix, new Set(spokenFor))
   if (names.isUnrestricted || names.users.includes(impersonation.user)) return impersonation
   throw new AccessDeniedError('MCM_NO_GRANT', `${certificate.user} has no grant on this cluster`, {
     hint: `ask an admin: mcm grant ${certificate.user} --role ROLE --cluster CLUSTER`,

@@ -139,8 +139,12 @@ class EgressCall implements UpstreamCall {
     let isOver = false
     return {
       onResponse: (status, headers) => {
-        if (status !== 401 || this.#way.passesUnauthorized) events.onResponse(status, headers)
-        else {
+        if (status !== 401) events.onResponse(status, headers)
+        else if (this.#way.passesUnauthorized) {
+          // It may have been the API server's after all: then the next request has a good token.
+          this.#way.token.reload().catch(() => {})
+          events.onResponse(status, headers)
+        } else {
           isOver = true
           this.#call?.abort()
           this.#onUnauthorized(mayRepeat)

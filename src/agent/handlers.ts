@@ -4,6 +4,7 @@ import { forwardExchange } from '../forward/forward.ts'
 import type { ListenerHandlers } from '../forward/listener.ts'
 import { answerAndEnd } from '../forward/raw-answer.ts'
 import { badRequest, Refusal } from '../forward/refusal.ts'
+import { GATHERED_BODY_BYTES } from '../forward/request-body.ts'
 import { forwardUpgrade } from '../forward/upgrade.ts'
 import { requireUpgrade, type UpgradeProtocol } from '../forward/upgrade-request.ts'
 import { isLongRunning, type RequestInfo, requestInfo } from '../kube/request-info.ts'
@@ -91,9 +92,42 @@ async function forwardRequest(
   const upstream = isProxied(info) ? sources.workloads : sources.apiServer
   const answerTimeoutMs = isLong ? 0 : ANSWER_TIMEOUT_MS
   const head = { method, target, headers, contentLength, answerTimeoutMs }
-  const forwarding = forwardExchange(exchange, upstream, head)
-  if (isLong) passage.noteBegin()
-  passage.noteEnd(await passage.follow(forwarding))
+  const hasBody = isProxied(info) || (method !== 'GET' && method !== 'HEAD')
+  const subject = hasBody ? exchange : withoutBody(exchange, contentLength)
+  const leave = enterUpload(passage, subject, contentLength)
+  try {
+    const forwarding = forwardExchange(subject, upstream, head)
+    if (isLong) passage.noteBegin()
+    const result = await passage.follow(forwarding)
+    if (result.ended === 'client') sources.limits.noteAbort(passage.session.certificate.user)
+    passage.noteEnd(result)
+  } finally {
+    leave()
+  }
+}
+
+/** The API server reads no body of a GET: what came nonetheless would wait here for ever. */
+function withoutBody(
+  exchange: Exchange<Session>,
+  contentLength: number | undefined,
+): Exchange<Session> {
+  const { body, reply } = exchange
+  if (body === undefined) return exchange
+  if (contentLength) throw badRequest('a GET or HEAD has no body')
+  body.once('data', () => reply.abort())
+  body.resume()
+  return { ...exchange, body: undefined }
+}
+
+/** A body that is passed on as it comes may wait here for a slow upstream. */
+function enterUpload(
+  { sources, session }: Passage,
+  { body }: Exchange<Session>,
+  contentLength: number | undefined,
+): () => void {
+  const isGathered = contentLength !== undefined && contentLength <= GATHERED_BODY_BYTES
+  if (body === undefined || isGathered) return () => {}
+  return sources.limits.enterUpload(session.certificate.user)
 }
 
 async function handleUpgrade(

@@ -62,8 +62,8 @@ export function openAgentServers(sources: ServerSources): AgentServers {
     enrolment: innerServer(sources, 'enrolment', false),
   }
   const begin = {
-    session: (connection: InnerConnection, clientAddress: string | undefined) => {
-      const session = openSession(sources, connection, clientAddress)
+    session: (connection: InnerConnection, clientAddress: string | undefined, carrier: Duplex) => {
+      const session = openSession(sources, connection, clientAddress, carrier)
       const { socket, protocol } = connection
       if (session instanceof Session) traffic.accept(socket, protocol, session)
       else if (session) refusing.accept(socket, protocol, session)
@@ -79,7 +79,7 @@ export function openAgentServers(sources: ServerSources): AgentServers {
     accept: (kind, stream, claimedAddress) => {
       const clientAddress = isIP(claimedAddress ?? '') ? claimedAddress : undefined
       servers[kind].accept(stream, clientAddress ?? '', (connection) =>
-        begin[kind](connection, clientAddress),
+        begin[kind](connection, clientAddress, stream),
       )
     },
     setCertificates: (certificates) => {
@@ -112,6 +112,7 @@ function openSession(
   { world, log, userCaDer, sessions }: ServerSources,
   { socket, certificateDer }: InnerConnection,
   clientAddress: string | undefined,
+  carrier: Duplex,
 ): Session | Status | undefined {
   let certificate: UserCertificate
   try {
@@ -122,7 +123,7 @@ function openSession(
     return isNamed ? ownStatusOf(error) : undefined
   }
   if (sessions.countOf(certificate.user) >= MAX_SESSIONS_PER_USER) return tooManySessions()
-  const session = new Session(uuid(world.random(16)), certificate, clientAddress, socket)
+  const session = new Session(uuid(world.random(16)), certificate, clientAddress, socket, carrier)
   sessions.add(session, socket)
   return session
 }

@@ -5,6 +5,8 @@ import type { UserCertificate } from '../pki/user-certificate.ts'
 /** Something under way on a session that can be ended at once. */
 export interface Live {
   cut(): void
+  /** Bytes that wait in it for somebody to take them. */
+  bufferedBytes(): number
 }
 
 /** One user's connection, from its handshake to its end. */
@@ -16,6 +18,7 @@ export class Session {
   readonly certificate: UserCertificate
   readonly live = new Set<Live>()
   readonly #socket: Duplex
+  readonly #carrier: Duplex
   #answersPending = 0
   #isCut = false
 
@@ -24,11 +27,20 @@ export class Session {
     certificate: UserCertificate,
     clientAddress: string | undefined,
     socket: Duplex,
+    carrier: Duplex,
   ) {
     this.id = id
     this.certificate = certificate
     this.clientAddress = clientAddress
     this.#socket = socket
+    this.#carrier = carrier
+  }
+
+  /** What its user makes this process hold: bytes sent that nobody has taken yet. */
+  bufferedBytes(): number {
+    let bytes = this.#carrier.readableLength + this.#socket.readableLength
+    for (const live of this.live) bytes += live.bufferedBytes()
+    return bytes
   }
 
   /** Ends everything on it and the connection itself. */
@@ -68,8 +80,11 @@ export interface Sessions {
    * `onCut` hears of each.
    */
   cutUnless(judge: (session: Session) => void, user?: string): number
-  /** Sessions with something under way. */
-  busy(): Session[]
+  /**
+   * Cuts, of every user who makes this process hold more than so many bytes, the fullest sessions
+   * until it is less. Gives how many.
+   */
+  cutOverBudget(maxBytesPerUser: number, why: McmError): number
   cutAll(): void
 }
 
@@ -109,7 +124,21 @@ export function openSessions(onCut: (session: Session, why: McmError | unknown) 
       }
       return count
     },
-    busy: () => all().filter(({ live }) => live.size > 0),
+    cutOverBudget: (maxBytesPerUser, why) => {
+      let count = 0
+      for (const sessions of [...byUser.values()]) {
+        const sized = [...sessions].map((session) => ({ session, bytes: session.bufferedBytes() }))
+        let sum = sized.reduce((total, { bytes }) => total + bytes, 0)
+        for (const { session, bytes } of sized.sort((a, b) => b.bytes - a.bytes)) {
+          if (sum <= maxBytesPerUser) break
+          sum -= bytes
+          count += 1
+          onCut(session, why)
+          session.cut()
+        }
+      }
+      return count
+    },
     cutAll: () => {
       for (const session of all()) session.cut()
     },

@@ -33,7 +33,7 @@ export interface Credential {
 }
 
 /** How long a failed renewal counts for those who ask meanwhile. */
-const FAILURE_MS = 10_000
+const FAILURE_MS = 2_000
 /** Longer than the slowest renewal: dialling every endpoint in vain. */
 const LOCK_WAIT_MS = 60_000
 const POLL_MS = 50

@@ -20,7 +20,7 @@ export interface SigningKey {
 const INVITE_KEY_INFO = 'mcm invite key v1'
 const MIN_SECRET_BYTES = 16
 /** PKCS#8 of an Ed25519 private key (RFC 8410 §7) before its 32 bytes. */
-const ED25519_PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex')
+const ED25519_PKCS8_PREFIX_HEX = '302e020100300506032b657004220420'
 
 /** A fresh P-256 key. */
 export function generateSigningKey(): SigningKey {
@@ -57,7 +57,7 @@ export function inviteSigningKey(secret: string, fleet: string): SigningKey {
       hint: 'copy the whole link, in quotes, or ask for a new one (mcm invite)',
     })
   const seed = Buffer.from(hkdfSync('sha256', ikm, salt, INVITE_KEY_INFO, 32))
-  const der = Buffer.concat([ED25519_PKCS8_PREFIX, seed])
+  const der = Buffer.concat([Buffer.from(ED25519_PKCS8_PREFIX_HEX, 'hex'), seed])
   return signingKey(createPrivateKey({ key: der, format: 'der', type: 'pkcs8' }))
 }
 

@@ -32,6 +32,8 @@ export interface Forwarding {
   readonly done: Promise<ExchangeResult>
   /** Ends both sides at once; the client sees that the answer is not whole. */
   cut(): void
+  /** Bytes of the request's body that wait here for the upstream. */
+  bufferedBytes(): number
 }
 
 /**
@@ -55,6 +57,7 @@ class Run implements Forwarding, UpstreamEvents {
   readonly #upstream: Upstream
   #settle!: (result: ExchangeResult) => void
   #call: UpstreamCall | undefined
+  #source: Readable | undefined
   #body: RequestBody | undefined
   #isOver = false
   #status = 0
@@ -78,6 +81,7 @@ class Run implements Forwarding, UpstreamEvents {
   begin(head: OutgoingHead, source: Readable | undefined): void {
     const { contentLength } = head
     if (this.#isOver) return
+    this.#source = source
     if (source === undefined || contentLength === 0) this.#send(head, undefined)
     else if (contentLength === undefined || contentLength > GATHERED_BODY_BYTES)
       this.#send(head, this.#streamed(source))
@@ -87,6 +91,10 @@ class Run implements Forwarding, UpstreamEvents {
         if (body) this.#send(head, body)
         else this.cut()
       })
+  }
+
+  bufferedBytes(): number {
+    return (this.#source?.readableLength ?? 0) + (this.#body?.readableLength ?? 0)
   }
 
   cut(): void {

@@ -12,7 +12,7 @@ import { type Reply, replyStatus } from './exchange.ts'
 import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
 import type { StallWatch } from './stall-watch.ts'
 
-const STREAM_WINDOW_BYTES = 2 * 1024 * 1024
+const STREAM_WINDOW_BYTES = 1024 * 1024
 const SESSION_WINDOW_BYTES = 8 * 1024 * 1024
 
 /** Ours differ from Node's where a busy, honest client would meet Node's limits. */

@@ -54,6 +54,8 @@ export interface Upgrading {
   readonly done: Promise<UpgradeResult>
   /** Ends both sides at once. */
   cut(): void
+  /** Bytes that wait here for either side. */
+  bufferedBytes(): number
 }
 
 const SWITCH_TIMEOUT_MS = 60_000
@@ -68,7 +70,11 @@ export function forwardUpgrade<Context>(
   repeat?: UpgradeRepeat,
 ): Upgrading {
   const run = new UpgradeRun(exchange.socket, exchange.head, upstream)
-  return { done: run.go(head, repeat), cut: () => run.cut() }
+  return {
+    done: run.go(head, repeat),
+    cut: () => run.cut(),
+    bufferedBytes: () => run.bufferedBytes(),
+  }
 }
 
 class UpgradeRun {
@@ -92,6 +98,11 @@ class UpgradeRun {
     this.#isCut = true
     this.#socket?.destroy()
     this.#client.destroy()
+  }
+
+  bufferedBytes(): number {
+    const ends = [this.#client, ...(this.#socket ? [this.#socket] : [])]
+    return ends.reduce((sum, end) => sum + end.readableLength + end.writableLength, 0)
   }
 
   async go(head: UpgradeHead, repeat: UpgradeRepeat | undefined): Promise<UpgradeResult> {

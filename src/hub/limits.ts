@@ -26,6 +26,8 @@ export interface HubLimits {
   readonly pingTimeoutMs: number
   /** How late the database learns which agents were here. */
   readonly attendanceMs: number
+  /** How long after its start a hub waits for agents it had before, instead of saying that there is none. */
+  readonly returnMs: number
   /** How long relays may go on when the hub stops. */
   readonly drainMs: number
 }
@@ -45,8 +47,9 @@ export const DEFAULT_LIMITS: HubLimits = {
   stallMs: 500,
   sweepMs: 100,
   agentAnswerMs: 5_000,
-  pingIntervalMs: 5_000,
+  pingIntervalMs: 4_000,
   pingTimeoutMs: 10_000,
   attendanceMs: 2_000,
+  returnMs: 15_000,
   drainMs: 10_000,
 }

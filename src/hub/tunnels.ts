@@ -14,6 +14,7 @@ import type { Book } from './book.ts'
 import type { HubEvents } from './events.ts'
 import type { HubLimits } from './limits.ts'
 import { clusterOfAgent, type Peer } from './peer.ts'
+import { type ReturningAgents, returningAgents } from './returning-agents.ts'
 import type { HubStore } from './store.ts'
 
 /**
@@ -49,6 +50,7 @@ export function tunnels(deps: TunnelDeps): Tunnels {
 class LiveTunnels implements Tunnels {
   readonly #deps: TunnelDeps
   readonly #attendance: Attendance
+  readonly #returning: ReturningAgents
   /** By cluster, then replica. */
   readonly #links = new Map<string, Map<string, AgentLink>>()
   #turn = 0
@@ -57,6 +59,7 @@ class LiveTunnels implements Tunnels {
   constructor(deps: TunnelDeps) {
     this.#deps = deps
     this.#attendance = attendance(deps.store, deps.log, deps.limits.attendanceMs)
+    this.#returning = returningAgents(deps.store, deps.limits.returnMs)
   }
 
   get count(): number {
@@ -88,6 +91,7 @@ class LiveTunnels implements Tunnels {
   }
 
   async connect(cluster: string, authority: string, clientAddress: string): Promise<Duplex> {
+    await this.#returning.wait(cluster, () => this.#isConnected(cluster))
     for (const { tunnel } of this.#inOrder(cluster)) {
       try {
         return await tunnel.connect(authority, { 'mcm-forwarded-for': clientAddress })
@@ -97,6 +101,10 @@ class LiveTunnels implements Tunnels {
       }
     }
     throw noAgent()
+  }
+
+  #isConnected(cluster: string): boolean {
+    return [...(this.#links.get(cluster)?.values() ?? [])].some(({ tunnel }) => tunnel.isOpen())
   }
 
   presence(cluster: string): AgentPresence[] {
@@ -128,6 +136,7 @@ class LiveTunnels implements Tunnels {
 
   async stop(graceMs: number): Promise<void> {
     this.#isStopping = true
+    this.#returning.stop()
     const links = [...this.#links.values()].flatMap((replicas) => [...replicas.values()])
     await Promise.all(links.map(({ tunnel }) => tunnel.stop(graceMs)))
     await this.#attendance.flush()
@@ -147,6 +156,7 @@ class LiveTunnels implements Tunnels {
     this.#links.set(cluster, replicas)
     const former = replicas.get(replica)
     replicas.set(replica, link)
+    this.#returning.arrived(cluster)
     void former?.tunnel.stop()
     events.tunnelOpened(link.name, link.address, link.hello.version)
     // What was appended meanwhile was told to those that were here.

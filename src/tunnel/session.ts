@@ -20,9 +20,9 @@ const MAX_DRAIN_MS = 15 * 60_000
 
 export interface TunnelOptions {
   readonly log: Log
-  /** Time between a ping's answer and the next ping; 5 s unless told. */
+  /** Time between a ping's answer and the next ping; 4 s unless told. */
   readonly pingIntervalMs?: number
-  /** How long a peer may be wholly silent after a ping; 10 s unless told. */
+  /** How long a peer that has a ping to answer may be wholly silent; 10 s unless told. */
   readonly pingTimeoutMs?: number
 }
 
@@ -116,7 +116,7 @@ function whenReady(session: Http2Session, work: () => void): void {
   else if (!session.destroyed) work()
 }
 
-const PING_INTERVAL_MS = 5_000
+const PING_INTERVAL_MS = 4_000
 const PING_TIMEOUT_MS = 10_000
 
 interface Heartbeat {
@@ -124,45 +124,65 @@ interface Heartbeat {
   stop(): void
 }
 
+/** Looks so many times in a timeout, so that a dead path is noticed in time whenever it died. */
+const LOOKS = 20
+
 /**
  * Pings, one at a time, and destroys the session when a ping stays unanswered and not one byte came
- * either: a link full of data delays a ping's answer behind it and is not dead.
+ * either: a link full of data delays a ping's answer behind it and is not dead. A path that dies is
+ * noticed after `pingIntervalMs` and `pingTimeoutMs` together, and a twentieth of the latter.
  */
 function startHeartbeat(session: Http2Session, socket: Duplex, options: TunnelOptions): Heartbeat {
   const intervalMs = options.pingIntervalMs ?? PING_INTERVAL_MS
   const timeoutMs = options.pingTimeoutMs ?? PING_TIMEOUT_MS
   let roundTripMs: number | null = null
-  let bytesSeen = 0
-  let timer: NodeJS.Timeout | undefined
+  let pingedAt: number | undefined
+  let heardAt = performance.now()
+  let bytesSeen = bytesRead(socket)
+  let pingTimer: NodeJS.Timeout | undefined
+  let lookTimer: NodeJS.Timeout | undefined
 
+  // A draining session answers no pings (Node cancels them); its drain has an end of its own.
+  const isOver = () => session.destroyed || session.closed
   function ping(): void {
-    // A draining session answers no pings (Node cancels them); its drain has an end of its own.
-    if (session.destroyed || session.closed) return
-    awaitAnswer()
+    if (isOver()) return
+    pingedAt = performance.now()
     session.ping((error, durationMs) => {
       if (error || session.destroyed) return
+      pingedAt = undefined
       roundTripMs = durationMs
-      clearTimeout(timer)
-      timer = setTimeout(ping, intervalMs)
+      pingTimer = setTimeout(ping, intervalMs)
     })
   }
-  function awaitAnswer(): void {
-    bytesSeen = bytesRead(socket)
-    timer = setTimeout(judge, timeoutMs)
+  function isSilent(): boolean {
+    const now = performance.now()
+    const bytes = bytesRead(socket)
+    if (bytes !== bytesSeen) heardAt = now
+    bytesSeen = bytes
+    return pingedAt !== undefined && now - Math.max(pingedAt, heardAt) >= timeoutMs
+  }
+  /** Twice: when this process itself stood still, its timers come before what has arrived meanwhile. */
+  function look(): void {
+    if (isSilent()) setImmediate(judge)
   }
   function judge(): void {
-    if (session.destroyed || session.closed) return
-    if (bytesRead(socket) !== bytesSeen) {
-      awaitAnswer()
-      return
-    }
+    if (isOver() || !isSilent()) return
     options.log.warn('tunnel_silent', { timeoutMs })
     session.destroy()
     socket.destroy()
   }
 
-  whenReady(session, ping)
-  return { roundTripMs: () => roundTripMs, stop: () => clearTimeout(timer) }
+  whenReady(session, () => {
+    ping()
+    lookTimer = setInterval(look, timeoutMs / LOOKS)
+  })
+  return {
+    roundTripMs: () => roundTripMs,
+    stop() {
+      clearTimeout(pingTimer)
+      clearInterval(lookTimer)
+    },
+  }
 }
 
 function bytesRead(socket: Duplex): number {

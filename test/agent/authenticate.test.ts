@@ -156,6 +156,13 @@ test('with the owner’s opt-out everybody and every group of the certificate is
   expect(stage.seen[0]!.values('impersonate-group')).toEqual(['mcm:dev'])
 })
 
+test('a group that the directory has taken away meanwhile is not sent any more', async () => {
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+  stage.facts.groups.set('bob', ['ops'])
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+  expect(stage.seen.map((seen) => seen.values('impersonate-group'))).toEqual([['mcm:dev'], []])
+})
+
 test('when the agent cannot see who was revoked, nobody is let in: 503', async () => {
   stage.facts.isFresh = false
   expect(await refusal()).toMatchObject({ status: 503 })

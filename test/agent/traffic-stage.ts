@@ -14,7 +14,7 @@ import { newServerCertificate } from '../../src/agent/server-certificates.ts'
 import { type AgentServers, openAgentServers } from '../../src/agent/servers.ts'
 import { openSessions, type Sessions } from '../../src/agent/sessions.ts'
 import type { TrafficSources } from '../../src/agent/traffic.ts'
-import { userLimits } from '../../src/agent/user-limits.ts'
+import { type LimitOptions, userLimits } from '../../src/agent/user-limits.ts'
 import type { DirectoryState } from '../../src/directory/state.ts'
 import { DEFAULT_TIMEOUTS, type ListenerTimeouts } from '../../src/forward/listener.ts'
 import { undiciUpstream } from '../../src/forward/undici-upstream.ts'
@@ -83,6 +83,8 @@ export interface Facts {
   readonly elsewhere: Map<string, { user: string; device: string }>
   readonly devices: Map<string, { user: string; revoked?: Date }>
   readonly members: Set<string>
+  /** What the directory says today. */
+  readonly groups: Map<string, readonly string[]>
   readonly revokedBySecret: Map<string, Date>
   readonly lastExpiry: Map<string, Date>
   tokens: string[]
@@ -129,7 +131,7 @@ export interface Answer {
 export interface StageOptions {
   readonly timeouts?: Partial<ListenerTimeouts>
   readonly handshakeTimeoutMs?: number
-  readonly maximumRequests?: number
+  readonly limits?: LimitOptions
   readonly apiServer?: { port: number; caPem: string }
 }
 
@@ -143,6 +145,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     elsewhere: new Map(),
     devices: new Map(),
     members: new Set(),
+    groups: new Map(),
     revokedBySecret: new Map(),
     lastExpiry: new Map(),
     tokens: [TOKEN],
@@ -245,7 +248,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       },
       mayCaller: (caller, question) => mayCaller(throughImpersonator, caller, question),
     },
-    limits: userLimits(options.maximumRequests),
+    limits: userLimits(options.limits),
     audit: (event) => void audit.push(event),
   }
   const servers = openAgentServers({
@@ -376,6 +379,7 @@ async function newPerson(
   if (!options.isUnlisted) facts.listed.set(issued.fingerprint, { user, device })
   facts.devices.set(device, { user })
   facts.members.add(user)
+  facts.groups.set(user, groups)
   const users = [...new Set([...facts.names.users, `mcm:${user}`])]
   const listedGroups = [
     ...new Set([...facts.names.groups, ...groups.map((group) => `mcm:${group}`)]),
@@ -405,9 +409,10 @@ function fakeState(facts: Facts): DirectoryState {
         since,
         ...(owner.revoked && { revoked: owner.revoked }),
       }
-      return { user: { name: owner.user }, device } as unknown as ReturnType<
-        DirectoryState['deviceOwner']
-      >
+      return {
+        user: { name: owner.user, groups: facts.groups.get(owner.user) ?? [] },
+        device,
+      } as unknown as ReturnType<DirectoryState['deviceOwner']>
     },
     isMember: (user) => facts.members.has(user),
   }

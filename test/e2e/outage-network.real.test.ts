@@ -64,12 +64,6 @@ describe.skipIf(skip)('an agent in a network that nothing reaches', () => {
     await vi.waitUntil(() => logged(program, event) > before, limits)
     return Math.round(performance.now() - began)
   }
-  /** The agent's port of its newest tunnel. */
-  const tunnelPort = () =>
-    Number(
-      [...stage.hub.stderr.matchAll(/"address":"[\d.]+:(\d+)"[^\n]*"tunnel_opened"/g)].at(-1)![1],
-    )
-
   function connects(port: number): Promise<boolean> {
     return new Promise((resolve) => {
       const socket = connect({ port, host: net.agentAddress, timeout: 1_000 })
@@ -94,7 +88,7 @@ describe.skipIf(skip)('an agent in a network that nothing reaches', () => {
   test('whose NAT forgets its connection: noticed by both within 15 s, replaced within 30 s', async () => {
     const [opened, closed] = [logged(stage.hub, OPENED), logged(stage.hub, CLOSED)]
     const lost = logged(agent(), /tunnel_draining/g)
-    const port = tunnelPort()
+    const port = await net.portTo(stage.hubPort)
     const began = performance.now()
     await net.drop(port)
     const [hubNoticed, agentNoticed, replaced] = await Promise.all([

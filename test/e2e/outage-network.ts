@@ -128,6 +128,19 @@ export class AgentNetwork {
     return must('ip', 'netns', 'exec', this.#name, command, ...args)
   }
 
+  /** The agent's own port of its established connection to a port of ours. @throws Error unless there is one */
+  async portTo(port: number): Promise<number> {
+    const ESTABLISHED = '01'
+    const table = await this.inside('cat', '/proc/net/tcp')
+    const ports = table
+      .split('\n')
+      .map((line) => line.trim().split(/\s+/))
+      .filter(([, , remote, state]) => state === ESTABLISHED && portOf(remote) === port)
+      .map(([, local]) => portOf(local))
+    if (ports.length === 1) return ports[0]!
+    throw new Error(`${ports.length} connections to port ${port} instead of one`)
+  }
+
   /** From now on every packet of the link, or of one TCP port of the agent, is lost in silence. */
   async drop(port?: number): Promise<void> {
     await this.#rules('-I', port)
@@ -153,6 +166,11 @@ export class AgentNetwork {
     await runProgram('ip', ['netns', 'delete', this.#name])
     await rm(this.#directory, { recursive: true, force: true })
   }
+}
+
+/** Of `ADDRESS:PORT` in hex. */
+function portOf(address: string | undefined): number {
+  return Number.parseInt(address?.split(':')[1] ?? '', 16)
 }
 
 /** Namespaces of test runs that were killed; nothing of ours runs in them any more. */
