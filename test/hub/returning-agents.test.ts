@@ -1,4 +1,4 @@
-import { mkdtemp } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -7,12 +7,17 @@ import { readText, Stage, type TestCluster } from './stage.ts'
 
 let stage: Stage
 let cluster: TestCluster
+let directory: string
 
-afterEach(() => stage.stop())
+afterEach(async () => {
+  await stage.stop()
+  await rm(directory, { recursive: true, force: true })
+})
 
 /** A hub that had an agent of `cluster` and has just been started again without it. */
 async function startedAgain(limits: HubOptions['limits']): Promise<void> {
-  const path = join(await mkdtemp(join(tmpdir(), 'mcm-test-hub-')), 'hub.db')
+  directory = await mkdtemp(join(tmpdir(), 'mcm-test-hub-'))
+  const path = join(directory, 'hub.db')
   stage = await Stage.founded({ limits: { attendanceMs: 0, ...limits } }, path)
   cluster = await stage.cluster('alice')
   await stage.agent(cluster)
