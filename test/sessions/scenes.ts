@@ -167,7 +167,8 @@ export class Stage {
       .replace(/secret=[\w-]+/g, 'secret=<secret>')
       .replace(/\bc-[a-z2-7]{10}\b/g, '<cluster id>')
       .replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, '<time>')
-      .replace(/\b[\w-]{43}\b/g, '<hash>')
+      // Not \b: base64url may begin or end with a hyphen.
+      .replace(/(?<![\w-])[\w-]{43}(?![\w-])/g, '<hash>')
       .replace(/\bkey [\w-]{8}(?=,| )/g, 'key <key>')
       .replace(/\(([\w-]{8})\)/g, '(<key>)')
       .replace(/does not answer: .+/g, 'does not answer: <why>')
