@@ -1,5 +1,6 @@
 import { type CredentialStreams, execCredential, plainClusterArgument } from './credential.ts'
 import { credentialFor } from './device/credentials.ts'
+import type { Device } from './device/device.ts'
 import { UsageError } from './errors.ts'
 import { openRuntime } from './runtime.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
@@ -33,7 +34,12 @@ async function credentialText(
   }
   // kubectl shows stderr of its plugins: only problems belong there.
   const device = await openRuntime(env).openDevice({ quiet: true })
-  const { certificatePem, key, renewAfter, notAfter } = await credentialFor(device, id)
+  return currentCredential(device, id)
+}
+
+/** What kubectl reads, of the certificate that `credentialFor` gives. @throws as `credentialFor` */
+export async function currentCredential(device: Device, clusterId: string): Promise<string> {
+  const { certificatePem, key, renewAfter, notAfter } = await credentialFor(device, clusterId)
   const times = { renewAfter: renewAfter.toISOString(), notAfter: notAfter.toISOString() }
   return execCredential({ certificate: certificatePem, ...times }, key, device.world.now())
 }

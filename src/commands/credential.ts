@@ -1,7 +1,6 @@
 import { Flags } from '@oclif/core'
 import { McmCommand } from '../command.ts'
-import { execCredential } from '../credential.ts'
-import { credentialFor } from '../device/credentials.ts'
+import { currentCredential } from '../credential-renewal.ts'
 
 export default class Credential extends McmCommand {
   static override summary = 'print a certificate for kubectl; kubeconfigs call this'
@@ -16,9 +15,6 @@ export default class Credential extends McmCommand {
   async run() {
     const { flags } = await this.parse(Credential)
     const device = await this.runtime.openDevice({ quiet: true })
-    const { certificatePem, key, renewAfter, notAfter } = await credentialFor(device, flags.cluster)
-    const times = { renewAfter: renewAfter.toISOString(), notAfter: notAfter.toISOString() }
-    const file = { certificate: certificatePem, ...times }
-    this.runtime.screen.print(execCredential(file, key, device.world.now()))
+    this.runtime.screen.print(await currentCredential(device, flags.cluster))
   }
 }
