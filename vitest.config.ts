@@ -1,8 +1,11 @@
 import { defineConfig } from 'vitest/config'
 
-// unit: no Kubernetes needed. real: a real kube-apiserver. node: a whole node with pods, as root.
+// unit: no Kubernetes needed. isolated: the same, with modules replaced. real: a real kube-apiserver.
+// node: a whole node with pods, as root. long: an hour and more, by hand.
+const isolated = 'test/**/*.isolated.test.ts'
 const real = 'test/**/*.real.test.ts'
 const node = 'test/**/*.node.test.ts'
+const long = 'test/**/*.long.test.ts'
 
 export default defineConfig({
   test: {
@@ -16,7 +19,20 @@ export default defineConfig({
           name: 'unit',
           sequence: { groupOrder: 0 },
           include: ['test/**/*.test.ts'],
-          exclude: [real, node],
+          exclude: [isolated, real, node, long],
+          // Most of the time would go into starting processes and loading the same modules.
+          isolate: false,
+          maxWorkers: 3,
+          testTimeout: 15_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'isolated',
+          sequence: { groupOrder: 0 },
+          include: [isolated],
+          maxWorkers: 3,
           testTimeout: 15_000,
         },
       },
@@ -40,6 +56,16 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 600_000,
           fileParallelism: false,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'long',
+          sequence: { groupOrder: 3 },
+          include: [long],
+          testTimeout: 5_400_000,
+          hookTimeout: 600_000,
         },
       },
     ],

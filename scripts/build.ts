@@ -1,5 +1,5 @@
-import { readdir, rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { readdir, rm, stat, writeFile } from 'node:fs/promises'
+import { join, sep } from 'node:path'
 import { build } from 'esbuild'
 
 /**
@@ -9,14 +9,15 @@ import { build } from 'esbuild'
 const root = join(import.meta.dirname, '..')
 const source = join(root, 'src')
 const dist = join(root, 'dist')
+/** Programs that run from dist/ load chunks as they need them: the old ones stay this long. */
+const STALE_CHUNK_MS = 3_600_000
 
 const started = performance.now()
-await rm(dist, { recursive: true, force: true })
 const commands = (await readdir(join(source, 'commands'), { recursive: true }))
   .filter((name) => name.endsWith('.ts'))
   .map((name) => join(source, 'commands', name))
 
-await build({
+const { metafile } = await build({
   absWorkingDir: root,
   entryPoints: [...commands, join(source, 'main.ts'), join(source, 'fast.ts')],
   outbase: source,
@@ -34,7 +35,9 @@ await build({
     js: "import { createRequire as createRequireOfBundle } from 'node:module'; const require = createRequireOfBundle(import.meta.url);",
   },
   logLevel: 'warning',
+  metafile: true,
 })
+await removeStale(new Set(Object.keys(metafile.outputs).map((path) => join(root, path))))
 
 // Loaded after the bundle exists: oclif reads the commands it finds in dist/.
 const { Plugin } = await import('@oclif/core')
@@ -45,3 +48,15 @@ await writeFile(join(root, 'oclif.manifest.json'), `${JSON.stringify(plugin.mani
 process.stdout.write(
   `built ${commands.length} commands in ${Math.round(performance.now() - started)} ms\n`,
 )
+
+/** A command that is no more goes at once; a shared chunk when nobody can be using it. */
+async function removeStale(outputs: ReadonlySet<string>): Promise<void> {
+  const entries = await readdir(dist, { recursive: true, withFileTypes: true })
+  for (const entry of entries.filter((found) => found.isFile())) {
+    const path = join(entry.parentPath, entry.name)
+    if (outputs.has(path)) continue
+    const isCommand = path.startsWith(join(dist, 'commands') + sep)
+    const ageMs = Date.now() - (await stat(path)).mtimeMs
+    if (isCommand || ageMs > STALE_CHUNK_MS) await rm(path, { force: true })
+  }
+}

@@ -28,7 +28,7 @@ mustRun('types', bin('tsc'), ['--noEmit'])
 mustRun('lint', bin('biome'), ['check', '.'])
 mustRun('build', process.execPath, ['scripts/build.ts'])
 
-const projects = ['unit']
+const projects = ['unit', 'isolated']
 if (run('Kubernetes binaries', process.execPath, ['test/cluster/prepare.ts'])) {
   projects.push('real')
   if (process.getuid?.() === 0 && run('agent image', process.execPath, ['scripts/image.ts']))

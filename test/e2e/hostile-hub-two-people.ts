@@ -1,5 +1,6 @@
 /** Two people, one with another cluster as well, whose hub has turned hostile; and what became of their requests. */
 import { type ApiServer, startApiServer } from '../cluster/api-server.ts'
+import type { AuditEvent } from '../cluster/audit-log.ts'
 import { type HostileHub, relayHonestly } from './hostile-hub.ts'
 import {
   createRequest,
@@ -75,14 +76,22 @@ export class TwoPeople {
   }
 
   async audited(cluster: ApiServer = this.victim.cluster): Promise<Audited> {
-    const events = (await cluster.auditEvents()).filter(({ stage, impersonatedUser }) => {
-      return stage === 'ResponseComplete' && impersonatedUser?.username.startsWith('mcm:')
-    })
-    const creations = events.filter(
-      ({ verb, objectRef }) => verb === 'create' && objectRef?.resource === 'configmaps',
-    )
+    const events = await auditedEvents(cluster)
+    const creations = events.filter(createsConfigMap)
     const created = creations.filter(({ responseStatus }) => (responseStatus?.code ?? 500) < 300)
     return { created: created.length, creations: creations.length, requests: events.length }
+  }
+
+  /** How often each field manager asked for a ConfigMap to be created, whatever became of it. */
+  async creationsByFieldManager(): Promise<Map<string, number>> {
+    const counts = new Map<string, number>()
+    for (const { requestURI } of (await auditedEvents(this.victim.cluster)).filter(
+      createsConfigMap,
+    )) {
+      const manager = new URL(requestURI, 'https://cluster').searchParams.get('fieldManager') ?? ''
+      counts.set(manager, (counts.get(manager) ?? 0) + 1)
+    }
+    return counts
   }
 
   /** Alice reads a ConfigMap, through a hub that only relays. */
@@ -97,4 +106,14 @@ export class TwoPeople {
     const request = createRequest(this.alice, metadata, KILOBYTES)
     return exchange(await openSession(this.alice), request)
   }
+}
+
+async function auditedEvents(cluster: ApiServer): Promise<AuditEvent[]> {
+  return (await cluster.auditEvents()).filter(({ stage, impersonatedUser }) => {
+    return stage === 'ResponseComplete' && impersonatedUser?.username.startsWith('mcm:')
+  })
+}
+
+function createsConfigMap({ verb, objectRef }: AuditEvent): boolean {
+  return verb === 'create' && objectRef?.resource === 'configmaps'
 }
