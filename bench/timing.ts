@@ -44,9 +44,14 @@ function at(sorted: readonly number[], share: number): number {
 
 /** The middle of several runs. */
 export function median(values: readonly number[]): number {
+  return percentile(values, 0.5)
+}
+
+/** The value below which this share of them lies. */
+export function percentile(values: readonly number[], share: number): number {
   return at(
     [...values].sort((left, right) => left - right),
-    0.5,
+    share,
   )
 }
 

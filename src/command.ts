@@ -1,7 +1,10 @@
 import { Command, type Interfaces } from '@oclif/core'
+import type { ChildWorld } from './device/child-clusters.ts'
+import type { ChildEnd } from './device/child-process.ts'
 import type { Device } from './device/device.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
-import { leaveSoon, openRuntime, type Runtime } from './runtime.ts'
+import { EXIT_INTERRUPTED } from './errors.ts'
+import { leaveAs, leaveSoon, openRuntime, type Runtime } from './runtime.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
 import type { Screen } from './terminal/screen.ts'
 
@@ -14,6 +17,8 @@ export type CommandFlags<T extends typeof Command> = Interfaces.InferredFlags<T[
 export abstract class McmCommand extends Command {
   static override enableJsonFlag = true
   protected runtime!: Runtime
+  /** How this process ends when nothing is thrown. */
+  protected end: ChildEnd = { exitCode: 0, signal: null }
 
   override async init(): Promise<void> {
     await super.init()
@@ -43,6 +48,12 @@ export abstract class McmCommand extends Command {
     return this.runtime.openDevice({ quiet: this.jsonEnabled(), ...options })
   }
 
+  /** What programs that this command starts get of this process. */
+  protected childWorld(): ChildWorld {
+    const { env, self, selfEnv, runtimeDirectories, atExit } = this.runtime
+    return { env, self, selfEnv, runtimeDirectories, atExit }
+  }
+
   /** Runs `work` on a connection to the hub as this device. */
   protected async fleet<T>(work: (session: FleetSession) => Promise<T>): Promise<T> {
     return withFleet(await this.device(), work)
@@ -59,7 +70,9 @@ export abstract class McmCommand extends Command {
 
   override async finally(error: Error | undefined): Promise<void> {
     await super.finally(error)
-    if (!error) leaveSoon(this.runtime?.wasInterrupted() ? 130 : 0)
+    if (error) return
+    if (this.runtime?.wasInterrupted()) leaveSoon(EXIT_INTERRUPTED)
+    else leaveAs(this.end)
   }
 
   /** oclif would colour it. */

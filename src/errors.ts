@@ -17,6 +17,7 @@ export type ErrorCode =
   | 'MCM_USER_UNKNOWN'
   | 'MCM_ROLE_UNKNOWN'
   | 'MCM_CONTEXT_UNKNOWN'
+  | 'MCM_PROGRAM_UNKNOWN'
   | 'MCM_NOT_FOUND'
   // identity
   | 'MCM_NOT_LOGGED_IN'
@@ -25,6 +26,7 @@ export type ErrorCode =
   | 'MCM_CERTIFICATE_EXPIRED'
   | 'MCM_CERTIFICATE_UNKNOWN'
   | 'MCM_DEVICE_UNKNOWN'
+  | 'MCM_OWNER_SIGNS'
   // access
   | 'MCM_REVOKED'
   | 'MCM_NO_GRANT'
@@ -35,6 +37,7 @@ export type ErrorCode =
   | 'MCM_AGENT_UNREACHABLE'
   | 'MCM_API_SERVER_UNREACHABLE'
   | 'MCM_TIMEOUT'
+  | 'MCM_CHECK_FAILED'
   | 'MCM_PORT_TAKEN'
   | 'MCM_CONFLICT'
   | 'MCM_LIMIT'
@@ -124,6 +127,9 @@ export class StateError extends McmError {
 }
 
 export const EXIT_INTERRUPTED = 130
+/** Of a command that ran on many clusters: some of them failed, or every one. */
+export const EXIT_SOME_FAILED = 9
+export const EXIT_ALL_FAILED = 10
 
 /** Whether a value is one of ours, also across two copies of this module. */
 export function isMcmError(value: unknown): value is McmError {

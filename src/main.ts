@@ -1,11 +1,17 @@
 import { Errors, flush, run } from '@oclif/core'
 import packageManifest from '../package.json' with { type: 'json' }
+import { withBoundary } from './terminal/child-command.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
+import { collectBuffersYoung } from './young-space.ts'
+
+/** Programs that carry other people's bytes. */
+const CARRIERS: ReadonlySet<string> = new Set(['agent', 'hub', 'proxy', 'up'])
 
 /** Runs one command line; `entry` is the URL of bin/, from where oclif finds package.json. */
 export async function main(argv: string[], entry: string): Promise<void> {
+  if (CARRIERS.has(argv[0] ?? '')) collectBuffersYoung()
   try {
-    await run(argv, entry)
+    await run(withBoundary(argv), entry)
     await flush()
   } catch (error) {
     // Help ends by throwing its exit code.

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import { homedir, hostname, networkInterfaces, userInfo } from 'node:os'
+import { constants, homedir, hostname, networkInterfaces, tmpdir, userInfo } from 'node:os'
 import { resolve } from 'node:path'
+import { isatty } from 'node:tty'
+import type { ChildEnd } from './device/child-process.ts'
 import type { Device } from './device/device.ts'
 import { type Home, homeAt, homeDirectoryOf, keychainService } from './device/home.ts'
 import { readState } from './device/state.ts'
-import { EXIT_INTERRUPTED, UsageError } from './errors.ts'
+import { UsageError } from './errors.ts'
 import type { KubeconfigFiles, KubeconfigLocation } from './kubeconfig/file.ts'
 import { proxyFromEnvironment } from './proxy-environment.ts'
 import { readTextIfAny, resolveLinks, withFileLock, writeFileAtomic } from './store/files.ts'
@@ -41,6 +43,14 @@ export interface Runtime {
   readonly wasInterrupted: () => boolean
   /** How long the end may take after the first signal: programs with connections need more than a command. */
   readonly allowEndMs: (ms: number) => void
+  /** Signals no longer end this process: whoever takes them passes them on. */
+  readonly takeSignals: (take: (signal: NodeJS.Signals) => void) => void
+  /** Whether this process and what it starts hang on one terminal, whose Ctrl-C reaches both. */
+  readonly sharesTerminal: boolean
+  /** Runs `work` when this process ends, however it comes to that; short of SIGKILL. */
+  atExit(work: () => void): void
+  /** Where private files go that end with this process, the best first. */
+  readonly runtimeDirectories: readonly string[]
   kubeconfigLocation(path?: string): KubeconfigLocation
   proxyFor(target: URL): string | undefined
   /** `choice` counts until a login has chosen. @throws StateError MCM_KEYCHAIN_UNAVAILABLE */
@@ -59,9 +69,10 @@ export interface Runtime {
 /** @throws UsageError MCM_UNSUPPORTED_RUNTIME MCM_USAGE */
 export function openRuntime(env: Environment = process.env): Runtime {
   requireSafeRuntime(env, process.execArgv)
+  endWithoutReader()
   const screen = openScreen(process, env)
   const world = realWorld()
-  const { signal, wasInterrupted, allowEndMs } = watchSignals()
+  const { signal, wasInterrupted, allowEndMs, takeSignals } = watchSignals()
   const directory = homeDirectoryOf(env, homedir())
   const home = homeAt(directory)
   const proxyFor = (target: URL) => proxyFromEnvironment(env, target)
@@ -75,6 +86,10 @@ export function openRuntime(env: Environment = process.env): Runtime {
     signal,
     wasInterrupted,
     allowEndMs,
+    takeSignals,
+    sharesTerminal: [0, 1, 2].some((descriptor) => isatty(descriptor)),
+    atExit: (work) => void process.on('exit', work),
+    runtimeDirectories: [env['XDG_RUNTIME_DIR'] ?? '', tmpdir()].filter((path) => path !== ''),
     stdin: process.stdin,
     self: { command: process.execPath, args: [resolve(process.argv[1] ?? 'mcm')] },
     selfEnv: env['MCM_HOME'] ? { MCM_HOME: directory } : {},
@@ -166,7 +181,12 @@ interface SignalWatch {
   readonly signal: AbortSignal
   readonly wasInterrupted: () => boolean
   readonly allowEndMs: (ms: number) => void
+  readonly takeSignals: Runtime['takeSignals']
 }
+
+/** Those that a shell or another program uses to end or to notify one. */
+const PASSED_ON = ['SIGHUP', 'SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGUSR2'] as const
+const ENDING = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const
 
 /** The first signal asks everything to end, the second, or a few seconds, ends it. */
 function watchSignals(): SignalWatch {
@@ -174,20 +194,48 @@ function watchSignals(): SignalWatch {
   let interrupted = false
   let graceMs = GRACE_MS
   const end = (name: NodeJS.Signals) => {
-    if (controller.signal.aborted) process.exit(name === 'SIGINT' ? EXIT_INTERRUPTED : 143)
+    if (controller.signal.aborted) process.exit(exitCodeOfSignal(name))
     interrupted = name === 'SIGINT'
     controller.abort()
-    setTimeout(() => process.exit(interrupted ? EXIT_INTERRUPTED : 143), graceMs).unref()
+    setTimeout(() => process.exit(exitCodeOfSignal(name)), graceMs).unref()
   }
-  process.on('SIGINT', end)
-  process.on('SIGTERM', end)
+  for (const name of ENDING) process.on(name, end)
   return {
     signal: controller.signal,
     wasInterrupted: () => interrupted,
     allowEndMs: (ms) => {
       graceMs = ms
     },
+    takeSignals(take) {
+      // In this order: without any listener in between a signal would be lost, or end us.
+      for (const name of PASSED_ON) process.on(name, take)
+      for (const name of ENDING) process.off(name, end)
+    },
   }
+}
+
+/** As a shell counts: 130 for SIGINT. */
+function exitCodeOfSignal(name: NodeJS.Signals): number {
+  return 128 + constants.signals[name]
+}
+
+/** Signals that leave a core behind: a second one would only be of us. */
+const DUMPING: ReadonlySet<NodeJS.Signals> = new Set(['SIGQUIT', 'SIGILL', 'SIGABRT', 'SIGSEGV'])
+
+/** Nobody reads our data any more (`mcm … | head`): the end, as of any program in a pipe, and no failure to talk about. */
+function endWithoutReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error
+    process.exit(exitCodeOfSignal('SIGPIPE'))
+  })
+}
+
+/** Ends this process as a child of it ended: with its exit code, or by the same signal, so that a shell sees no difference. */
+export function leaveAs({ exitCode, signal }: ChildEnd): void {
+  leaveSoon(signal === null ? (exitCode ?? 1) : exitCodeOfSignal(signal))
+  if (signal === null || DUMPING.has(signal)) return
+  process.removeAllListeners(signal)
+  process.kill(process.pid, signal)
 }
 
 /** Ends a process that has nothing more to say but whose sockets linger. */

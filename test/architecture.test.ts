@@ -8,9 +8,21 @@ import { expect, test } from 'vitest'
  * other, unless the row says in which order they stand. Types count.
  */
 const ROWS: readonly { readonly rooms: readonly string[]; readonly ordered?: boolean }[] = [
-  { rooms: ['errors', 'secret', 'world', 'duplex'] },
+  { rooms: ['errors', 'secret', 'world', 'duplex', 'runtime-floor', 'young-space'] },
   { rooms: ['kube', 'protocol', 'access'], ordered: true },
-  { rooms: ['directory', 'pki', 'store', 'kubeconfig', 'audit', 'forward', 'tunnel', 'client'] },
+  {
+    rooms: [
+      'directory',
+      'pki',
+      'store',
+      'kubeconfig',
+      'audit',
+      'forward',
+      'tunnel',
+      'pipe',
+      'client',
+    ],
+  },
   { rooms: ['device'] },
   { rooms: ['proxy', 'hub', 'agent', 'inspect', 'tenants', 'sandbox'] },
   // The only room that stands over several programs.

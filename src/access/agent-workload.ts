@@ -13,6 +13,9 @@ export const AGENT_CONFIGURATION_DIRECTORY = '/etc/mcm/agent'
 /** Plain HTTP for the kubelet alone: `/healthz` (alive) and `/readyz` (has a tunnel and the API server). */
 export const AGENT_HEALTH_PORT = 8081
 
+/** Where the containers listen for the direct address, whichever ports it has outside. */
+export const AGENT_DIRECT_PORTS = { sessions: 9443, enrolment: 9444 } as const
+
 /** User and group id of the image (65532, "nonroot" by custom). */
 export const AGENT_USER_ID = 65_532
 
@@ -31,13 +34,26 @@ export interface AgentWorkload {
   readonly apiAudience?: string
   /** Names the pod shall resolve by itself, for clusters whose DNS does not know the hub. */
   readonly hostAliases?: readonly { readonly ip: string; readonly hostnames: readonly string[] }[]
+  /** How the direct address leads to the agent; without it nothing may dial in. */
+  readonly direct?: DirectExposure
   /** Changes when the mounted configuration does, so that the pods are replaced. No secret. */
   readonly configurationHash: string
 }
 
-/** Deployment, PodDisruptionBudget and NetworkPolicy. */
+export const DIRECT_SERVICES = ['LoadBalancer', 'NodePort', 'ClusterIP'] as const
+
+/** The Service of the direct address; with `NodePort` the ports are those of the nodes. */
+export interface DirectExposure {
+  readonly service: (typeof DIRECT_SERVICES)[number]
+  readonly sessions: number
+  readonly enrolment: number
+}
+
+/** Deployment, PodDisruptionBudget and NetworkPolicy, and a Service where there is a direct address. */
 export function agentWorkload(workload: AgentWorkload): KubernetesObject[] {
-  return [deployment(workload), disruptionBudget(), ingressDenied()]
+  const { direct } = workload
+  const objects = [deployment(workload), disruptionBudget(), ingressPolicy(direct)]
+  return direct ? [...objects, directService(direct)] : objects
 }
 
 function metadata() {
@@ -92,7 +108,7 @@ function podSpec(workload: AgentWorkload) {
   }
 }
 
-function container({ image }: AgentWorkload) {
+function container({ image, direct }: AgentWorkload) {
   const probe = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 }
   return {
     name: 'agent',
@@ -103,7 +119,8 @@ function container({ image }: AgentWorkload) {
       fieldVariable('POD_UID', 'metadata.uid'),
       fieldVariable('POD_NAMESPACE', 'metadata.namespace'),
     ],
-    ports: [{ name: 'health', containerPort: AGENT_HEALTH_PORT }],
+    ...(direct ? { args: DIRECT_ARGUMENTS } : {}),
+    ports: [{ name: 'health', containerPort: AGENT_HEALTH_PORT }, ...(direct ? directPorts() : [])],
     livenessProbe: { httpGet: { path: '/healthz', port: 'health' }, ...probe },
     readinessProbe: { httpGet: { path: '/readyz', port: 'health' }, ...probe, periodSeconds: 5 },
     resources: {
@@ -120,6 +137,18 @@ function container({ image }: AgentWorkload) {
       { name: 'token', mountPath: TOKEN_DIRECTORY, readOnly: true },
     ],
   }
+}
+
+const DIRECT_ARGUMENTS = [
+  `--direct-listen=:${AGENT_DIRECT_PORTS.sessions},${AGENT_DIRECT_PORTS.enrolment}`,
+]
+
+function directPorts() {
+  return Object.entries(AGENT_DIRECT_PORTS).map(([name, containerPort]) => ({
+    name,
+    containerPort,
+    protocol: 'TCP',
+  }))
 }
 
 function spread(topologyKey: string) {
@@ -154,13 +183,40 @@ function disruptionBudget() {
   return { apiVersion: 'policy/v1', kind: 'PodDisruptionBudget', metadata: metadata(), spec }
 }
 
-/** Nothing may dial in; the kubelet's probes come from the pod's own node, which policies never stop. */
-function ingressDenied() {
-  const spec = { podSelector: { matchLabels: POD_LABELS }, policyTypes: ['Ingress'] }
+/**
+ * Nothing may dial in but to the direct address, where there is one; the kubelet's probes come from the pod's
+ * own node, which policies never stop.
+ */
+function ingressPolicy(direct: DirectExposure | undefined) {
+  const ports = Object.values(AGENT_DIRECT_PORTS).map((port) => ({ protocol: 'TCP', port }))
+  const ingress = direct ? { ingress: [{ ports }] } : {}
+  const spec = { podSelector: { matchLabels: POD_LABELS }, policyTypes: ['Ingress'], ...ingress }
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
     metadata: metadata(),
     spec,
   }
+}
+
+/**
+ * An agent without a tunnel is not ready, and just then it is wanted here. Behind a load balancer clients keep
+ * their addresses, by which the agent counts; a node port shall answer on every node instead.
+ */
+function directService({ service, ...ports }: DirectExposure) {
+  const isNodePort = service === 'NodePort'
+  const spec = {
+    type: service,
+    selector: POD_LABELS,
+    publishNotReadyAddresses: true,
+    ...(service === 'LoadBalancer' ? { externalTrafficPolicy: 'Local' } : {}),
+    ports: (['sessions', 'enrolment'] as const).map((name) => ({
+      name,
+      protocol: 'TCP',
+      port: ports[name],
+      targetPort: name,
+      ...(isNodePort ? { nodePort: ports[name] } : {}),
+    })),
+  }
+  return { apiVersion: 'v1', kind: 'Service', metadata: metadata(), spec }
 }

@@ -24,6 +24,10 @@ export const NO_NAMES: ImpersonatorNames = { users: [], groups: [] }
 /** What stands in a role: its names, and whether it allows more than names (the owner's opt-out). */
 export interface ImpersonatorList extends ImpersonatorNames {
   readonly isUnrestricted: boolean
+  /** Uids that the owner added to the role by hand, for `--as-uid`; mcm adds none. */
+  readonly uids?: readonly string[]
+  /** The same for `--as-user-extra`: values by key, in lower case. */
+  readonly extras?: ReadonlyMap<string, readonly string[]>
 }
 
 /** The ClusterRole that may impersonate exactly these. @throws UsageError MCM_BAD_NAME a `system:`/`kube:` or empty name */
@@ -53,11 +57,21 @@ export function readImpersonator(role: { readonly rules?: readonly PolicyRule[] 
       rules.filter((rule) => covers(rule, resource)).flatMap((rule) => rule.resourceNames ?? []),
     )
   const isWide = (rule: PolicyRule) => isWider(rule)
+  const [uids, extras] = [names('uids'), extraValues(rules)]
   return {
     users: names('users'),
     groups: names('groups'),
     isUnrestricted: rules.some(isWide),
+    ...(uids.length > 0 ? { uids } : {}),
+    ...(extras.size > 0 ? { extras } : {}),
   } satisfies ImpersonatorList
+}
+
+/** Rules of a role that are the owner's own: about anything but users, groups and our session extra. */
+export function rulesBesides(role: { readonly rules?: readonly PolicyRule[] | null }) {
+  const ours = ['users', 'groups', SESSION_RESOURCE]
+  const isOurs = (rule: PolicyRule) => (rule.resources ?? []).every((each) => ours.includes(each))
+  return (role.rules ?? []).filter((rule) => !isOurs(rule))
 }
 
 /** Both lists together, each name once, sorted. */
@@ -88,11 +102,14 @@ function namedRule(resource: 'users' | 'groups', names: readonly string[]): Poli
   return [{ apiGroups: [''], resources: [resource], resourceNames: names, verbs: ['impersonate'] }]
 }
 
+const EXTRAS = 'userextras/'
+const SESSION_RESOURCE = EXTRAS + SESSION_EXTRA
+
 /** The session extra carries no rights, and its value is new every time: the key alone is listed. */
 function sessionRule(): PolicyRule {
   return {
     apiGroups: ['authentication.k8s.io'],
-    resources: [`userextras/${SESSION_EXTRA}`],
+    resources: [SESSION_RESOURCE],
     verbs: ['impersonate'],
   }
 }
@@ -105,13 +122,27 @@ function covers(rule: PolicyRule, resource: string): boolean {
   return (rule.resources ?? []).some((covered) => covered === resource || covered === '*')
 }
 
+/** By key; a rule without names lists no value, so that nothing is allowed by leaving something out. */
+function extraValues(rules: readonly PolicyRule[]): Map<string, readonly string[]> {
+  const values = new Map<string, readonly string[]>()
+  for (const { resources = [], resourceNames = [] } of rules)
+    for (const resource of resources ?? []) {
+      if (!resource.startsWith(EXTRAS) || resourceNames.length === 0) continue
+      const key = resource.slice(EXTRAS.length)
+      values.set(key, sorted([...(values.get(key) ?? []), ...resourceNames]))
+    }
+  return values
+}
+
 function isWider(rule: PolicyRule): boolean {
-  const isOfSession = rule.resources?.every((resource) => resource.startsWith('userextras/'))
-  if (isOfSession) return false
+  const isOfExtras = rule.resources?.every((resource) => resource.startsWith(EXTRAS))
+  if (isOfExtras) return false
   const isNamed = (rule.resourceNames ?? []).length > 0
-  const isPlain = rule.resources?.every((resource) => resource === 'users' || resource === 'groups')
+  const isPlain = rule.resources?.every((resource) => NAMED.has(resource))
   return !isNamed || !isPlain
 }
+
+const NAMED: ReadonlySet<string> = new Set(['users', 'groups', 'uids'])
 
 function sortedNames(names: readonly string[]): string[] {
   const bad = names.find((name) => name.trim() === '' || isReservedName(name))

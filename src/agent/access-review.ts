@@ -8,6 +8,7 @@ export interface ResourceQuestion {
   readonly verb: string
   readonly group: string
   readonly resource: string
+  readonly subresource?: string
   readonly name: string
   readonly namespace?: string
 }

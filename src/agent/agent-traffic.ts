@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import { messageOf, UnreachableError } from '../errors.ts'
 import { undiciUpstream } from '../forward/undici-upstream.ts'
@@ -6,6 +7,7 @@ import type { Impersonation } from '../kube/impersonation.ts'
 import { clusterHost, enrolmentHost } from '../protocol/names.ts'
 import type { Log, World } from '../world.ts'
 import { mayCaller, type ResourceQuestion } from './access-review.ts'
+import { noteAdmittedCertificates } from './admitted-certificates.ts'
 import type { AgentDeps } from './agent.ts'
 import type { AgentState } from './agent-state.ts'
 import { openAuthentication } from './authenticate.ts'
@@ -20,9 +22,15 @@ import {
   newServerCertificate,
   renewRegularly,
 } from './server-certificates.ts'
-import { type AgentServers, openAgentServers, type ServerSources } from './servers.ts'
+import {
+  type AgentServers,
+  openAgentServers,
+  type ServerKind,
+  type ServerSources,
+} from './servers.ts'
 import { tokenSource } from './service-token.ts'
 import { openSessions, type Session, type Sessions } from './sessions.ts'
+import { sparingLog } from './sparing-log.ts'
 import { userLimits } from './user-limits.ts'
 
 /** Whatever changes without telling anybody (time, above all) is looked at this often. */
@@ -59,6 +67,7 @@ export async function openTraffic(
     prefix: configuration.prefix,
     issuer: identity.userAuthority ? 'agent' : 'local',
     certificates: principals,
+    noteAdmitted: noteAdmittedCertificates(principals, world, log),
     names,
     directory,
   })
@@ -76,7 +85,11 @@ export async function openTraffic(
     limits: userLimits(),
     audit: deps.audit ?? ((event) => log.info('audit', { ...event })),
   })
-  const enrolment = enrolmentHandlers({ host: hosts.enrolment, issuance, log })
+  const enrolment = enrolmentHandlers({
+    host: hosts.enrolment,
+    issuance,
+    log: sparingLog(log, world),
+  })
   const { userCaDer } = identity
   const certificates = await newCertificates(world, identity, hosts)
   const servers = openAgentServers({
@@ -98,7 +111,15 @@ export async function openTraffic(
     authentication.requireStillStanding(session.certificate),
   )
   return {
-    servers: { ...servers, accept: whenRenewed(servers.accept, renewal) },
+    servers: {
+      ...servers,
+      accept: whenRenewed(servers.accept, renewal),
+      acceptDirect: whenRenewed(servers.acceptDirect, renewal),
+      acceptPipe: (pipe, clientAddress) => {
+        const accept = () => servers.acceptPipe(pipe, clientAddress)
+        whenRenewed(accept, renewal)('session', pipe.stream, clientAddress)
+      },
+    },
     upstream,
     stop: () => {
       renewal.stop()
@@ -109,10 +130,10 @@ export async function openTraffic(
 }
 
 /** The machine may have slept past the certificates' time: a stream that comes then waits for new ones. */
-function whenRenewed(
-  accept: AgentServers['accept'],
+function whenRenewed<Address>(
+  accept: (kind: ServerKind, stream: Duplex, clientAddress: Address) => void,
   renewal: CertificateRenewal,
-): AgentServers['accept'] {
+): typeof accept {
   return (kind, stream, clientAddress) => {
     const due = renewal.whenDue()
     if (due === undefined) return accept(kind, stream, clientAddress)

@@ -1,10 +1,11 @@
 /**
  * The agent of one cluster: everything in it is started here and meets here. Outward it dials hubs,
- * inward it asks its own API server; nothing can dial it but the kubelet for its health. Invariant:
- * it serves nobody before it has read who is revoked and the directory proves the cluster.
+ * inward it asks its own API server; nothing can dial it but the kubelet for its health, and people
+ * where its owner gave it an address of its own. Invariant: it serves nobody before it has read who is revoked and the directory proves the cluster.
  */
 
 import { openKubernetes } from '../client/kubernetes.ts'
+import { type RuntimeFacts, requireServerRuntime } from '../runtime-floor.ts'
 import type { Log, Running, World } from '../world.ts'
 import { openOutward } from './agent-outward.ts'
 import { openState } from './agent-state.ts'
@@ -12,7 +13,7 @@ import { openTraffic } from './agent-traffic.ts'
 import type { AuditSink } from './audit-event.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import { type AgentConnection, agentTransport, requireDirect } from './connections.ts'
-import { type RuntimeFacts, requireRuntime } from './runtime-floor.ts'
+import type { DirectListenerOptions } from './direct-listener.ts'
 
 export interface AgentDeps {
   readonly world: World
@@ -37,10 +38,14 @@ export interface AgentOptions {
   readonly version: string
   /** Where the kubelet asks; without it nowhere. */
   readonly health?: { readonly host: string; readonly port: number }
+  /** The agent's own address, for when no hub is up; without it nobody can dial in. */
+  readonly direct?: Pick<DirectListenerOptions, 'host' | 'ports'>
 }
 
 /** For requests under way when the agent is told to end. */
 const STOP_GRACE_MS = 2_000
+/** For telling clients that what runs on a pipe will not be resumed. */
+const SAY_GOODBYE_MS = 500
 
 /**
  * Starts the agent; resolves when it dials. `address` is that of its health, or empty.
@@ -48,7 +53,7 @@ const STOP_GRACE_MS = 2_000
  *   AccessDeniedError
  */
 export async function startAgent(deps: AgentDeps, options: AgentOptions): Promise<Running> {
-  requireRuntime(deps.runtime)
+  requireServerRuntime(deps.runtime, 'the agent')
   requireDirect(deps.apiServer.connection)
   const ending = new AbortController()
   const signal = AbortSignal.any([deps.signal, ending.signal])
@@ -65,7 +70,10 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
       if (hasEnded) return closed.promise
       hasEnded = true
       try {
-        await outward.tunnels.stop(STOP_GRACE_MS)
+        const { tunnels, direct, pipes } = outward
+        // Before their carriers are gone: the other ends shall hear why.
+        setTimeout(() => pipes.stop(), STOP_GRACE_MS - SAY_GOODBYE_MS)
+        await Promise.all([tunnels.stop(STOP_GRACE_MS), direct?.stop(STOP_GRACE_MS)])
         ending.abort()
         traffic.stop()
         await Promise.all([outward.health?.stop(), traffic.upstream.close(), transport.close()])

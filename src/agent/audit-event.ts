@@ -1,6 +1,6 @@
 import type { Impersonation } from '../kube/impersonation.ts'
 import { requestInfo } from '../kube/request-info.ts'
-import type { Session } from './sessions.ts'
+import { addressFields, type Session } from './sessions.ts'
 
 /**
  * One line for every request, and one more when something long begins. Nothing in it is a secret.
@@ -17,9 +17,16 @@ export interface AuditEvent {
   /** Groups as the certificate says. */
   readonly groups: readonly string[]
   /** As whom the API server saw it; absent where it never got there. */
-  readonly as?: { readonly user: string; readonly groups: readonly string[] }
+  readonly as?: {
+    readonly user: string
+    readonly groups: readonly string[]
+    /** Only where `--as-uid` was allowed. */
+    readonly uid?: string
+  }
   /** The client's address as the hub claims it. */
   readonly addressByHub?: string
+  /** The client's address, seen here: it came by the direct address. */
+  readonly address?: string
   readonly method: string
   /** Without the query: that may hold what somebody typed. */
   readonly path: string
@@ -68,7 +75,6 @@ export function auditEvent(subject: AuditSubject, outcome: AuditOutcome): AuditE
   const { auditId, session, method, target, impersonation } = subject
   const { user, groups, device, fingerprint } = session.certificate
   const { verb, apiGroup, resource, subresource, namespace, name } = requestInfo(method, target)
-  const { clientAddress } = session
   return {
     auditId,
     session: session.id,
@@ -76,8 +82,8 @@ export function auditEvent(subject: AuditSubject, outcome: AuditOutcome): AuditE
     device,
     certificate: fingerprint,
     groups,
-    ...(impersonation && { as: { user: impersonation.user, groups: impersonation.groups } }),
-    ...(clientAddress === undefined ? {} : { addressByHub: clientAddress }),
+    ...(impersonation && { as: asWhom(impersonation) }),
+    ...addressFields(session),
     method,
     path: target.split('?', 1)[0]!.slice(0, MAX_PATH_LENGTH),
     verb,
@@ -88,4 +94,8 @@ export function auditEvent(subject: AuditSubject, outcome: AuditOutcome): AuditE
     name,
     ...outcome,
   }
+}
+
+function asWhom({ user, groups, uid }: Impersonation) {
+  return { user, groups, ...(uid === undefined ? {} : { uid }) }
 }

@@ -7,9 +7,18 @@
 
 import { type Identity, impersonationOf, prefixedName } from '../access/identity.ts'
 import type { ImpersonatorList } from '../access/impersonator.ts'
-import type { DirectoryState } from '../directory/state.ts'
-import { AccessDeniedError, IdentityError, isMcmError, UnreachableError } from '../errors.ts'
+import { isConsent } from '../directory/consent.ts'
+import type { DeviceRecord, DirectoryState } from '../directory/state.ts'
+import {
+  AccessDeniedError,
+  IdentityError,
+  isMcmError,
+  StateError,
+  UnreachableError,
+} from '../errors.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
+import { BACKDATE_MS } from '../pki/authority.ts'
+import { MAX_OWNER_ISSUED_SECONDS } from '../pki/profiles.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 import type { World } from '../world.ts'
 
@@ -26,6 +35,8 @@ export interface CertificateList {
   find(fingerprint: string): ListedCertificate | undefined
   /** `find`, and on a miss the Secret itself: the other replica may have issued it a moment ago. */
   lookUp(fingerprint: string, user: string): Promise<ListedCertificate | undefined>
+  /** False when what it says of a user cannot be read. */
+  isReadable(user: string): boolean
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
   revocationOf(who: {
@@ -46,9 +57,11 @@ export interface AuthenticationSources {
   /** The cluster id. */
   readonly cluster: string
   readonly prefix: string
-  /** With `local` the owner issues, and there is no list of issued certificates. */
+  /** With `local` the owner issues: the device's consent stands in for the list (PROTOCOL §10). */
   readonly issuer: 'agent' | 'local'
   readonly certificates: CertificateList
+  /** Hears of a certificate of the owner's that is admitted and not on the list; per request. */
+  noteAdmitted(certificate: UserCertificate, deviceSince: Date): void
   readonly names: SpokenFor
   readonly directory: { readonly state: DirectoryState; isFresh(): boolean }
 }
@@ -109,10 +122,13 @@ function judge(sources: AuthenticationSources, certificate: UserCertificate): St
   requireInTime(sources.world.now(), certificate)
   if (!sources.certificates.isFresh() || !sources.directory.isFresh()) throw outOfDate()
   requireIssued(sources, certificate)
-  requireNotRevoked(sources, certificate)
+  const device = requireNotRevoked(sources, certificate)
+  if (sources.issuer === 'local') requireConsent(sources, certificate, device)
   requireMember(sources, certificate)
   const names = sources.names.current()
   const impersonation = requireListed(sources, certificate, names)
+  if (sources.issuer === 'local' && !sources.certificates.find(certificate.fingerprint))
+    sources.noteAdmitted(certificate, device.since)
   return { identity: identityOf(certificate), impersonation, names }
 }
 
@@ -129,11 +145,15 @@ function judgeOpen(sources: AuthenticationSources, certificate: UserCertificate)
   requireListed(sources, certificate, sources.names.current())
 }
 
-function requireNotRevoked(sources: AuthenticationSources, certificate: UserCertificate): void {
-  const deviceSince = requireKnownDevice(sources, certificate)
+function requireNotRevoked(
+  sources: AuthenticationSources,
+  certificate: UserCertificate,
+): DeviceRecord {
+  const known = requireKnownDevice(sources, certificate)
   const { user, device } = certificate
-  const revoked = sources.certificates.revocationOf({ user, device, deviceSince })
+  const revoked = sources.certificates.revocationOf({ user, device, deviceSince: known.since })
   if (revoked) throw revokedSince(certificate, revoked)
+  return known
 }
 
 function requireInTime(now: Date, { user, notBefore, notAfter }: UserCertificate): void {
@@ -148,11 +168,11 @@ function requireInTime(now: Date, { user, notBefore, notAfter }: UserCertificate
   throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
 }
 
-/** The directory's word on the device. Gives since when it is one. */
+/** The directory's word on the device. */
 function requireKnownDevice(
   { directory }: AuthenticationSources,
   certificate: UserCertificate,
-): Date {
+): DeviceRecord {
   const owner = directory.state.deviceOwner(certificate.device)
   if (!owner || owner.user.name !== certificate.user)
     throw new AccessDeniedError(
@@ -162,17 +182,43 @@ function requireKnownDevice(
     )
   const revoked = owner.device.revoked ?? owner.user.revoked
   if (revoked) throw revokedSince(certificate, revoked)
-  return owner.device.since
+  return owner.device
 }
 
 function requireIssued(sources: AuthenticationSources, certificate: UserCertificate): void {
   const { fingerprint, user, device } = certificate
   const listed = sources.certificates.find(fingerprint)
   if (listed?.revoked) throw revokedSince(certificate, listed.revoked)
-  if (sources.issuer === 'local') return
+  if (sources.issuer === 'local') {
+    requireReadable(sources, user)
+    return
+  }
   if (listed && listed.user === user && listed.device === device) return
   const message = `the certificate of ${user} is not on the list of this cluster`
   throw new IdentityError('MCM_CERTIFICATE_UNKNOWN', message, { hint: 'run mcm login' })
+}
+
+/** Where there is no list, a damaged Secret must not hide what was revoked in it. */
+function requireReadable({ certificates }: AuthenticationSources, user: string): void {
+  if (certificates.isReadable(user)) return
+  throw new StateError(
+    'MCM_STATE_DAMAGED',
+    `what this cluster remembers of ${user} cannot be read, so ${user} is not let in`,
+    { hint: 'ask an administrator of the cluster: its agent logs which Secret it is' },
+  )
+}
+
+/** What the owner has issued counts only with the device's own signature, and for 30 days. */
+function requireConsent(
+  { cluster }: AuthenticationSources,
+  { user, notBefore, notAfter, consent, publicKeyDer }: UserCertificate,
+  { key }: DeviceRecord,
+): void {
+  const maxMs = MAX_OWNER_ISSUED_SECONDS * 1000 + BACKDATE_MS
+  if (notAfter.getTime() - notBefore.getTime() > maxMs)
+    throw notAdmitted(`the certificate of ${user} is valid for more than 30 days`)
+  if (consent === undefined || !isConsent(key, { cluster, publicKeyDer }, consent))
+    throw notAdmitted(`the device of ${user} has not asked for this certificate`)
 }
 
 function requireMember(
@@ -209,6 +255,12 @@ function identityOf({ user, groups, device, fingerprint }: UserCertificate): Ide
 function revokedSince({ user }: UserCertificate, since: Date): AccessDeniedError {
   return new AccessDeniedError('MCM_REVOKED', `${user} was revoked at ${since.toISOString()}`, {
     hint: 'ask an admin for a new invite',
+  })
+}
+
+function notAdmitted(message: string): AccessDeniedError {
+  return new AccessDeniedError('MCM_FORBIDDEN', message, {
+    hint: 'ask the owner of the cluster for a certificate: mcm certs request CLUSTER',
   })
 }
 

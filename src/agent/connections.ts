@@ -1,11 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { AGENT_NAME, AGENT_NAMESPACE } from '../access/agent-rights.ts'
-import {
-  type ClosableTransport,
-  directTransport,
-  type KubernetesApi,
-  openKubernetes,
-} from '../client/kubernetes.ts'
+import { type ClosableTransport, directTransport } from '../client/direct-transport.ts'
+import { type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
 import { AccessDeniedError, McmError, UnreachableError, UsageError } from '../errors.ts'
 import type { ApiServerConnection } from '../kube/connection.ts'
 import { Secret } from '../secret.ts'

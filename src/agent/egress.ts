@@ -8,8 +8,8 @@
 import { isMcmError, messageOf } from '../errors.ts'
 import type { RawHeaders } from '../forward/headers.ts'
 import { Refusal } from '../forward/refusal.ts'
-import type { UpgradeHead } from '../forward/upgrade.ts'
 import type {
+  UpgradeHead,
   Upstream,
   UpstreamCall,
   UpstreamEvents,
@@ -18,6 +18,7 @@ import type {
 import {
   IMPERSONATE_EXTRA_PREFIX,
   IMPERSONATE_GROUP,
+  IMPERSONATE_UID,
   IMPERSONATE_USER,
 } from '../kube/impersonation.ts'
 import { isReservedName } from '../kube/reserved-name.ts'
@@ -52,13 +53,14 @@ export function assertEgress(headers: RawHeaders): void {
 
 const FORBIDDEN: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'cookie'])
 
-/** 1 for a user line, 0 for a group or extra. */
+/** 1 for a user line, 0 for a group, a uid or an extra. */
 function impersonationLine(name: string, value: string): 0 | 1 {
   const isEmpty = value.trim() === '' || value !== value.trim()
   if (isEmpty || isReservedName(Buffer.from(value, 'latin1').toString('utf8')))
     throw new Error(`egress: ${name} has a value that must not be sent`)
   if (name === IMPERSONATE_USER) return 1
-  if (name === IMPERSONATE_GROUP || name.startsWith(IMPERSONATE_EXTRA_PREFIX)) return 0
+  if (name === IMPERSONATE_GROUP || name === IMPERSONATE_UID) return 0
+  if (name.startsWith(IMPERSONATE_EXTRA_PREFIX)) return 0
   throw new Error(`egress: ${name} is no header of ours`)
 }
 

@@ -8,12 +8,12 @@ import type { Log } from '../world.ts'
 import { ownStatusOf } from './own-status.ts'
 import { readJson } from './read-json.ts'
 import { requireHost, requireLines } from './request-headers.ts'
+import { addressFields, type Origin } from './sessions.ts'
 
 /** One connection to the enrolment host, which anybody may make. */
-export interface EnrolmentConnection {
+export interface EnrolmentConnection extends Origin {
   /** 32 bytes that only this connection's two ends know (RFC 8446 §7.5). */
   readonly exporter: Buffer
-  readonly clientAddress: string | undefined
 }
 
 export interface EnrolmentSources {
@@ -63,8 +63,8 @@ export function enrolmentHandlers(
       asking.add(context)
       void enrol(sources, exchange, enter).finally(() => asking.delete(context))
     },
-    upgrade: ({ socket }) =>
-      void answerAndEnd(socket, badRequest('nothing can be switched here').status),
+    upgrade: ({ client }) =>
+      void answerAndEnd(client, badRequest('nothing can be switched here').status),
   }
 }
 
@@ -74,7 +74,6 @@ async function enrol(
   enter: Enter,
 ): Promise<void> {
   const { context, reply } = exchange
-  const { clientAddress } = context
   let leave: (() => void) | undefined
   try {
     requireForm(exchange, host)
@@ -83,10 +82,10 @@ async function enrol(
     const issued = await issuance.enrol(body, context.exporter)
     replyJson(reply, 200, { certificate: issued.certificate })
     const { user, device, fingerprint } = issued
-    log.info('certificate_issued', { user, device, fingerprint, addressByHub: clientAddress })
+    log.info('certificate_issued', { user, device, fingerprint, ...addressFields(context) })
   } catch (error) {
     const level = isMcmError(error) ? 'warn' : 'error'
-    log[level]('enrolment_refused', { reason: messageOf(error), addressByHub: clientAddress })
+    log[level]('enrolment_refused', { reason: messageOf(error), ...addressFields(context) })
     reply.endConnection()
     replyStatus(reply, ownStatusOf(error))
   } finally {

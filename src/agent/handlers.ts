@@ -9,6 +9,7 @@ import { forwardUpgrade } from '../forward/upgrade.ts'
 import { requireUpgrade, type UpgradeProtocol } from '../forward/upgrade-request.ts'
 import { isLongRunning, type RequestInfo, requestInfo } from '../kube/request-info.ts'
 import type { Status } from '../kube/status.ts'
+import type { World } from '../world.ts'
 import type { Standing } from './authenticate.ts'
 import { tokenRefused, upgradeHeadWithToken } from './egress.ts'
 import { answerOwn, isOwnPath } from './own-endpoints.ts'
@@ -36,7 +37,7 @@ export function refusingHandlers(): ListenerHandlers<Status> {
       reply.endConnection()
       replyStatus(reply, context)
     },
-    upgrade: ({ socket, context }) => void answerAndEnd(socket, context),
+    upgrade: ({ client, context }) => void answerAndEnd(client, context),
   }
 }
 
@@ -138,7 +139,7 @@ async function handleUpgrade(
   let leave: (() => void) | undefined
   try {
     const form = passage.requireForm()
-    const protocol = requireUpgrade(form.method, form.lines)
+    const protocol = requireUpgrade(exchange, form.lines)
     const entered = await passage.enter()
     leave = entered.leave
     if (isOwnPath(form.path)) throw badRequest('nothing of the agent’s own can be switched')
@@ -146,7 +147,8 @@ async function handleUpgrade(
   } catch (error) {
     const status = ownStatusOf(error)
     passage.noteRefusal(error, status.code)
-    await answerAndEnd(exchange.socket, status)
+    if (endsConnection(error)) exchange.client.endConnection()
+    await answerAndEnd(exchange.client, status)
   } finally {
     leave?.()
   }
@@ -159,10 +161,12 @@ async function switchProtocols(
   protocol: UpgradeProtocol,
   standing: Standing,
 ): Promise<void> {
-  const { apiServer, token } = passage.sources
+  const { apiServer, token, world } = passage.sources
   const { method, target } = form
   const info = requestInfo(method, target)
   const headers = await headersFor(passage, form, standing, info, true)
+  if (exchange.protocol !== undefined && protocol === 'websocket')
+    headers.push(...newWebSocketKey(world))
   const head = { method, target, headers, protocol }
   const first = await upgradeHeadWithToken(head, () => token.current())
   const again = () => upgradeHeadWithToken(head, () => token.reload())
@@ -170,6 +174,11 @@ async function switchProtocols(
   const upgrading = forwardUpgrade(exchange, apiServer, first, repeat)
   passage.noteBegin()
   passage.noteEnd(await passage.follow(upgrading))
+}
+
+/** An extended CONNECT carries none (RFC 8441 §5), and the API server wants one. */
+function newWebSocketKey(world: World): [string, string] {
+  return ['Sec-WebSocket-Key', Buffer.from(world.random(16)).toString('base64')]
 }
 
 async function headersFor(

@@ -99,6 +99,7 @@ export function openIssuance(options: IssuanceOptions): Issuance {
   }
   return {
     async enrol(body, exporter) {
+      requireAuthority(options)
       const { csr, proof } = parsed(enrolmentSchema, body)
       requireCurrent(options)
       const { der, publicKeyDer } = await readCsr(csr)
@@ -108,6 +109,7 @@ export function openIssuance(options: IssuanceOptions): Issuance {
       return issueTo(owner, publicKeyDer)
     },
     async renew({ user, device }, body) {
+      requireAuthority(options)
       const { csr } = parsed(renewalSchema, body)
       requireCurrent(options)
       const { publicKeyDer } = await readCsr(csr)
@@ -224,7 +226,7 @@ async function issue(
 ): Promise<Issued> {
   const minted = await issueUserCertificate(
     options.world,
-    requireAuthority(options.identity.userAuthority),
+    requireAuthority(options),
     { publicKeyDer, user: user.name, groups: user.groups, device: device.id },
     policyOf(options, user).lifetimeSeconds,
   )
@@ -251,12 +253,13 @@ function policyOf({ policy = POLICY }: Pick<IssuanceOptions, 'policy'>, user: Us
   return user.bot ? policy.bot : policy.person
 }
 
-function requireAuthority(authority: Authority | undefined): Authority {
-  if (authority) return authority
+/** The first thing to ask: where the owner issues, nothing else of a request matters. */
+function requireAuthority({ identity }: Pick<IssuanceOptions, 'identity'>): Authority {
+  if (identity.userAuthority) return identity.userAuthority
   throw new AccessDeniedError(
     'MCM_FORBIDDEN',
-    'this agent issues no certificates: the owner of the cluster keeps the key for that',
-    { hint: 'ask the owner of the cluster for a certificate (--issuer local)' },
+    'this agent issues no certificates: the owner of the cluster signs them',
+    { hint: 'send the owner what mcm certs request CLUSTER prints' },
   )
 }
 

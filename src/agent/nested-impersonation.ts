@@ -8,18 +8,24 @@
 import type { ImpersonatorList } from '../access/impersonator.ts'
 import { AccessDeniedError } from '../errors.ts'
 import {
+  IMPERSONATE_EXTRA_PREFIX,
+  IMPERSONATE_GROUP,
+  IMPERSONATE_UID,
+  IMPERSONATE_USER,
   type Impersonation,
   type ImpersonationRequest,
   isSameUserAndGroups,
-  requireUserAndGroups,
+  requireUser,
 } from '../kube/impersonation.ts'
 import type { Standing } from './authenticate.ts'
 
 /** One question of SelfSubjectAccessReview (authorization.k8s.io/v1), asked as the caller. */
 export interface ImpersonationQuestion {
   readonly verb: 'impersonate'
-  readonly group: string
-  readonly resource: 'users' | 'groups'
+  readonly group: '' | 'authentication.k8s.io'
+  readonly resource: 'users' | 'groups' | 'uids' | 'userextras'
+  /** The key of an extra. */
+  readonly subresource?: string
   readonly name: string
 }
 
@@ -30,8 +36,8 @@ export type Review = (caller: Impersonation, question: ImpersonationQuestion) =>
 
 /**
  * As whom a request runs whose client sent impersonation headers.
- * @throws AccessDeniedError MCM_IMPERSONATION_REFUSED naming the header; UsageError groups without
- *   a user
+ * @throws AccessDeniedError MCM_IMPERSONATION_REFUSED naming the header; UsageError groups, a uid or
+ *   extras without a user
  */
 export async function nestedImpersonation(
   standing: Standing,
@@ -39,12 +45,14 @@ export async function nestedImpersonation(
   review: Review,
 ): Promise<Impersonation> {
   if (isOwnIdentity(standing, request)) return standing.impersonation
-  const target = requireUserAndGroups(request)
-  requireListed(target, standing.names)
-  for (const question of questionsFor(target))
-    if (!(await review(standing.impersonation, question).catch(refusedByFailure(question))))
-      throw refused(headerOf(question), `you may not impersonate ${question.name}`)
-  return { user: target.user, groups: target.groups }
+  const asked = namesAsked(request)
+  const unlisted = asked.find((name) => !isListed(name, standing.names))
+  if (unlisted !== undefined) throw refused(unlisted.header, whyUnlisted(unlisted))
+  const target = requireUser(request)
+  for (const { header, question } of asked)
+    if (!(await review(standing.impersonation, question).catch(refusedByFailure(header, question))))
+      throw refused(header, `you may not impersonate ${told(question)}`)
+  return target
 }
 
 /**
@@ -65,30 +73,60 @@ function isOwnIdentity({ identity, impersonation }: Standing, request: Impersona
   return isBare || isSameUserAndGroups(asked, impersonation)
 }
 
-/** Facts of Kubernetes: users and groups are of the core group (apiserver `impersonation.go`). */
-function questionsFor({ user, groups }: Impersonation): ImpersonationQuestion[] {
-  const ask = (resource: 'users' | 'groups') => (name: string) =>
-    ({ verb: 'impersonate', group: '', resource, name }) as const
-  return [ask('users')(user), ...groups.map(ask('groups'))]
+/** One name that was asked for, and the header it came in. */
+interface NameAsked {
+  readonly header: string
+  readonly question: ImpersonationQuestion
 }
 
-function requireListed(target: Impersonation, names: ImpersonatorList): void {
-  if (names.isUnrestricted) return
-  if (!names.users.includes(target.user))
-    throw refused('Impersonate-User', `this cluster's agent does not speak for ${target.user}`)
-  const group = target.groups.find((name) => !names.groups.includes(name))
-  if (group !== undefined)
-    throw refused('Impersonate-Group', `this cluster's agent does not speak for ${group}`)
+/**
+ * Facts of Kubernetes (apiserver `impersonation.go`): users and groups are of the core group, uids
+ * and extras of authentication.k8s.io; the key of an extra is a subresource, its value the name.
+ */
+function namesAsked({ user, groups, uid, extras }: ImpersonationRequest): NameAsked[] {
+  const verb = 'impersonate'
+  const core = (header: string, resource: 'users' | 'groups', name: string) => {
+    const question: ImpersonationQuestion = { verb, group: '', resource, name }
+    return { header, question }
+  }
+  const group = 'authentication.k8s.io'
+  const ofUid = (name: string): NameAsked => ({
+    header: IMPERSONATE_UID,
+    question: { verb, group, resource: 'uids', name },
+  })
+  const ofExtra = (subresource: string, name: string): NameAsked => ({
+    header: IMPERSONATE_EXTRA_PREFIX + subresource,
+    question: { verb, group, resource: 'userextras', subresource, name },
+  })
+  return [
+    ...(user === undefined ? [] : [core(IMPERSONATE_USER, 'users', user)]),
+    ...groups.map((name) => core(IMPERSONATE_GROUP, 'groups', name)),
+    ...(uid === undefined ? [] : [ofUid(uid)]),
+    ...[...extras].flatMap(([key, values]) => values.map((value) => ofExtra(key, value))),
+  ]
 }
 
-function headerOf({ resource }: ImpersonationQuestion): string {
-  return resource === 'users' ? 'Impersonate-User' : 'Impersonate-Group'
+/** Whether the impersonator could speak for it: the API server would refuse in words about ourselves. */
+function isListed({ question }: NameAsked, names: ImpersonatorList): boolean {
+  if (names.isUnrestricted) return true
+  const { resource, subresource = '', name } = question
+  const listed =
+    resource === 'userextras' ? names.extras?.get(subresource) : (names[resource] ?? [])
+  return listed?.includes(name) ?? false
 }
 
-function refusedByFailure(question: ImpersonationQuestion) {
+function whyUnlisted({ question }: NameAsked): string {
+  return `this cluster's agent does not speak for ${told(question)}`
+}
+
+function told({ resource, subresource, name }: ImpersonationQuestion): string {
+  if (resource === 'uids') return `uid ${name}`
+  return resource === 'userextras' ? `${subresource}=${name}` : name
+}
+
+function refusedByFailure(header: string, question: ImpersonationQuestion) {
   return (cause: unknown): never => {
-    const why = `whether you may impersonate ${question.name} could not be asked`
-    throw refused(headerOf(question), why, cause)
+    throw refused(header, `whether you may impersonate ${told(question)} could not be asked`, cause)
   }
 }
 

@@ -100,18 +100,20 @@ export function recordSecret(
 
 /**
  * With one more certificate, without those that have expired and the oldest beyond what one device
- * may hold.
+ * may hold. One that is there already stays as it is: two replicas may note the same.
  */
 export function withCertificate(
   record: PrincipalRecord,
   certificate: RecordedCertificate,
   now: Date,
 ): PrincipalRecord {
-  const { device, notAfter } = certificate
+  const { device, notAfter, fingerprint } = certificate
+  if (record.certificates.some((each) => each.fingerprint === fingerprint)) return record
   const known = record.devices[device]
   const lastExpiry = later(known?.lastExpiry, notAfter)
   const standing = record.certificates.filter((each) => each.notAfter > now)
-  const own = standing.filter((each) => each.device === device)
+  // A revoked one never gives way: where the owner issues, only this record says that it is.
+  const own = standing.filter((each) => each.device === device && !each.revoked)
   const dropped = new Set(own.slice(0, Math.max(0, own.length + 1 - MAX_CERTIFICATES_PER_DEVICE)))
   return {
     ...record,

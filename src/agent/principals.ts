@@ -79,6 +79,8 @@ export interface Principals {
    * may have issued it a moment ago. @throws UnreachableError when that look fails
    */
   lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined>
+  /** False when a user's Secret is damaged: nobody can tell what of theirs was revoked. */
+  isReadable(user: string): boolean
   /** Since when a device of a user is revoked here, whether it ever got a certificate or not. */
   revocationOf(subject: {
     readonly user: string
@@ -135,6 +137,8 @@ class WatchedPrincipals implements Principals {
   /** By user. */
   readonly #records = new Map<string, PrincipalRecord>()
   readonly #byFingerprint = new Map<string, IssuedTo>()
+  /** Secrets, by name. */
+  readonly #unreadable = new Set<string>()
   readonly #unknownUntil = new Map<string, number>()
   readonly #reads = new Map<string, Promise<void>>()
   readonly #listeners = new Set<(what: Revoked) => void>()
@@ -173,6 +177,10 @@ class WatchedPrincipals implements Principals {
     const found = this.find(fingerprint)
     if (found === undefined) this.#rememberUnknown(fingerprint)
     return found
+  }
+
+  isReadable(user: string): boolean {
+    return !this.#unreadable.has(principalSecretName(this.#cluster, user))
   }
 
   revocationOf(subject: { user: string; device: string; deviceSince?: Date }): Date | undefined {
@@ -260,6 +268,8 @@ class WatchedPrincipals implements Principals {
   #replace(after: StateSecret | undefined, before: StateSecret | undefined): void {
     const old = before && this.#recordOf(before)
     const next = after && this.#recordOf(after)
+    if (before) this.#unreadable.delete(before.metadata.name)
+    if (after && !next) this.#unreadable.add(after.metadata.name)
     if (old) this.#forget(old)
     if (next) this.#remember(next)
     for (const ended of old ? endedBetween(old, next, this.#now()) : []) this.#tell(ended)

@@ -10,7 +10,10 @@ import type { TLSSocket } from 'node:tls'
 import { isMcmError, messageOf } from '../errors.ts'
 import { type ListenerHandlers, type ListenerTimeouts, openListener } from '../forward/listener.ts'
 import { failureStatus, type Status } from '../kube/status.ts'
+import type { AcceptedPipe } from '../pipe/acceptor.ts'
+import { PIPE_EXPORTER_BYTES, PIPE_EXPORTER_LABEL } from '../pipe/proof.ts'
 import { readUserCertificate, type UserCertificate } from '../pki/user-certificate.ts'
+import { networkOf } from '../protocol/address.ts'
 import { ENROLMENT_EXPORTER_LABEL } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { EnrolmentConnection } from './enrolment.ts'
@@ -22,7 +25,8 @@ import {
   openInnerServer,
 } from './inner-server.ts'
 import { ownStatusOf } from './own-status.ts'
-import { Session, type Sessions } from './sessions.ts'
+import { addressFields, type Origin, Session, type Sessions } from './sessions.ts'
+import { sparingLog } from './sparing-log.ts'
 import { uuid } from './traffic.ts'
 
 export interface ServerSources {
@@ -41,9 +45,15 @@ export interface ServerSources {
   readonly handshakeTimeoutMs?: number
 }
 
+export type ServerKind = 'session' | 'enrolment'
+
 export interface AgentServers {
   /** Takes a stream of a tunnel over. @throws UnreachableError when there are too many at once */
-  accept(kind: 'session' | 'enrolment', stream: Duplex, clientAddress: string | undefined): void
+  accept(kind: ServerKind, stream: Duplex, clientAddress: string | undefined): void
+  /** The same for a pipe: a session that outlives the streams which carry it. */
+  acceptPipe(pipe: AcceptedPipe, clientAddress: string | undefined): void
+  /** The same for a connection to the agent's own address; it takes no place of those above. */
+  acceptDirect(kind: ServerKind, stream: Duplex, clientAddress: string): void
   setCertificates(certificates: ServerSources['certificates']): void
   stop(): void
 }
@@ -54,37 +64,58 @@ const ENROLMENT_LIFETIME_MS = 60_000
 const EXPORTER_BYTES = 32
 
 export function openAgentServers(sources: ServerSources): AgentServers {
-  const traffic = openListener(sources.traffic, sources.timeouts)
-  const refusing = openListener<Status>(refusingHandlers(), sources.timeouts)
-  const enrolment = openListener(sources.enrolment, sources.timeouts)
-  const servers = {
-    session: innerServer(sources, 'session', true),
-    enrolment: innerServer(sources, 'enrolment', false),
-  }
+  const { timeouts } = sources
+  const traffic = openListener(sources.traffic, { timeouts, takesExtendedConnect: true })
+  const refusing = openListener<Status>(refusingHandlers(), { timeouts })
+  const enrolment = openListener(sources.enrolment, { timeouts })
+  const hubServers = innerServers(sources)
+  // Anybody can dial the direct address: they fill neither the places of the tunnels nor the log.
+  const directSources = { ...sources, log: sparingLog(sources.log, sources.world) }
+  const directServers = innerServers(directSources)
   const begin = {
-    session: (connection: InnerConnection, clientAddress: string | undefined, carrier: Duplex) => {
-      const session = openSession(sources, connection, clientAddress, carrier)
+    session: (
+      connection: InnerConnection,
+      origin: Origin,
+      carrier: Duplex,
+      pipe?: AcceptedPipe,
+    ) => {
+      const from = origin.isDirect ? directSources : sources
+      const session = openSession(from, connection, origin, carrier, pipe)
       const { socket, protocol } = connection
-      if (session instanceof Session) traffic.accept(socket, protocol, session)
-      else if (session) refusing.accept(socket, protocol, session)
+      if (session instanceof Session) {
+        pipe?.arm(pipeExporterOf(socket), session.id)
+        traffic.accept(socket, protocol, session)
+      } else if (session) refusing.accept(socket, protocol, session)
       else socket.destroy()
     },
-    enrolment: ({ socket, protocol }: InnerConnection, clientAddress: string | undefined) => {
+    enrolment: ({ socket, protocol }: InnerConnection, origin: Origin) => {
       const timer = setTimeout(() => socket.destroy(), ENROLMENT_LIFETIME_MS)
       socket.once('close', () => clearTimeout(timer))
-      enrolment.accept(socket, protocol, { exporter: exporterOf(socket), clientAddress })
+      enrolment.accept(socket, protocol, { exporter: exporterOf(socket), ...origin })
     },
   }
   return {
     accept: (kind, stream, claimedAddress) => {
       const clientAddress = isIP(claimedAddress ?? '') ? claimedAddress : undefined
-      servers[kind].accept(stream, clientAddress ?? '', (connection) =>
-        begin[kind](connection, clientAddress, stream),
+      hubServers[kind].accept(stream, clientAddress ?? '', (connection) =>
+        begin[kind](connection, { clientAddress, isDirect: false }, stream),
       )
     },
+    acceptPipe: (pipe, claimedAddress) => {
+      const clientAddress = isIP(claimedAddress ?? '') ? claimedAddress : undefined
+      hubServers.session.accept(pipe.stream, clientAddress ?? '', (connection) =>
+        begin.session(connection, { clientAddress, isDirect: false }, pipe.stream, pipe),
+      )
+    },
+    acceptDirect: (kind, stream, clientAddress) =>
+      directServers[kind].accept(stream, networkOf(clientAddress), (connection) =>
+        begin[kind](connection, { clientAddress, isDirect: true }, stream),
+      ),
     setCertificates: (certificates) => {
-      servers.session.setCertificate(certificates.session)
-      servers.enrolment.setCertificate(certificates.enrolment)
+      for (const servers of [hubServers, directServers]) {
+        servers.session.setCertificate(certificates.session)
+        servers.enrolment.setCertificate(certificates.enrolment)
+      }
     },
     stop: () => {
       sources.sessions.cutAll()
@@ -93,9 +124,16 @@ export function openAgentServers(sources: ServerSources): AgentServers {
   }
 }
 
+function innerServers(sources: ServerSources): Readonly<Record<ServerKind, InnerServer>> {
+  return {
+    session: innerServer(sources, 'session', true),
+    enrolment: innerServer(sources, 'enrolment', false),
+  }
+}
+
 function innerServer(
   { hosts, certificates, log, handshakeTimeoutMs }: ServerSources,
-  kind: 'session' | 'enrolment',
+  kind: ServerKind,
   demandsCertificate: boolean,
 ): InnerServer {
   return openInnerServer({
@@ -111,25 +149,31 @@ function innerServer(
 function openSession(
   { world, log, userCaDer, sessions }: ServerSources,
   { socket, certificateDer }: InnerConnection,
-  clientAddress: string | undefined,
+  origin: Origin,
   carrier: Duplex,
+  pipe: AcceptedPipe | undefined,
 ): Session | Status | undefined {
   let certificate: UserCertificate
   try {
     certificate = readUserCertificate(certificateDer, userCaDer)
   } catch (error) {
     const isNamed = isMcmError(error) && error.code === 'MCM_FORBIDDEN'
-    log.warn('certificate_refused', { reason: messageOf(error), addressByHub: clientAddress })
+    log.warn('certificate_refused', { reason: messageOf(error), ...addressFields(origin) })
     return isNamed ? ownStatusOf(error) : undefined
   }
   if (sessions.countOf(certificate.user) >= MAX_SESSIONS_PER_USER) return tooManySessions()
-  const session = new Session(uuid(world.random(16)), certificate, clientAddress, socket, carrier)
+  const id = uuid(world.random(16))
+  const session = new Session(id, certificate, origin, socket, carrier, pipe)
   sessions.add(session, socket)
   return session
 }
 
 function exporterOf(socket: TLSSocket): Buffer {
   return socket.exportKeyingMaterial(EXPORTER_BYTES, ENROLMENT_EXPORTER_LABEL, Buffer.alloc(0))
+}
+
+function pipeExporterOf(socket: TLSSocket): Buffer {
+  return socket.exportKeyingMaterial(PIPE_EXPORTER_BYTES, PIPE_EXPORTER_LABEL, Buffer.alloc(0))
 }
 
 function tooManySessions(): Status {

@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { McmError } from '../errors.ts'
+import type { AcceptedPipe } from '../pipe/acceptor.ts'
+import { RESET } from '../pipe/pipe-end.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 
 /** Something under way on a session that can be ended at once. */
@@ -9,42 +11,65 @@ export interface Live {
   bufferedBytes(): number
 }
 
+/** Where a connection came from. */
+export interface Origin {
+  /** Its IP address, if it is known. */
+  readonly clientAddress: string | undefined
+  /** Seen here, on the direct address; otherwise a hub told it and nobody can check it. */
+  readonly isDirect: boolean
+}
+
+/** The address for logs, under a name that says who vouches for it. */
+export function addressFields({ clientAddress, isDirect }: Origin): {
+  readonly address?: string
+  readonly addressByHub?: string
+} {
+  if (clientAddress === undefined) return {}
+  return isDirect ? { address: clientAddress } : { addressByHub: clientAddress }
+}
+
 /** One user's connection, from its handshake to its end. */
-export class Session {
+export class Session implements Origin {
   /** Names it in logs and in the API server's audit. */
   readonly id: string
-  /** As the hub told it; nobody else can know. */
   readonly clientAddress: string | undefined
+  readonly isDirect: boolean
   readonly certificate: UserCertificate
   readonly live = new Set<Live>()
   readonly #socket: Duplex
   readonly #carrier: Duplex
+  readonly #pipe: AcceptedPipe | undefined
   #answersPending = 0
   #isCut = false
 
   constructor(
     id: string,
     certificate: UserCertificate,
-    clientAddress: string | undefined,
+    { clientAddress, isDirect }: Origin,
     socket: Duplex,
     carrier: Duplex,
+    pipe?: AcceptedPipe,
   ) {
     this.id = id
     this.certificate = certificate
     this.clientAddress = clientAddress
+    this.isDirect = isDirect
     this.#socket = socket
     this.#carrier = carrier
+    this.#pipe = pipe
   }
 
   /** What its user makes this process hold: bytes sent that nobody has taken yet. */
   bufferedBytes(): number {
     let bytes = this.#carrier.readableLength + this.#socket.readableLength
+    bytes += this.#pipe?.heldBytes ?? 0
     for (const live of this.live) bytes += live.bufferedBytes()
     return bytes
   }
 
-  /** Ends everything on it and the connection itself. */
-  cut(): void {
+  /** Ends everything on it and the connection itself. `code` is why, for the other end of a pipe. */
+  cut(code: number = RESET.notAllowed): void {
+    this.#pipe?.blame(code)
     for (const live of this.live) live.cut()
     this.#isCut = true
     if (this.#answersPending === 0) this.#socket.destroy()
@@ -134,7 +159,7 @@ export function openSessions(onCut: (session: Session, why: McmError | unknown) 
           sum -= bytes
           count += 1
           onCut(session, why)
-          session.cut()
+          session.cut(RESET.tooMuchWaits)
         }
       }
       return count

@@ -89,14 +89,20 @@ export class Passage {
     return { standing, leave: limits.enter(this.session.certificate.user) }
   }
 
-  /** As whom it runs, with the session's name for the API server's audit. */
+  /**
+   * As whom it runs, with the session's name for the API server's audit, and behind it the caller's
+   * where that is somebody else.
+   */
   async impersonate(standing: Standing, lines: readonly HeaderLine[]): Promise<Impersonation> {
     const asked = impersonationAsked(lines)
     this.#impersonation =
       asked === undefined
         ? standing.impersonation
         : await nestedImpersonation(standing, asked, this.sources.review)
-    return { ...this.#impersonation, extras: new Map([[SESSION_EXTRA, [this.session.id]]]) }
+    const { extras = [] } = this.#impersonation
+    const isNested = this.#impersonation !== standing.impersonation
+    const names = isNested ? [this.session.id, standing.impersonation.user] : [this.session.id]
+    return { ...this.#impersonation, extras: new Map([...extras, [SESSION_EXTRA, names]]) }
   }
 
   /** For what is done as oneself only. @throws AccessDeniedError MCM_IMPERSONATION_REFUSED */

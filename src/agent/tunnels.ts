@@ -25,7 +25,7 @@ import type { HubDialer, HubEndpoint } from './hub-endpoints.ts'
 import { type Places, startPlaces } from './tunnel-places.ts'
 import type { Background } from './watched-collection.ts'
 
-export type StreamKind = 'session' | 'enrolment'
+export type StreamKind = 'session' | 'enrolment' | 'pipe'
 
 export interface TunnelsOptions extends Background {
   /** The cluster id. */

@@ -52,7 +52,36 @@ export async function dialHub(options: DialOptions): Promise<TLSSocket> {
   }
 }
 
-function dialTransport(options: DialOptions, signal: AbortSignal): Promise<Socket> {
+/**
+ * A TCP connection to an agent's own address, on which the inner layer begins at once.
+ * @throws UnreachableError MCM_AGENT_UNREACHABLE
+ */
+export async function dialAgent(
+  options: Pick<DialOptions, 'endpoint' | 'timeoutMs' | 'proxyUrl' | 'signal'>,
+): Promise<Socket> {
+  const { endpoint, timeoutMs = TIMEOUT_MS } = options
+  const timeout = AbortSignal.timeout(timeoutMs)
+  const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
+  try {
+    const socket = await dialTransport(options, signal)
+    socket.setNoDelay(true)
+    socket.setKeepAlive(true, KEEP_ALIVE_MS)
+    return socket
+  } catch (cause) {
+    options.signal?.throwIfAborted()
+    const why = timeout.aborted ? `no answer within ${timeoutMs / 1000} s` : networkFailure(cause)
+    throw new UnreachableError(
+      'MCM_AGENT_UNREACHABLE',
+      `the direct address ${endpoint} cannot be reached: ${why}`,
+      { hint: 'check the network; mcm clusters show says which address it has', cause },
+    )
+  }
+}
+
+function dialTransport(
+  options: Pick<DialOptions, 'endpoint' | 'proxyUrl'>,
+  signal: AbortSignal,
+): Promise<Socket> {
   const { host, port } = parseEndpoint(options.endpoint)
   return options.proxyUrl === undefined
     ? dialTcp(host, port, signal)

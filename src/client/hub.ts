@@ -17,6 +17,7 @@ import {
   presenceSchema,
   publicationAnswerSchema,
 } from '../protocol/messages.ts'
+import { REPLICA_HEADER } from '../protocol/names.ts'
 import {
   beginStream,
   type Call,
@@ -39,7 +40,7 @@ import { errorOfAnswer } from './status-error.ts'
 export interface HubApi {
   info(): Promise<HubInfo>
   foundFleet(body: FoundFleet): Promise<Head>
-  /** `after` -1 gives all. `invite`: the key id of an invite key, to read as the invited. */
+  /** `after` -1 gives all. `invite`: the proof of an invite key for this connection, to read as the invited. */
   directory(query: DirectoryQuery): Promise<DirectoryPage>
   /** @throws UnreachableError MCM_CONFLICT when another append was faster: read, sign again */
   append(body: DirectoryAppend): Promise<Head>
@@ -48,8 +49,11 @@ export interface HubApi {
   /** The publication, waiting at most `waitSeconds` (0–60); undefined when there is none yet. */
   publication(cluster: string, waitSeconds: number): Promise<string | undefined>
   presence(): Promise<Presence>
-  /** A byte stream to an authority of a cluster, `<host>:443`. @throws AccessDeniedError, UnreachableError */
-  connect(authority: string): Promise<Duplex>
+  /**
+   * A byte stream to an authority of a cluster, `<host>:443`; `replica`: the only one that will do.
+   * @throws AccessDeniedError, UnreachableError
+   */
+  connect(authority: string, replica?: string): Promise<Duplex>
   /** Whether the hub answers a PING within so long. */
   ping(timeoutMs: number): Promise<boolean>
   /** Resolves when the connection is gone. */
@@ -86,7 +90,7 @@ export function openHub(socket: Duplex): HubApi {
       call(nothing, { method: 'POST', path: `/v1/clusters/${cluster}/join`, body }),
     publication: (cluster, waitSeconds) => publication(peer, cluster, waitSeconds),
     presence: () => call(presenceSchema, { method: 'GET', path: '/v1/clusters' }),
-    connect: (authority) => connectStream(peer, authority),
+    connect: (authority, replica) => connectStream(peer, authority, replica),
     ping: (timeoutMs) => ping(peer, timeoutMs),
     closed: new Promise((resolve) => session.once('close', resolve)),
     close: () => session.close(),
@@ -113,8 +117,14 @@ async function publication(
   throw peer.lost('its answer is not understood', parsed.error)
 }
 
-async function connectStream(peer: Peer, authority: string): Promise<Duplex> {
-  const stream = beginStream(peer, { ':method': 'CONNECT', ':authority': authority }, false)
+async function connectStream(
+  peer: Peer,
+  authority: string,
+  replica: string | undefined,
+): Promise<Duplex> {
+  const wish: Record<string, string> = replica === undefined ? {} : { [REPLICA_HEADER]: replica }
+  const headers = { ':method': 'CONNECT', ':authority': authority, ...wish }
+  const stream = beginStream(peer, headers, false)
   const timer = setTimeout(() => {
     stream.destroy(new Error(`no answer within ${CONNECT_TIMEOUT_MS / 1000} s`))
   }, CONNECT_TIMEOUT_MS)

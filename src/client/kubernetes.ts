@@ -5,20 +5,16 @@
  * cause is the Status.
  */
 
-import { type Dispatcher, Pool, ProxyAgent } from 'undici'
 import {
   AccessDeniedError,
   type ErrorDetails,
   IdentityError,
   isMcmError,
   type McmError,
-  messageOf,
   NotFoundError,
-  TrustError,
   UnreachableError,
   UsageError,
 } from '../errors.ts'
-import type { ApiServerConnection } from '../kube/connection.ts'
 import type { KubernetesObject } from '../kube/object.ts'
 import { failureStatus, type Status } from '../kube/status.ts'
 
@@ -124,20 +120,6 @@ export function openKubernetes(transport: KubernetesTransport): KubernetesApi {
     },
     watch: (path, signal, options = {}) => watchEvents(transport, path, signal, options),
   }
-}
-
-/** A transport that its owner closes; requests under way are ended. */
-export type ClosableTransport = KubernetesTransport & { close(): Promise<void> }
-
-/**
- * Straight to the API server: always the connection's own host and port (through its proxy, if it
- * has one), its certificate checked against the connection's CA, redirects never followed,
- * environment proxies ignored.
- */
-export function directTransport(connection: ApiServerConnection): ClosableTransport {
-  const dispatcher = dispatcherOf(connection)
-  const transport = (request: KubernetesRequest) => requestOver(dispatcher, connection, request)
-  return Object.assign(transport, { close: () => dispatcher.destroy() })
 }
 
 /** The error of an answer that is no success. `what` names the call, such as `GET /api/v1/pods`. */
@@ -288,72 +270,6 @@ function statusFrom(code: number, text: string): Status {
 function undefinedIfNotFound(error: unknown): undefined {
   if (isMcmError(error) && error.code === 'MCM_NOT_FOUND') return undefined
   throw error
-}
-
-async function requestOver(
-  dispatcher: Dispatcher,
-  connection: ApiServerConnection,
-  request: KubernetesRequest,
-): Promise<KubernetesResponse> {
-  const authorization = await connection.authorization()
-  const headers: Record<string, string> = { ...request.headers }
-  if (authorization !== undefined) headers['authorization'] = authorization.reveal()
-  const path = connection.basePath + request.path
-  const { method, body = null, signal = null } = request
-  try {
-    const origin = originOf(connection)
-    const answer = await dispatcher.request({ origin, method, path, headers, body, signal })
-    const answerBody = bodyOf(connection, answer.body)
-    return { status: answer.statusCode, headers: answer.headers, body: answerBody }
-  } catch (error) {
-    throw transportError(connection, error)
-  }
-}
-
-/** A body that breaks off is a server that cannot be reached, as one that never answered is. */
-async function* bodyOf(
-  connection: ApiServerConnection,
-  body: AsyncIterable<Uint8Array>,
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* body
-  } catch (error) {
-    throw transportError(connection, error)
-  }
-}
-
-function dispatcherOf(connection: ApiServerConnection): Dispatcher {
-  const tls = tlsOptionsOf(connection)
-  const timeouts = { headersTimeout: 90_000, bodyTimeout: 0, keepAliveTimeout: 30_000 }
-  const { proxyUrl } = connection
-  if (proxyUrl === undefined)
-    return new Pool(originOf(connection), { ...timeouts, allowH2: false, connect: tls })
-  return new ProxyAgent({ ...timeouts, allowH2: false, uri: proxyUrl, requestTls: tls })
-}
-
-function originOf({ scheme, host, port }: ApiServerConnection): string {
-  return `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}`
-}
-
-function tlsOptionsOf(connection: ApiServerConnection) {
-  const { caPem, tlsServerName, clientCertPem, clientKeyPem } = connection
-  return {
-    timeout: 10_000,
-    rejectUnauthorized: !connection.insecureSkipTlsVerify,
-    ...(caPem === undefined ? {} : { ca: caPem }),
-    ...(tlsServerName === undefined ? {} : { servername: tlsServerName }),
-    ...(clientCertPem === undefined ? {} : { cert: clientCertPem }),
-    ...(clientKeyPem === undefined ? {} : { key: clientKeyPem.reveal() }),
-  }
-}
-
-function transportError(connection: ApiServerConnection, error: unknown): unknown {
-  if (isMcmError(error) || (error instanceof Error && error.name === 'AbortError')) return error
-  const code = (error as { code?: string }).code ?? ''
-  const problem = `API server ${connection.host}:${connection.port}: ${messageOf(error)}`
-  if (/CERT|TLS|SSL|SIGNATURE/.test(code))
-    return new TrustError('MCM_CERTIFICATE_UNTRUSTED', problem, { cause: error })
-  return new UnreachableError('MCM_API_SERVER_UNREACHABLE', problem, { cause: error })
 }
 
 function pathOnly(path: string): string {

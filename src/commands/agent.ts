@@ -12,6 +12,7 @@ import { readMountedConfiguration } from '../agent/mounted-configuration.ts'
 import { openKubernetes } from '../client/kubernetes.ts'
 import { McmCommand } from '../command.ts'
 import { connectionFromKubeconfig } from '../kubeconfig/connect.ts'
+import { directListenFlag } from '../terminal/flag-values.ts'
 import type { Log } from '../world.ts'
 
 type Inside = Pick<AgentDeps, 'apiServer' | 'joinToken'> & Pick<AgentOptions, 'configuration'>
@@ -24,6 +25,7 @@ export default class Agent extends McmCommand {
   static override examples = [
     '<%= config.bin %> agent',
     '<%= config.bin %> agent --kubeconfig ~/.kube/config --context my-ctx',
+    '<%= config.bin %> agent --direct-listen :9443,9444',
   ]
   static override flags = {
     kubeconfig: Flags.string({ description: 'run outside the cluster, with this kubeconfig' }),
@@ -33,6 +35,10 @@ export default class Agent extends McmCommand {
       min: 0,
       max: 65535,
       description: 'port of /healthz and /readyz (default: 8081 in a pod, none outside)',
+    }),
+    'direct-listen': Flags.string({
+      description:
+        'ADDRESS:PORT[,PORT] of the direct address, sessions and enrolment (default: not at all)',
     }),
   }
 
@@ -47,6 +53,11 @@ export default class Agent extends McmCommand {
       : await this.inPod()
     const { configuration, ...deps } = inside
     const port = flags['health-port'] ?? (isOutside ? undefined : AGENT_HEALTH_PORT)
+    const direct = directListenFlag(
+      'direct-listen',
+      flags['direct-listen'],
+      this.runtime.anyAddress,
+    )
     const agent = await startAgent(
       {
         ...deps,
@@ -61,6 +72,7 @@ export default class Agent extends McmCommand {
         replica: flags.replica ?? env['POD_NAME'] ?? hostName,
         version: this.config.version,
         ...(port === undefined ? {} : { health: { host: this.runtime.anyAddress, port } }),
+        ...(direct === undefined ? {} : { direct }),
       },
     )
     log.info('agent_started', { cluster: configuration.cluster, health: agent.address })

@@ -12,8 +12,14 @@ import { viewKubeconfigChange, viewKubeconfigText } from '../terminal/kubeconfig
 export default class Kubeconfig extends McmCommand {
   static override summary = 'make contexts for plain kubectl'
   static override description =
-    'Prints a kubeconfig, or merges its entries into yours, changing nothing else there. ' +
-    'Mode exec keeps keys in the keychain and needs no daemon; proxy goes through mcm proxy; static puts certificate and key into the file.'
+    'Prints a kubeconfig, or merges its entries into yours, changing nothing else there.\n\n' +
+    'Which mode suits which client:\n' +
+    '  exec    kubectl, helm and what else is made with client-go or kube-rs (feature http-proxy): keys stay in the keychain, no daemon\n' +
+    '  static  the same clients where no plugin can run (CI, credentialPluginPolicy: DenyAll): certificate and key are in the file, until they expire\n' +
+    '  proxy   every client: the official ones for Python, JavaScript and Java, and fabric8, work only so. It needs mcm proxy running\n\n' +
+    'Behind a corporate proxy use mode proxy: kubectl cannot reach a hub through HTTPS_PROXY, mcm proxy can. ' +
+    'Set NO_PROXY=127.0.0.1,localhost there, since Python and kube-rs send even these addresses to HTTPS_PROXY; but in mode exec and static ' +
+    'kube-rs goes past the hub when NO_PROXY names the host of the hub, and kubectl when it names the server of the cluster.'
   static override examples = [
     '<%= config.bin %> kubeconfig idc-k8s --merge',
     '<%= config.bin %> kubeconfig --all --merge',

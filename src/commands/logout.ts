@@ -7,7 +7,7 @@ import { confirm } from '../terminal/prompt.ts'
 export default class Logout extends McmCommand {
   static override summary = 'delete every key and file of mcm on this machine'
   static override description =
-    'The device key goes too: coming back needs a new invite. On the first administrator’s machine the fleet key goes with it. ' +
+    'The device key goes too: coming back needs a new invite. On the first administrator’s machine the fleet key goes with it, on an owner’s the CA key of every cluster registered with --issuer local: nobody gets a new certificate there any more. ' +
     'Kubeconfig contexts stay; take them out with kubeconfig --remove.'
   static override examples = ['<%= config.bin %> logout', '<%= config.bin %> logout --yes']
   static override flags = { yes: Flags.boolean({ description: 'do not ask' }) }

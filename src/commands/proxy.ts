@@ -3,6 +3,7 @@ import { McmCommand } from '../command.ts'
 import { keepProxyPort, localProxy } from '../device/local-proxy.ts'
 import { openProxyWays } from '../device/proxy-ways.ts'
 import { startProxy } from '../proxy/proxy.ts'
+import { requirePrivateRuntime } from '../runtime-floor.ts'
 import { viewListening } from '../terminal/listening-view.ts'
 
 export default class ProxyStart extends McmCommand {
@@ -22,6 +23,7 @@ export default class ProxyStart extends McmCommand {
 
   async run() {
     const { flags } = await this.parse(ProxyStart)
+    requirePrivateRuntime(this.runtime.nodeFacts, 'the local proxy')
     const device = await this.device()
     const local = await localProxy(device)
     const ways = openProxyWays(device)

@@ -1,8 +1,10 @@
 import { Args, Flags } from '@oclif/core'
+import { DIRECT_SERVICES, type DirectExposure } from '../access/agent-workload.ts'
 import { McmCommand } from '../command.ts'
 import { registerCluster } from '../device/registering.ts'
+import type { DirectAddress } from '../directory/details.ts'
 import { viewRegistered } from '../terminal/cluster-views.ts'
-import { pairsFlag } from '../terminal/flag-values.ts'
+import { directFlag, pairsFlag } from '../terminal/flag-values.ts'
 
 export default class Register extends McmCommand {
   static override summary = 'bring a cluster into the fleet'
@@ -12,6 +14,8 @@ export default class Register extends McmCommand {
   static override examples = [
     '<%= config.bin %> register idc-k8s --apply --context idc-admin',
     '<%= config.bin %> register idc-k8s --output agent.yaml --label region=eu',
+    '<%= config.bin %> register idc-k8s --apply --direct idc.example.com:9443',
+    '<%= config.bin %> register edge --issuer local',
   ]
   static override args = {
     name: Args.string({ required: true, description: 'how the cluster is to be called' }),
@@ -46,6 +50,19 @@ export default class Register extends McmCommand {
       default: 'public',
       description: "which of the hub's endpoints the agent tries first",
     })(),
+    issuer: Flags.option({
+      options: ['agent', 'local'] as const,
+      description: 'who issues certificates: the agent, or you on this machine (default: agent)',
+    })(),
+    direct: Flags.string({
+      description: 'HOST:PORT[,PORT] at which people reach the agent itself while no hub is up',
+    }),
+    'direct-service': Flags.option({
+      options: DIRECT_SERVICES,
+      default: 'LoadBalancer',
+      description:
+        'kind of Service that leads there; with NodePort the ports are those of the nodes',
+    })(),
     impersonate: Flags.option({
       options: ['listed', 'any'] as const,
       default: 'listed',
@@ -61,11 +78,13 @@ export default class Register extends McmCommand {
     const location = this.runtime.kubeconfigLocation(flags.kubeconfig)
     const context = flags.context === undefined ? {} : { context: flags.context }
     const image = flags.image ?? `docker.io/library/mcm-agent:${this.config.version}`
+    const direct = flags.direct === undefined ? undefined : directFlag('direct', flags.direct)
     const workload = {
       image,
       replicas: flags.replicas,
       imagePullSecrets: flags['image-pull-secret'] ?? [],
       hostAliases: hostAliases(pairsFlag('host-alias', flags['host-alias'] ?? [])),
+      ...(direct ? { direct: exposure(direct, flags['direct-service']) } : {}),
     }
     const registered = await this.fleet((session) =>
       registerCluster(
@@ -75,7 +94,9 @@ export default class Register extends McmCommand {
           labels: pairsFlag('label', flags.label ?? []),
           endpoint: flags.endpoint,
           impersonateAny: flags.impersonate === 'any',
+          ...(flags.issuer === undefined ? {} : { issuer: flags.issuer }),
           ...(flags.prefix === undefined ? {} : { prefix: flags.prefix }),
+          ...(direct ? { direct } : {}),
           ...(flags['without-deployment'] ? {} : { workload }),
         },
         {
@@ -88,6 +109,13 @@ export default class Register extends McmCommand {
     )
     return this.show(registered, viewRegistered)
   }
+}
+
+function exposure(direct: DirectAddress, service: DirectExposure['service']): DirectExposure {
+  const [sessions, enrolment] = [direct.sessions, direct.enrolment].map((endpoint) =>
+    Number(endpoint.slice(endpoint.lastIndexOf(':') + 1)),
+  )
+  return { service, sessions: sessions!, enrolment: enrolment! }
 }
 
 function hostAliases(addresses: Readonly<Record<string, string>>) {

@@ -3,20 +3,18 @@ import { type AgentApi, openAgentApi } from '../client/agent.ts'
 import { openInner } from '../client/inner.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { ALPN_HTTP2, clusterHost, enrolmentHost } from '../protocol/names.ts'
-import type { Credential } from './credentials.ts'
-import type { FleetSession } from './fleet-session.ts'
+import type { Credential } from './kept-credential.ts'
+import { openWay, type Traveller } from './way-to-agent.ts'
 
-/** The inner layer to one cluster's agent, through the hub: its certificate must come from the server CA the directory names. */
-
-const PORT = 443
+/** The inner layer to one cluster's agent, whatever carries it: its certificate must come from the server CA the directory names. */
 
 /** An inner connection that asks for no certificate and can only enrol. `exporter` is of this connection. */
 export async function openEnrolment(
-  session: FleetSession,
+  traveller: Traveller,
   cluster: ClusterRecord,
 ): Promise<{ agent: AgentApi; exporter(label: string): Buffer }> {
   const host = enrolmentHost(cluster.id)
-  const stream = await session.hub.connect(`${host}:${PORT}`)
+  const stream = traveller.enrolment ?? (await openWay(traveller, cluster, 'enrolment'))
   const socket = await openInner(stream, {
     host,
     serverCaPem: pemCertificate(cluster.serverCaDer),
@@ -28,12 +26,12 @@ export async function openEnrolment(
 
 /** An inner connection as this device's user. Close it. */
 export async function openSession(
-  session: FleetSession,
+  traveller: Traveller,
   cluster: ClusterRecord,
   credential: Credential,
 ): Promise<AgentApi> {
   const host = clusterHost(cluster.id)
-  const stream = await session.hub.connect(`${host}:${PORT}`)
+  const stream = await openWay(traveller, cluster, 'session')
   const socket = await openInner(stream, {
     host,
     serverCaPem: pemCertificate(cluster.serverCaDer),

@@ -21,6 +21,7 @@ const PLURALS: Readonly<Record<string, string>> = {
   Role: 'roles',
   RoleBinding: 'rolebindings',
   Secret: 'secrets',
+  Service: 'services',
   ServiceAccount: 'serviceaccounts',
 }
 

@@ -1,10 +1,15 @@
+import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError } from '../errors.ts'
-import { readCertificateFile } from './certificate-file.ts'
+import { isValid, readCertificateFile, renewalTime } from './certificate-file.ts'
 import { reachableClusters } from './cluster-lookup.ts'
-import { type Credential, credentialInSession } from './credentials.ts'
+import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
+import { type Credential, keptCredential } from './kept-credential.ts'
+import { ownRequest } from './own-request.ts'
+import { ownerOf } from './owner-issued.ts'
+import { userCaPem } from './user-ca.ts'
 
 /** One cluster after trying to get a certificate for it. */
 export interface ClusterOutcome {
@@ -40,10 +45,13 @@ export async function fetchCertificates(
 
 async function fetchOne(
   session: FleetSession,
-  { id, name }: { readonly id: string; readonly name: string },
+  cluster: ClusterRecord,
   renew: boolean,
 ): Promise<ClusterOutcome> {
+  const { id, name } = cluster
   try {
+    if (cluster.issuer === 'local' && (await userCaPem(session.device, id)) === undefined)
+      return await fromOwner(session, cluster)
     const { notAfter } = renew
       ? await renewedCredential(session, id)
       : await credentialInSession(session, id)
@@ -52,6 +60,23 @@ async function fetchOne(
     if (!isMcmError(error) || error instanceof TrustError) throw error
     return { id, name, problem: error.message }
   }
+}
+
+/** Nothing can be fetched: what is kept counts, and when that ends soon a request waits to be sent. */
+async function fromOwner(session: FleetSession, cluster: ClusterRecord): Promise<ClusterOutcome> {
+  const { device, directory } = session
+  const { id, name } = cluster
+  const file = (await keptCredential(device, id))?.file
+  const now = device.world.now()
+  const until = file && isValid(file, now) ? { certificateUntil: file.notAfter } : {}
+  if (file && 'certificateUntil' in until && now < endOfCalm(file)) return { id, name, ...until }
+  await ownRequest(session, cluster)
+  const problem = `signed by ${ownerOf(directory, cluster)}: send them what mcm certs request ${name} prints`
+  return { id, name, ...until, problem }
+}
+
+function endOfCalm({ notBefore, notAfter }: { notBefore: string; notAfter: string }): Date {
+  return renewalTime(new Date(notBefore), new Date(notAfter), 0)
 }
 
 /** A new certificate whatever is left of the kept one. */

@@ -1,11 +1,14 @@
 import type { Directory } from '../directory/directory.ts'
 import type { ClusterRecord } from '../directory/state.ts'
-import { NotFoundError, UsageError } from '../errors.ts'
+import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 
 /** Finding a cluster by the name or id a person typed. */
 
+/** All that looking up needs. */
+export type Clusters = Pick<Directory, 'state'>
+
 /** @throws NotFoundError MCM_CLUSTER_UNKNOWN with near names, UsageError MCM_USAGE when two have that name */
-export function requireCluster(directory: Directory, nameOrId: string): ClusterRecord {
+export function requireCluster(directory: Clusters, nameOrId: string): ClusterRecord {
   const clusters = [...directory.state.clusters.values()]
   const byId = directory.state.clusters.get(nameOrId)
   if (byId) return byId
@@ -15,8 +18,21 @@ export function requireCluster(directory: Directory, nameOrId: string): ClusterR
   throw unknown(nameOrId, clusters)
 }
 
+/** As `requireCluster`, of those the user may reach. @throws AccessDeniedError MCM_NO_GRANT */
+export function requireReachable(
+  directory: Clusters,
+  user: string,
+  nameOrId: string,
+): ClusterRecord {
+  const cluster = requireCluster(directory, nameOrId)
+  if (directory.state.isMember(user, cluster.id)) return cluster
+  throw new AccessDeniedError('MCM_NO_GRANT', `${user} is not a member of ${cluster.name}`, {
+    hint: `ask an administrator for mcm grant ${user} --cluster ${cluster.name}`,
+  })
+}
+
 /** The clusters a user may reach, by name. */
-export function reachableClusters(directory: Directory, user: string): ClusterRecord[] {
+export function reachableClusters(directory: Clusters, user: string): ClusterRecord[] {
   return [...directory.state.clusters.values()]
     .filter(({ id }) => directory.state.isMember(user, id))
     .sort(byName)

@@ -1,23 +1,39 @@
 import { DEFAULT_PREFIX } from '../access/identity.ts'
-import { type Detail, detailText } from '../directory/details.ts'
+import {
+  type ClusterDetail,
+  type Detail,
+  type DirectAddress,
+  detailText,
+} from '../directory/details.ts'
 import type { verifyPublication } from '../directory/proofs.ts'
 import { TrustError } from '../errors.ts'
 import { keyId } from '../protocol/keys.ts'
 import type { Draft } from './append.ts'
 import type { FleetSession } from './fleet-session.ts'
-import type { RegisterOptions } from './register.ts'
 
 /** What an owner signs about a cluster: what it is, and that they are a member of it. */
 
 /** Shown wherever the cluster is: its owner let the agent speak for anybody. */
 export const IMPERSONATE_ANY_LABEL = 'mcm.dev/impersonate'
 
+/** What the owner has chosen about a cluster. */
+export interface ClusterWish {
+  readonly name: string
+  readonly labels: Readonly<Record<string, string>>
+  readonly prefix?: string
+  readonly impersonateAny?: boolean
+  /** Who issues its certificates; the agent unless told. */
+  readonly issuer?: ClusterDetail['issuer']
+  /** Where the agent listens itself. */
+  readonly direct?: DirectAddress
+}
+
 type Published = Awaited<ReturnType<typeof verifyPublication>>
 
 /** The statements that are missing. @throws TrustError MCM_PAIRING_MISMATCH when the cluster has another agent by now */
 export function registrationDrafts(
   { directory, key, state }: FleetSession,
-  options: RegisterOptions,
+  options: ClusterWish,
   published: Published,
 ): Draft[] {
   const { cluster: id, serverCa, userCa } = published
@@ -38,7 +54,7 @@ export function registrationDrafts(
 }
 
 /** @throws UsageError MCM_BAD_REQUEST for labels or a name that could not be signed in the end */
-export function requireSignable(options: RegisterOptions): void {
+export function requireSignable(options: ClusterWish): void {
   detailText(clusterDetail(options, UNPUBLISHED))
 }
 
@@ -59,12 +75,16 @@ const UNPUBLISHED: PublishedDetail = {
 }
 
 function clusterDetail(
-  { name, prefix, labels, impersonateAny }: RegisterOptions,
+  { name, prefix, labels, impersonateAny, issuer, direct }: ClusterWish,
   published: PublishedDetail,
 ): Detail & { type: 'cluster' } {
   const { id, serverCa, userCa, agentKey } = published
   const marked = impersonateAny ? { ...labels, [IMPERSONATE_ANY_LABEL]: 'any' } : { ...labels }
-  const chosen = { issuer: 'agent', prefix: prefix ?? DEFAULT_PREFIX } as const
+  const chosen = {
+    issuer: issuer ?? 'agent',
+    prefix: prefix ?? DEFAULT_PREFIX,
+    ...(direct ? { direct } : {}),
+  }
   return {
     type: 'cluster',
     detail: { id, name, labels: marked, serverCa, userCa, agentKey, ...chosen },

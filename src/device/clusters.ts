@@ -1,3 +1,4 @@
+import type { DirectAddress } from '../directory/details.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import type { AgentPresence, Presence } from '../protocol/messages.ts'
@@ -10,6 +11,8 @@ import { IMPERSONATE_ANY_LABEL } from './cluster-statement.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
 import { forgetCertificate } from './logout.ts'
+import { ownerOf } from './owner-issued.ts'
+import { forgetUserCa, userCaPem } from './user-ca.ts'
 
 /** The clusters of the directory, as this person sees them, with what the hub knows of their agents. */
 
@@ -26,6 +29,8 @@ export interface ClusterSummary {
   /** Between hub and agent, the best of them. */
   readonly roundTripMs?: number
   readonly isMember: boolean
+  /** Who issues its certificates: local is its owner. */
+  readonly issuer: 'agent' | 'local'
   /** RFC 3339; of the certificate kept here. */
   readonly certificateUntil?: string
   /** The owner lets the agent speak for anybody, not only for listed names. */
@@ -36,8 +41,11 @@ export interface ClusterDetails extends ClusterSummary {
   readonly replicas: readonly AgentPresence[]
   readonly host: string
   readonly prefix: string
-  readonly issuer: 'agent' | 'local'
+  /** Where the owner issues: who that is, and whether this machine has the key. */
+  readonly owner?: { readonly name: string; readonly isHere: boolean }
   readonly agentKey: string
+  /** Where the agent is reached while no hub is up; absent when nowhere. */
+  readonly direct?: DirectAddress
   readonly members: readonly { readonly kind: 'user' | 'group'; readonly name: string }[]
 }
 
@@ -55,14 +63,17 @@ export async function showCluster(
 ): Promise<ClusterDetails> {
   const cluster = requireCluster(session.directory, nameOrId)
   const presence = await session.hub.presence()
-  const { prefix, issuer, agentKey, id } = cluster
+  const { prefix, agentKey, id, direct } = cluster
+  const isHere = (await userCaPem(session.device, id)) !== undefined
+  const owner = { name: ownerOf(session.directory, cluster), isHere }
   return {
     ...(await summary(session, cluster, presence)),
     replicas: replicasOf(presence, id),
     host: clusterHost(id),
     prefix,
-    issuer,
+    ...(cluster.issuer === 'local' ? { owner } : {}),
     agentKey,
+    ...(direct ? { direct } : {}),
     members: session.directory.state.members(id),
   }
 }
@@ -88,6 +99,7 @@ export async function removeCluster(
       : [],
   )
   await forgetCertificate(session.device, id)
+  await forgetUserCa(session.device, id)
   return { name, id, left: LEFT_IN_CLUSTER }
 }
 
@@ -106,7 +118,7 @@ async function summary(
   cluster: ClusterRecord,
   presence: Presence,
 ): Promise<ClusterSummary> {
-  const { id, name, labels } = cluster
+  const { id, name, labels, issuer } = cluster
   const replicas = replicasOf(presence, id)
   const [first] = replicas
   const roundTrips = replicas.map(({ roundTripMs }) => roundTripMs).filter((ms) => ms !== null)
@@ -121,6 +133,7 @@ async function summary(
     ...(first ? { kubernetesVersion: first.kubernetesVersion } : {}),
     ...(roundTrips.length > 0 ? { roundTripMs: Math.min(...roundTrips) } : {}),
     isMember: session.directory.state.isMember(session.state.user, id),
+    issuer,
     ...(until === undefined ? {} : { certificateUntil: until }),
     impersonatesAny: labels[IMPERSONATE_ANY_LABEL] === 'any',
   }

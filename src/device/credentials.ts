@@ -1,36 +1,21 @@
 import { setTimeout } from 'node:timers/promises'
 import { messageOf, StateError, UnreachableError } from '../errors.ts'
-import type { Secret } from '../secret.ts'
 import { withFileLock } from '../store/files.ts'
-import {
-  type CertificateFile,
-  isFresh,
-  isValid,
-  readCertificateFile,
-  writeCertificateFile,
-} from './certificate-file.ts'
+import { type CertificateFile, isFresh, isValid, writeCertificateFile } from './certificate-file.ts'
 import type { Device } from './device.ts'
-import { type Enrolled, enrol } from './enrol.ts'
-import { type FleetSession, withFleet } from './fleet-session.ts'
-import { certificateKeyName, certificatePath } from './home.ts'
+import { enrol } from './enrol.ts'
+import type { FleetSession } from './fleet-session.ts'
+import { certificatePath } from './home.ts'
+import { type Credential, type Kept, keepCredential, keptCredential } from './kept-credential.ts'
+import { issueToOneself } from './owner-issuing.ts'
 import { requireState } from './state.ts'
+import { type Traveller, withWayTo } from './way-to-agent.ts'
 
 /**
  * The certificate of this person for one cluster: kept, and renewed with the device key through the
- * cluster's enrolment, also when it has long expired. Any number of callers make one renewal.
+ * cluster's enrolment, or here where this person is the owner who issues, also when it has long expired. Any
+ * number of callers make one renewal.
  */
-export interface Credential {
-  readonly certificatePem: string
-  /** Bare names, as in the certificate. */
-  readonly user: string
-  readonly groups: readonly string[]
-  readonly key: Secret<string>
-  readonly fingerprint: string
-  readonly notBefore: Date
-  readonly notAfter: Date
-  /** When it is time for the next one. */
-  readonly renewAfter: Date
-}
 
 /** How long a failed renewal counts for those who ask meanwhile. */
 const FAILURE_MS = 2_000
@@ -41,14 +26,14 @@ const POLL_MS = 50
 export interface CredentialOptions {
   /** PEM of a certificate the agent no longer accepts: another is wanted, however long that one lasts. */
   readonly refusedPem?: string
-  /** Where a renewal finds the hub; a connection of its own unless told. */
-  readonly connect?: <T>(work: (session: FleetSession) => Promise<T>) => Promise<T>
+  /** How a renewal finds the agent; by a connection of its own unless told. */
+  readonly connect?: Connect
 }
 
 /**
  * A credential that stands: the kept one while more than a third of its life is left, else a new one. When
  * the hub or the agent cannot be reached, the kept one for as long as it is valid.
- * @throws IdentityError MCM_NOT_LOGGED_IN, AccessDeniedError MCM_REVOKED MCM_NO_GRANT,
+ * @throws IdentityError MCM_NOT_LOGGED_IN MCM_OWNER_SIGNS, AccessDeniedError MCM_REVOKED MCM_NO_GRANT,
  *   NotFoundError MCM_CLUSTER_UNKNOWN, UnreachableError, TrustError, StateError
  */
 export async function credentialFor(
@@ -60,8 +45,8 @@ export async function credentialFor(
   const isRefused = kept !== undefined && kept.file.certificate === options.refusedPem
   if (kept && !isRefused && isFresh(kept.file, device.world.now())) return kept.credential
   await requireState(device.home)
-  const connect = options.connect ?? ((work) => withFleet(device, work))
-  return renewAlone(device, clusterId, kept?.file, isRefused, (work) => connect(work))
+  const connect: Connect = options.connect ?? ((work) => withWayTo(device, clusterId, work))
+  return renewAlone(device, clusterId, kept?.file, isRefused, connect)
 }
 
 /** The same on a connection that is there already. */
@@ -73,32 +58,7 @@ export async function credentialInSession(
   return credentialFor(session.device, clusterId, { ...options, connect: (work) => work(session) })
 }
 
-interface Kept {
-  readonly file: CertificateFile
-  readonly credential: Credential
-}
-
-/** Certificate and key as kept; undefined when either is missing. */
-async function keptCredential(device: Device, clusterId: string): Promise<Kept | undefined> {
-  const file = await readCertificateFile(certificatePath(device.home, clusterId))
-  const key = file && (await device.secrets.get(certificateKeyName(clusterId, file.fingerprint)))
-  return file && key && { file, credential: credentialOf(file, key) }
-}
-
-function credentialOf(file: CertificateFile, key: Secret<string>): Credential {
-  return {
-    certificatePem: file.certificate,
-    user: file.user,
-    groups: file.groups,
-    key,
-    fingerprint: file.fingerprint,
-    notBefore: new Date(file.notBefore),
-    notAfter: new Date(file.notAfter),
-    renewAfter: new Date(file.renewAfter),
-  }
-}
-
-type Connect = (work: (session: FleetSession) => Promise<Credential>) => Promise<Credential>
+type Connect = <T>(work: (traveller: Traveller) => Promise<T>) => Promise<T>
 
 async function renewAlone(
   device: Device,
@@ -122,9 +82,9 @@ async function renewAlone(
     if (outcome) return outcome()
     const old = await kept()
     try {
-      return await connect(async (session) =>
-        keep(device, clusterId, await enrol(session, clusterId), old?.file),
-      )
+      const own = await issueToOneself(device, clusterId)
+      const obtained = own ?? (await connect((traveller) => enrol(traveller, clusterId)))
+      return await keepCredential(device, clusterId, obtained, old?.file)
     } catch (error) {
       return fallBack(device, path, isRefused ? undefined : old, error)
     }
@@ -182,19 +142,4 @@ async function fallBack(
   await writeCertificateFile(path, { ...kept.file, failure })
   if (!isValid(kept.file, now)) throw error
   return kept.credential
-}
-
-/** The key first: a certificate is never on disk without its key. */
-async function keep(
-  device: Device,
-  clusterId: string,
-  { file, key }: Enrolled,
-  previous: CertificateFile | undefined,
-): Promise<Credential> {
-  await device.secrets.set(certificateKeyName(clusterId, file.fingerprint), key)
-  await writeCertificateFile(certificatePath(device.home, clusterId), file)
-  if (previous && previous.fingerprint !== file.fingerprint) {
-    await device.secrets.delete(certificateKeyName(clusterId, previous.fingerprint))
-  }
-  return credentialOf(file, key)
 }

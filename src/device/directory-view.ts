@@ -67,7 +67,7 @@ function describe(known: Detail): string {
     case 'hub':
       return [...known.detail.endpoints, ...known.detail.privateEndpoints].join(', ')
     case 'cluster':
-      return `${known.detail.name} (${known.detail.id})`
+      return describeCluster(known.detail)
     case 'invite':
       return `${known.detail.user} until ${known.detail.expires}`
     case 'member': {
@@ -79,6 +79,10 @@ function describe(known: Detail): string {
     case 'revoke':
       return describeRevocation(known.detail)
   }
+}
+
+function describeCluster({ name, id, direct }: (Detail & { type: 'cluster' })['detail']): string {
+  return direct ? `${name} (${id}), directly at ${direct.sessions}` : `${name} (${id})`
 }
 
 function describeRevocation(detail: (Detail & { type: 'revoke' })['detail']): string {

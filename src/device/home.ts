@@ -11,6 +11,10 @@ export interface Home {
   readonly directoryCache: string
   /** Certificates by cluster id. */
   readonly certificates: string
+  /** Requests for certificates that an owner has not answered yet, by cluster id. */
+  readonly requests: string
+  /** Certificates of the user CAs whose keys are kept here, by cluster id. */
+  readonly userCas: string
   /** Registrations that are not finished, by cluster name. */
   readonly registrations: string
   /** The local proxy's port and certificates. */
@@ -26,6 +30,8 @@ export function homeAt(directory: string): Home {
     pendingLogin: join(directory, 'pending-login.json'),
     directoryCache: join(directory, 'directory.json'),
     certificates: join(directory, 'certificates'),
+    requests: join(directory, 'requests'),
+    userCas: join(directory, 'user-cas'),
     registrations: join(directory, 'registrations'),
     localProxy: join(directory, 'local-proxy.json'),
     secrets: join(directory, 'keys'),
@@ -51,6 +57,16 @@ export function certificatePath(home: Home, clusterId: string): string {
   return join(home.certificates, `${clusterId}.json`)
 }
 
+/** The file of one request that waits for the owner of a cluster. */
+export function requestPath(home: Home, clusterId: string): string {
+  return join(home.requests, `${clusterId}.json`)
+}
+
+/** The certificate of a user CA that is kept here. */
+export function userCaPath(home: Home, clusterId: string): string {
+  return join(home.userCas, `${clusterId}.pem`)
+}
+
 /** The file of one registration under way. */
 export function registrationPath(home: Home, clusterName: string): string {
   return join(home.registrations, `${clusterName}.json`)
@@ -71,4 +87,13 @@ export function pairingSecretName(clusterId: string): string {
 
 export function joinTokenName(clusterId: string): string {
   return `join-token.${clusterId}`
+}
+
+export function requestKeyName(clusterId: string): string {
+  return `request-key.${clusterId}`
+}
+
+/** The key of a user CA whose owner this is. */
+export function userCaKeyName(clusterId: string): string {
+  return `user-ca-key.${clusterId}`
 }

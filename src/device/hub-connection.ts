@@ -73,7 +73,11 @@ export interface HubConnection {
   readonly candidate: HubCandidate
   /** The hub's own leaf, as it was shown and checked. */
   readonly certificateDer: Buffer
+  /** 32 bytes that only the two ends of this connection know (RFC 8446 §7.5). */
+  exporter(label: string): Buffer
 }
+
+const EXPORTER_BYTES = 32
 
 /**
  * The hub, over the first candidate that answers rightly. A wrong certificate is never talked to; it is
@@ -124,7 +128,9 @@ async function connect(
   })
   const hub = openHub(socket)
   endWith(device.signal, socket, hub.closed)
-  return { hub, candidate, certificateDer: certificateDer! }
+  const exporter = (label: string) =>
+    socket.exportKeyingMaterial(EXPORTER_BYTES, label, Buffer.alloc(0))
+  return { hub, candidate, certificateDer: certificateDer!, exporter }
 }
 
 /** Ctrl-C ends what waits for an answer, instead of waiting for it. */

@@ -3,6 +3,7 @@ import {
   type ImpersonatorNames,
   impersonatorRole,
   readImpersonator,
+  rulesBesides,
   withNames,
   withoutNames,
 } from '../access/impersonator.ts'
@@ -39,7 +40,8 @@ async function change(
     if (list.isUnrestricted || isSame(list, wanted)) return false
     try {
       // The whole rules with the version they were read at: of two administrators nobody's name is lost.
-      await api.update(PATH, { ...role, rules: impersonatorRole(wanted).rules })
+      const rules = [...(impersonatorRole(wanted).rules ?? []), ...rulesBesides(role)]
+      await api.update(PATH, { ...role, rules })
       return true
     } catch (error) {
       const isConflict = isMcmError(error) && error.code === 'MCM_CONFLICT'

@@ -1,9 +1,11 @@
 import { Directory } from '../directory/directory.ts'
+import { signInviteProof } from '../directory/proofs.ts'
 import { inviteSigningKey, type SigningKey } from '../directory/signing-key.ts'
 import type { InviteRecord, UserRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { IdentityError, isMcmError, TrustError } from '../errors.ts'
 import type { Link } from '../protocol/link.ts'
+import { INVITE_EXPORTER_LABEL } from '../protocol/messages.ts'
 import { type Draft, signDrafts } from './append.ts'
 import { p256 } from './found-fleet.ts'
 import {
@@ -54,7 +56,12 @@ async function readAsInvited(
   inviteKey: SigningKey,
 ): Promise<Directory> {
   return device.progress.step('reading and verifying the directory', async () => {
-    const query = { after: -1, details: 'all', invite: inviteKey.id } as const
+    const invite = await signInviteProof(inviteKey, {
+      fleet: link.fleet,
+      exporter: connection.exporter(INVITE_EXPORTER_LABEL).toString('base64url'),
+      time: formatTime(device.world.now()),
+    })
+    const query = { after: -1, details: 'all', invite } as const
     return Directory.restore(link.fleet, await connection.hub.directory(query))
   })
 }

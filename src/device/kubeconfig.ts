@@ -1,4 +1,3 @@
-import type { Directory } from '../directory/directory.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { TrustError } from '../errors.ts'
 import { type AccessMode, type KubeconfigEntries, kubeconfigEntries } from '../kubeconfig/model.ts'
@@ -9,7 +8,7 @@ import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { inOrder } from './hub-connection.ts'
-import { localProxy } from './local-proxy.ts'
+import { type LocalProxy, localProxy } from './local-proxy.ts'
 
 /** Entries for plain kubectl, made only of what the verified directory says. */
 
@@ -23,6 +22,10 @@ export interface KubeconfigOptions {
   readonly env: Readonly<Record<string, string>>
 }
 
+/** What entries are made of: a connection to the hub, or only the directory kept here. */
+export type KubeconfigSource = Pick<FleetSession, 'device' | 'state' | 'directory'> &
+  Partial<Pick<FleetSession, 'connection'>>
+
 /** @throws NotFoundError MCM_CLUSTER_UNKNOWN, and for static mode as `credentialFor` */
 export async function kubeconfigFor(
   session: FleetSession,
@@ -33,31 +36,40 @@ export async function kubeconfigFor(
     options.clusters.length > 0
       ? options.clusters.map((name) => requireCluster(directory, name))
       : reachableClusters(directory, state.user)
-  const hub = hubReference(session, directory)
-  return Promise.all(
-    clusters.map(async (cluster) =>
-      kubeconfigEntries(
-        {
-          name: cluster.name,
-          clusterId: cluster.id,
-          serverCaPem: pemCertificate(cluster.serverCaDer),
-          hub,
-          mode: await accessMode(session, options, cluster),
-          ...(options.namespace === undefined ? {} : { namespace: options.namespace }),
-        },
-        clusterHost(cluster.id),
-      ),
-    ),
-  )
+  const modes = await Promise.all(clusters.map((cluster) => accessMode(session, options, cluster)))
+  const chosen = clusters.map((cluster, index) => ({ cluster, mode: modes[index]! }))
+  return clusterEntries(session, chosen, options.namespace)
+}
+
+export interface ChosenCluster {
+  readonly cluster: ClusterRecord
+  readonly mode: AccessMode
+}
+
+/** The entries of clusters, in their order. @throws TrustError when the directory names no hub, or its leaf cannot be trusted */
+export function clusterEntries(
+  source: KubeconfigSource,
+  chosen: readonly ChosenCluster[],
+  namespace?: string,
+): KubeconfigEntries[] {
+  const hub = hubReference(source)
+  return chosen.map(({ cluster, mode }) => {
+    const { id, name, serverCaDer } = cluster
+    const serverCaPem = pemCertificate(serverCaDer)
+    const access = { name, clusterId: id, serverCaPem, hub, mode }
+    const place = namespace === undefined ? {} : { namespace }
+    return kubeconfigEntries({ ...access, ...place }, clusterHost(id))
+  })
 }
 
 /** The hub this connection goes to; its leaf is checked once more, since kubectl will trust it. */
-function hubReference(
-  { state, connection, device }: FleetSession,
-  directory: Directory,
-): { endpoint: string; certificatePem: string } {
-  const { pin, endpoint } = connection.candidate
-  const hub = directory.state.hubs.find((each) => each.pin === pin) ?? directory.state.hubs[0]
+function hubReference({ state, connection, device, directory }: KubeconfigSource): {
+  endpoint: string
+  certificatePem: string
+} {
+  const candidate = connection?.candidate
+  const { hubs } = directory.state
+  const hub = hubs.find((each) => each.pin === candidate?.pin) ?? hubs[0]
   if (!hub) {
     throw new TrustError('MCM_DIRECTORY_INVALID', 'the directory names no hub', {
       hint: 'an administrator has to sign one: mcm login with the start link again',
@@ -66,7 +78,7 @@ function hubReference(
   const endpoints = inOrder(hub, state.endpoint)
   checkHubCertificate(hub.certificateDer, { endpoints, now: device.world.now() })
   return {
-    endpoint: endpoints.includes(endpoint) ? endpoint : endpoints[0]!,
+    endpoint: endpoints.find((each) => each === candidate?.endpoint) ?? endpoints[0]!,
     certificatePem: pemCertificate(hub.certificateDer),
   }
 }
@@ -80,11 +92,24 @@ async function accessMode(
     const { certificatePem, key } = await credentialInSession(session, cluster.id)
     return { kind: 'static', certificatePem, key }
   }
-  if (options.mode === 'proxy') {
-    const { port, caPem, client } = await localProxy(session.device)
-    const server = `https://127.0.0.1:${port}/${cluster.id}`
-    return { kind: 'proxy', server, caPem, certificatePem: client.certPem, key: client.keyPem }
-  }
-  const args = [...options.self.args, 'credential', '--cluster', cluster.id]
-  return { kind: 'exec', command: options.self.command, args, env: options.env }
+  if (options.mode === 'proxy') return proxyAccess(await localProxy(session.device), cluster)
+  return pluginAccess(options, cluster)
+}
+
+/** Through `mcm proxy` on this machine. */
+export function proxyAccess(
+  { port, caPem, client }: LocalProxy,
+  cluster: ClusterRecord,
+): AccessMode {
+  const server = `https://127.0.0.1:${port}/${cluster.id}`
+  return { kind: 'proxy', server, caPem, certificatePem: client.certPem, key: client.keyPem }
+}
+
+/** Through the hub, with `mcm credential` as plugin. */
+export function pluginAccess(
+  { self, env }: Pick<KubeconfigOptions, 'self' | 'env'>,
+  cluster: ClusterRecord,
+): AccessMode {
+  const args = [...self.args, 'credential', '--cluster', cluster.id]
+  return { kind: 'exec', command: self.command, args, env }
 }

@@ -68,6 +68,12 @@ export async function localProxy(device: Device): Promise<LocalProxy> {
   })
 }
 
+/** What is kept, as it is; undefined when nothing was ever made here. @throws StateError */
+export async function storedLocalProxy(device: Device): Promise<LocalProxy | undefined> {
+  const file = await readJsonFile(device.home.localProxy, FILE)
+  return file && withKeys(device, file)
+}
+
 function isEnding(file: LocalProxyFile, now: Date): boolean {
   const end = new X509Certificate(file.client).validToDate.getTime()
   return end - now.getTime() < LAST_DAYS * DAY_SECONDS * 1000

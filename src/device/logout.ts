@@ -14,6 +14,8 @@ import {
   pairingSecretName,
 } from './home.ts'
 import { LOCAL_PROXY_SECRETS } from './local-proxy.ts'
+import { forgetRequest } from './own-request.ts'
+import { forgetUserCa, userCaClusterIds } from './user-ca.ts'
 
 /** Taking everything of mcm off this machine. Works on damaged state as well: it is the way out of it. */
 
@@ -29,19 +31,23 @@ export async function logout(device: Device): Promise<LoggedOut> {
   for (const id of await certificateIds(device)) {
     deleted.push(...(await forgetCertificate(device, id)))
   }
+  for (const id of await userCaClusterIds(device)) {
+    deleted.push(...labels(device, await forgetUserCa(device, id)))
+  }
   const pending = await pendingRegistrationSecrets(device)
   for (const name of [...pending, ...LOCAL_PROXY_SECRETS, FLEET_KEY, DEVICE_KEY]) {
     if (await device.secrets.delete(name)) deleted.push(secretLabel(device, name))
   }
   const files = [home.localProxy, home.directoryCache, home.pendingLogin, home.state]
   for (const path of files) if (await deleteFile(path)) deleted.push(path)
-  for (const path of [home.registrations, home.certificates, home.secrets]) {
+  const directories = [home.requests, home.userCas, home.registrations, home.certificates]
+  for (const path of [...directories, home.secrets]) {
     if (await deleteDirectory(path)) deleted.push(path)
   }
   return { deleted }
 }
 
-/** The certificate of one cluster and its key. Gives what was deleted. */
+/** The certificate of one cluster and its key, and a request for one. Gives what was deleted. */
 export async function forgetCertificate(device: Device, clusterId: string): Promise<string[]> {
   const path = certificatePath(device.home, clusterId)
   const file = await readCertificateFile(path)
@@ -51,12 +57,19 @@ export async function forgetCertificate(device: Device, clusterId: string): Prom
     if (await device.secrets.delete(name)) deleted.push(secretLabel(device, name))
   }
   if (await deleteCertificateFile(path)) deleted.push(path)
-  return deleted
+  return [...deleted, ...labels(device, await forgetRequest(device, clusterId))]
 }
 
-async function certificateIds({ home }: Device): Promise<string[]> {
-  const names = await readdir(home.certificates).catch(() => [])
-  return names.map((name) => name.replace(/\.json$/, '')).filter(isClusterId)
+/** Clusters for which there is a certificate or a request. */
+async function certificateIds({ home }: Device): Promise<Set<string>> {
+  const lists = [home.certificates, home.requests].map((path) => readdir(path).catch(() => []))
+  const names = (await Promise.all(lists)).flat()
+  return new Set(names.map((name) => name.replace(/\.json$/, '')).filter(isClusterId))
+}
+
+function labels(device: Device, deleted: { readonly secret?: string; readonly file?: string }) {
+  const { secret, file } = deleted
+  return [...(secret ? [secretLabel(device, secret)] : []), ...(file ? [file] : [])]
 }
 
 /** What registrations under way keep in the store, by name. */

@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream'
+import type { EitherWay } from '../client/either-way.ts'
+import type { CarrierWish } from '../pipe/initiator.ts'
 import { clusterHost } from '../protocol/names.ts'
 import type { Secret } from '../secret.ts'
 import { pemCertificate } from './agent-connection.ts'
@@ -12,6 +14,9 @@ export interface ProxyWays {
   clusters(): Promise<readonly ReachableCluster[]>
   credential(clusterId: string, refusedCertPem?: string): Promise<ProxyCredential>
   connect(clusterId: string): Promise<Duplex>
+  connectPipe(clusterId: string, wish: CarrierWish): Promise<Duplex>
+  connectDirect(clusterId: string): Promise<Duplex | undefined>
+  readonly eitherWay: EitherWay
   close(): void
 }
 
@@ -50,6 +55,9 @@ export function openProxyWays(device: Device): ProxyWays {
       return { certPem, keyPem, notAfter, user, groups }
     },
     connect: (clusterId) => line.connect(clusterId),
+    connectPipe: (clusterId, wish) => line.connectPipe(clusterId, wish),
+    connectDirect: (clusterId) => line.connectDirect(clusterId),
+    eitherWay: line.eitherWay,
     close: () => line.close(),
   }
 }

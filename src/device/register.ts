@@ -8,8 +8,10 @@ import { isClusterId, requireClusterName } from '../protocol/names.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
 import type { ClusterFacts } from './apply-manifest.ts'
-import { registrationDrafts, requireSignable } from './cluster-statement.ts'
+import { derOfCertificate } from './checked-certificate.ts'
+import { type ClusterWish, registrationDrafts, requireSignable } from './cluster-statement.ts'
 import { credentialInSession } from './credentials.ts'
+import type { Device } from './device.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { inOrder } from './hub-connection.ts'
 import {
@@ -19,20 +21,17 @@ import {
   readRegistration,
 } from './registration.ts'
 import type { DeviceState } from './state.ts'
+import { createUserCa, forgetUserCa, userCaPem } from './user-ca.ts'
 
 /**
  * Registering a cluster: an id and a token from the hub, a pairing secret the hub never sees, the agent's
  * objects, and once the agent has published what it made, this owner's signature under it.
  */
 
-export interface RegisterOptions {
-  readonly name: string
-  readonly labels: Readonly<Record<string, string>>
-  readonly prefix?: string
+export interface RegisterOptions extends ClusterWish {
   /** Which endpoints of the hub the agent is given first. */
   readonly endpoint: DeviceState['endpoint']
   readonly workload?: ManifestOptions['workload']
-  readonly impersonateAny?: boolean
   /** Known when the manifest is applied directly. */
   readonly facts?: ClusterFacts
 }
@@ -59,8 +58,10 @@ export async function prepareRegistration(
   requireSignable(options)
   const pending = await usableRegistration(session, name)
   if (!pending) requireFreeName(session, name)
-  const registration = pending ?? (await newRegistration(session, name))
-  const objects = agentManifest(manifestOptions(session, options, registration))
+  const registration = pending ?? (await newRegistration(session, name, options.issuer))
+  const userCa = await userCaPem(session.device, registration.id)
+  requireSameIssuer(name, options.issuer, userCa)
+  const objects = agentManifest(manifestOptions(session, options, registration, userCa))
   return { registration, isResumed: pending !== undefined, objects }
 }
 
@@ -74,10 +75,15 @@ async function usableRegistration(
   const isSigned = directory.state.clusters.has(pending.id)
   if (isSigned || new Date(pending.expires) > device.world.now()) return pending
   await endRegistration(device, pending)
+  await forgetUserCa(device, pending.id)
   return undefined
 }
 
-async function newRegistration(session: FleetSession, name: string): Promise<Registration> {
+async function newRegistration(
+  session: FleetSession,
+  name: string,
+  issuer: RegisterOptions['issuer'],
+): Promise<Registration> {
   const answer = await session.hub.newCluster(name)
   const isKnown = session.directory.state.clusters.has(answer.id)
   if (!isClusterId(answer.id) || isKnown) {
@@ -87,7 +93,29 @@ async function newRegistration(session: FleetSession, name: string): Promise<Reg
       { hint: 'nothing was written; look at the hub' },
     )
   }
+  // Before the registration: one that goes on knows by it who issues.
+  if (issuer === 'local') await newUserCa(session.device, name, answer.id)
   return beginRegistration(session.device, name, answer)
+}
+
+async function newUserCa(device: Device, name: string, id: string): Promise<void> {
+  await createUserCa(device, id)
+  const place = device.secrets.kind === 'keychain' ? 'the keychain' : 'a file only you can read'
+  device.progress.say(`the user CA of ${name} was made: its key is in ${place}, and nowhere else`)
+}
+
+/** What may be in the cluster already is not changed by a flag. */
+function requireSameIssuer(
+  name: string,
+  wanted: RegisterOptions['issuer'],
+  userCa: string | undefined,
+): void {
+  const begun = userCa === undefined ? 'agent' : 'local'
+  if (wanted === undefined || wanted === begun) return
+  const message = `the registration of ${name} has begun with --issuer ${begun}`
+  throw new UsageError('MCM_USAGE', message, {
+    hint: `mcm register ${name} --issuer ${begun} goes on; or choose another name`,
+  })
 }
 
 function requireFreeName({ directory }: FleetSession, name: string): void {
@@ -102,6 +130,7 @@ function manifestOptions(
   session: FleetSession,
   options: RegisterOptions,
   { id, joinToken, pairingSecret }: Registration,
+  userCa: string | undefined,
 ): ManifestOptions {
   const { pin } = session.connection.candidate
   const { facts, workload } = options
@@ -115,6 +144,7 @@ function manifestOptions(
     owner: session.state.user,
     ...(facts ? { listed: facts.listed, customGroups: facts.customGroups } : {}),
     ...(options.impersonateAny ? { impersonateAny: true } : {}),
+    ...(userCa === undefined ? {} : { userCaPem: userCa }),
     ...(workload ? { workload } : {}),
   }
 }
@@ -158,12 +188,25 @@ export async function completeRegistration(
   )
   const { id, pairingSecret } = registration
   const published = await verifyPublication(pairingSecret, text, id)
-  const drafts = (current: FleetSession) => registrationDrafts(current, options, published)
+  const userCa = await userCaPem(device, id)
+  if (userCa !== undefined) requireOwnUserCa(userCa, published.userCa)
+  const wish = { ...options, issuer: userCa === undefined ? 'agent' : 'local' } as const
+  const drafts = (current: FleetSession) => registrationDrafts(current, wish, published)
   const signed = await appendStatements(session, drafts)
   await endRegistration(device, registration)
   const until = await firstCertificate(signed, id, deadline)
   const { name, labels } = signed.directory.state.clusters.get(id)!
   return { id, name, labels, ...(until === undefined ? {} : { certificateUntil: until }) }
+}
+
+/** The agent only hands on what agent.yaml told it. */
+function requireOwnUserCa(pem: string, published: string): void {
+  if (derOfCertificate(pem).toString('base64') === published) return
+  throw new TrustError(
+    'MCM_PAIRING_MISMATCH',
+    'the agent published another user CA than the one made here',
+    { hint: 'nothing was signed; register it under another name' },
+  )
 }
 
 async function waitForPublication(

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
-import { directTransport, type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
+import { directTransport } from '../client/direct-transport.ts'
+import { type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
 import { type ConnectOptions, connectionFromKubeconfig } from '../kubeconfig/connect.ts'
 import type { KubeconfigFiles } from '../kubeconfig/file.ts'
 import { toYaml } from '../kubeconfig/yaml.ts'

@@ -1,11 +1,12 @@
 import { formatTime } from '../directory/time.ts'
 import { UnreachableError } from '../errors.ts'
 import type { Head } from '../protocol/messages.ts'
+import { type CertificateCheck, checkCertificate } from './certificate-check.ts'
 import { readCertificateFile } from './certificate-file.ts'
 import { reachableClusters } from './cluster-lookup.ts'
 import type { Device } from './device.ts'
 import { offlineDirectory } from './directory-cache.ts'
-import { withFleet } from './fleet-session.ts'
+import { type FleetSession, withFleet } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
 import { requireState } from './state.ts'
 
@@ -24,19 +25,25 @@ export interface Identification {
     readonly id: string
     /** RFC 3339; absent: no certificate kept here. */
     readonly certificateUntil?: string
+    /** Whether its agent accepts it now; absent when that could not be asked. */
+    readonly isAccepted?: boolean
+    /** Why not, and what to do. */
+    readonly problem?: string
+    readonly hint?: string
   }[]
 }
 
 /** @throws IdentityError MCM_NOT_LOGGED_IN, AccessDeniedError MCM_REVOKED, TrustError, StateError */
 export async function whoami(device: Device): Promise<Identification> {
   const { home } = device
-  const problem = await hubProblem(device)
+  const { problem, checks } = await askHub(device)
   const state = await requireState(home)
   const directory = await offlineDirectory(home)
   const endpoints = directory.state.hubs.flatMap((hub) => hub.endpoints)
   const clusters = reachableClusters(directory, state.user).map(async ({ id, name }) => {
     const kept = await readCertificateFile(certificatePath(home, id))
-    return { name, id, ...(kept ? { certificateUntil: formatTime(new Date(kept.notAfter)) } : {}) }
+    const until = kept ? { certificateUntil: formatTime(new Date(kept.notAfter)) } : {}
+    return { name, id, ...until, ...checks.get(id) }
   })
   return {
     user: state.user,
@@ -54,13 +61,30 @@ export async function whoami(device: Device): Promise<Identification> {
   }
 }
 
+interface HubAnswer {
+  /** Why no hub answers. */
+  readonly problem?: string
+  /** By cluster id; what agents say of the certificates kept here. */
+  readonly checks: ReadonlyMap<string, CertificateCheck>
+}
+
 /** Only a hub that does not answer is passed over; what is wrong with it otherwise is an error. */
-async function hubProblem(device: Device): Promise<string | undefined> {
+async function askHub(device: Device): Promise<HubAnswer> {
   try {
-    await withFleet(device, async () => undefined)
-    return undefined
+    return { checks: await withFleet(device, askAgents) }
   } catch (error) {
-    if (error instanceof UnreachableError) return error.message
+    if (error instanceof UnreachableError) return { problem: error.message, checks: new Map() }
     throw error
   }
+}
+
+async function askAgents(session: FleetSession): Promise<Map<string, CertificateCheck>> {
+  const checks = new Map<string, CertificateCheck>()
+  const clusters = reachableClusters(session.directory, session.state.user)
+  const ask = clusters.map(async (cluster) => {
+    const check = await checkCertificate(session, cluster)
+    if (check) checks.set(cluster.id, check)
+  })
+  await session.device.progress.step('asking the agents of your clusters', () => Promise.all(ask))
+  return checks
 }

@@ -31,7 +31,8 @@ const keyId = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
 const coordinate = z.string().regex(/^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$/)
 const clusterId = z.string().refine(isClusterId)
 const time = z.string().refine((text) => parseTime(text) !== undefined)
-const endpoints = z.array(z.string().refine(isEndpoint)).max(MAX_ENDPOINTS)
+const endpoint = z.string().refine(isEndpoint)
+const endpoints = z.array(endpoint).max(MAX_ENDPOINTS)
 const derBase64 = z
   .string()
   .min(4)
@@ -65,6 +66,7 @@ const cluster = z.strictObject({
   agentKey: keyId,
   issuer: z.enum(['agent', 'local']),
   prefix: z.string().regex(PREFIX),
+  direct: z.strictObject({ sessions: endpoint, enrolment: endpoint }).optional(),
 })
 const invite = z.strictObject({
   user: principal,
@@ -95,6 +97,8 @@ export type FleetDetail = z.infer<typeof fleet>
 export type AdminDetail = z.infer<typeof admin>
 export type HubDetail = z.infer<typeof hub>
 export type ClusterDetail = z.infer<typeof cluster>
+/** Where a cluster's agent listens itself, `HOST:PORT` each (PROTOCOL §8.1). */
+export type DirectAddress = NonNullable<ClusterDetail['direct']>
 export type InviteDetail = z.infer<typeof invite>
 export type MemberDetail = z.infer<typeof member>
 export type MemberSubject = z.infer<typeof subject>

@@ -87,6 +87,15 @@ export class Directory {
   }
 
   /**
+   * Key ids whose signature the whole fleet takes for an admin's although they are none: their user or device
+   * was revoked, which few are shown, and not removed from the admins, which everybody is.
+   */
+  get strandedAdmins(): ReadonlySet<string> {
+    const standing = this.state.admins
+    return new Set([...this.#rules.admins.keys()].filter((key) => !standing.has(key)))
+  }
+
+  /**
    * This chain and what follows it. Statements that it has already may come again; details may come for
    * any statement, also late. Costs the signatures of the new statements only.
    * @throws TrustError MCM_DIRECTORY_INVALID; MCM_DIRECTORY_ROLLED_BACK when a statement that was verified

@@ -2,13 +2,18 @@ import { CompactSign, compactVerify } from 'jose'
 import type { z } from 'zod'
 import { IdentityError, messageOf, TrustError } from '../errors.ts'
 import { keyId, type PublicJwk, publicJwk } from '../protocol/keys.ts'
-import { enrolmentProofSchema, publicationPayloadSchema } from '../protocol/messages.ts'
+import {
+  enrolmentProofSchema,
+  inviteProofSchema,
+  publicationPayloadSchema,
+} from '../protocol/messages.ts'
 import type { Secret } from '../secret.ts'
 import { publicKeyObject, type SigningKey } from './signing-key.ts'
 
 /**
- * The two other signed texts of the protocol, both JWS Compact (RFC 7515 §7.1) in exactly one form: what an
- * agent publishes under the pairing secret (PROTOCOL §7), and what a device proves when it enrols (§8).
+ * The other signed texts of the protocol, all JWS Compact (RFC 7515 §7.1) in exactly one form: what the invited
+ * prove to a hub (PROTOCOL §5.1), what an agent publishes under the pairing secret (§7), and what a device
+ * proves when it enrols (§8).
  */
 
 /** What an agent says of its new cluster: CA certificates in base64 DER, and its public key. */
@@ -22,6 +27,11 @@ export interface PublicationPayload {
 /** What a device signs: hash of its request, exporter value of its connection, and when (RFC 3339). */
 export type EnrolmentProof = z.infer<typeof enrolmentProofSchema>
 
+/** What the holder of an invite signs: its fleet, exporter value of its connection, and when (RFC 3339). */
+export type InviteProof = z.infer<typeof inviteProofSchema>
+
+const INVITE = 'mcm invite v1'
+const INVITE_TYP = 'mcm-invite-proof'
 const REGISTER = 'mcm register v1'
 const ENROL = 'mcm enrol v1'
 /** RFC 7518 §3.2: HS256 wants a key as long as its hash. */
@@ -75,16 +85,59 @@ export async function verifyEnrolmentProof(
   text: string,
 ): Promise<{ key: PublicJwk; keyId: string; payload: EnrolmentProof }> {
   try {
-    const { jwk: unchecked } = decodeJson(text.split('.')[0]) as { jwk?: unknown }
-    const key = publicJwk(unchecked)
+    const key = claimedKey(text)
     if (key?.kty !== 'EC') throw new Error('its key is not P-256')
-    const signed = await compactVerify(text, publicKeyObject(key), { algorithms: ['ES256'] })
-    requireOneForm(text, { alg: 'ES256', jwk: key }, signed.payload)
-    const payload = enrolmentProofSchema.parse(JSON.parse(Buffer.from(signed.payload).toString()))
-    return { key, keyId: keyId(key), payload }
+    const header = { alg: 'ES256', jwk: key }
+    return { key, keyId: keyId(key), payload: await readProof(text, header, enrolmentProofSchema) }
   } catch (error) {
     throw new IdentityError('MCM_DEVICE_UNKNOWN', `the enrolment proof fails: ${messageOf(error)}`)
   }
+}
+
+/** The proof that the holder of an invite makes for one connection. */
+export async function signInviteProof(
+  key: SigningKey,
+  payload: Omit<InviteProof, 'purpose'>,
+): Promise<string> {
+  const { fleet, exporter, time } = payload
+  const text = JSON.stringify({ purpose: INVITE, fleet, exporter, time })
+  return new CompactSign(Buffer.from(text))
+    .setProtectedHeader({ alg: 'EdDSA', typ: INVITE_TYP, jwk: key.jwk })
+    .sign(key.privateKey)
+}
+
+/**
+ * Which key has signed a proof, and what. Whether there is such an invite, and whether fleet, connection
+ * and time are the right ones, is for the caller to judge. @throws IdentityError MCM_INVITE_EXPIRED
+ */
+export async function verifyInviteProof(
+  text: string,
+): Promise<{ keyId: string; payload: InviteProof }> {
+  try {
+    const key = claimedKey(text)
+    if (key?.kty !== 'OKP') throw new Error('its key is not Ed25519')
+    const header = { alg: 'EdDSA', typ: INVITE_TYP, jwk: key }
+    return { keyId: keyId(key), payload: await readProof(text, header, inviteProofSchema) }
+  } catch (error) {
+    throw new IdentityError('MCM_INVITE_EXPIRED', `the invite proof fails: ${messageOf(error)}`)
+  }
+}
+
+function claimedKey(text: string): PublicJwk | undefined {
+  const { jwk } = decodeJson(text.split('.')[0]) as { jwk?: unknown }
+  return publicJwk(jwk)
+}
+
+/** What is signed under exactly this header, by the key in it. @throws Error */
+async function readProof<T>(
+  text: string,
+  header: { readonly alg: string; readonly jwk: PublicJwk },
+  schema: z.ZodType<T>,
+): Promise<T> {
+  const key = publicKeyObject(header.jwk)
+  const signed = await compactVerify(text, key, { algorithms: [header.alg] })
+  requireOneForm(text, header, signed.payload)
+  return schema.parse(JSON.parse(Buffer.from(signed.payload).toString()))
 }
 
 async function readPublication(secret: Secret<string>, text: string): Promise<PublicationPayload> {

@@ -12,8 +12,11 @@ export function revocationDetails(
   reason: string,
 ): Detail[] {
   const removals: Detail[] = []
-  for (const [key, { user }] of state.admins)
-    if ('user' in who ? who.user === user : who.device === key)
+  for (const [key, { user }] of state.admins) {
+    // A key may have been named an admin's for one user and be the device of another.
+    const owner = state.deviceOwner(key)?.user.name
+    if ('user' in who ? who.user === user || who.user === owner : who.device === key)
       removals.push({ type: 'admin', detail: { action: 'remove', user, key } })
+  }
   return [...removals, { type: 'revoke', detail: { ...who, reason } }]
 }

@@ -1,5 +1,5 @@
 import type { PublicJwk } from '../protocol/keys.ts'
-import type { MemberSubject } from './details.ts'
+import type { DirectAddress, MemberSubject } from './details.ts'
 
 /**
  * What a directory says, as records and questions. `fold.ts` makes it; nobody changes it after.
@@ -24,6 +24,7 @@ export interface ClusterRecord {
   readonly agentKey: string
   readonly issuer: 'agent' | 'local'
   readonly prefix: string
+  readonly direct?: DirectAddress | undefined
 }
 
 export interface DeviceRecord {

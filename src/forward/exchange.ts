@@ -5,9 +5,10 @@
  * ends the other.
  */
 
-import type { Duplex, Readable } from 'node:stream'
+import type { Readable } from 'node:stream'
 import { type Status, warningOf } from '../kube/status.ts'
 import type { RawHeaders } from './headers.ts'
+import type { UpgradeClient } from './upgrade-client.ts'
 
 /** `Context` is whatever the owner of the connection put there, such as who is behind it. */
 export interface Exchange<Context> {
@@ -48,17 +49,22 @@ export interface Reply {
   onClose(listener: (isComplete: boolean) => void): void
 }
 
-/** A request to switch protocols: HTTP/1.1 only, and the socket is ours from here on. */
+/**
+ * A request to switch protocols: `Upgrade` of HTTP/1.1 (RFC 9110 §7.8), or an extended CONNECT of
+ * HTTP/2 (RFC 8441).
+ */
 export interface UpgradeExchange<Context> {
   readonly context: Context
   readonly httpVersion: '1.0' | '1.1' | '2.0'
+  /** Of an extended CONNECT: the method it stands for. */
   readonly method: string
   readonly target: string | undefined
+  /** `:authority` of HTTP/2. */
+  readonly authority: string | undefined
+  /** `:protocol` of an extended CONNECT. */
+  readonly protocol: string | undefined
   readonly headers: RawHeaders
-  /** Paused; nothing was written on it yet. */
-  readonly socket: Duplex
-  /** Bytes that came behind the request. */
-  readonly head: Buffer
+  readonly client: UpgradeClient
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Reply } from './exchange.ts'
 import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
 import { headOf } from './raw-answer.ts'
 import type { StallWatch } from './stall-watch.ts'
+import { http1UpgradeClient } from './upgrade-client.ts'
 
 /** Room for a long exec URL; a single header line is bounded elsewhere. */
 const MAX_HEAD_BYTES = 64 * 1024
@@ -115,9 +116,10 @@ function upgradeOf<Context>(
     httpVersion: versionOf(request),
     method: request.method!,
     target: request.url,
+    authority: undefined,
+    protocol: undefined,
     headers: request.rawHeaders,
-    socket,
-    head,
+    client: http1UpgradeClient(socket, head, request.rawHeaders),
   }
 }
 

@@ -3,14 +3,17 @@ import {
   type Http2Session,
   type IncomingHttpHeaders,
   performServerHandshake,
+  type ServerHttp2Session,
   type ServerHttp2Stream,
   type ServerStreamResponseOptions,
 } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { failureStatus } from '../kube/status.ts'
-import { type Reply, replyStatus } from './exchange.ts'
+import { type Reply, replyStatus, type UpgradeExchange } from './exchange.ts'
 import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
 import type { StallWatch } from './stall-watch.ts'
+import { http2UpgradeClient } from './upgrade-client.ts'
+import { methodOfConnect } from './upgrade-request.ts'
 
 const STREAM_WINDOW_BYTES = 1024 * 1024
 const SESSION_WINDOW_BYTES = 8 * 1024 * 1024
@@ -38,18 +41,26 @@ const SESSION_OPTIONS = {
 /** The upstream's date or none (an option that @types/node does not know). */
 const AS_GIVEN = { sendDate: false } as ServerStreamResponseOptions
 
+export interface Http2ServerOptions {
+  readonly timeouts: ListenerTimeouts
+  readonly stalls: StallWatch
+  readonly takesExtendedConnect: boolean
+}
+
 /** Serves HTTP/2 on one connection. */
 export function serveHttp2<Context>(
   socket: Duplex,
   handlers: ListenerHandlers<Context>,
-  timeouts: ListenerTimeouts,
-  stalls: StallWatch,
+  { timeouts, stalls, takesExtendedConnect }: Http2ServerOptions,
   context: Context,
 ): void {
   // HTTP/2 has a half-close of its own; below it one would keep a dead session for ever.
   socket.allowHalfOpen = false
   socket.once('end', () => socket.destroy())
-  const session = performServerHandshake(socket, SESSION_OPTIONS)
+  const session = performServerHandshake(socket, {
+    ...SESSION_OPTIONS,
+    settings: { ...SESSION_OPTIONS.settings, enableConnectProtocol: takesExtendedConnect },
+  })
   const preface = setTimeout(() => socket.destroy(), timeouts.headMs).unref()
   session.once('remoteSettings', () => clearTimeout(preface))
   session.once('close', () => {
@@ -60,6 +71,10 @@ export function serveHttp2<Context>(
   session.setLocalWindowSize(SESSION_WINDOW_BYTES)
   session.on('stream', (stream, fields, flags, raw) => {
     stream.on('error', () => {})
+    if (fields[':method'] === 'CONNECT' && fields[':protocol'] !== undefined) {
+      handlers.upgrade(upgradeOf(stream as ServerHttp2Stream, session, fields, raw, context))
+      return
+    }
     const exchange = exchangeOf(stream as ServerHttp2Stream, session, fields, flags, raw, context)
     if (exchange.body) stalls.add(exchange.body, () => exchange.reply.abort())
     if (agreeToContinue(stream as ServerHttp2Stream, fields, exchange.reply))
@@ -86,6 +101,27 @@ function exchangeOf<Context>(
     body: hasBody ? stream : undefined,
     reply: http2Reply(stream, session, hasBody),
   } as const
+}
+
+/** An extended CONNECT (RFC 8441). One with END_STREAM is half closed from its beginning. */
+function upgradeOf<Context>(
+  stream: ServerHttp2Stream,
+  session: ServerHttp2Session,
+  fields: IncomingHttpHeaders,
+  raw: readonly string[],
+  context: Context,
+): UpgradeExchange<Context> {
+  const protocol = String(fields[':protocol'])
+  return {
+    context,
+    httpVersion: '2.0',
+    method: methodOfConnect(protocol),
+    target: fields[':path'],
+    authority: fields[':authority'],
+    protocol,
+    headers: raw,
+    client: http2UpgradeClient(stream, session),
+  }
 }
 
 /** RFC 9110 §10.1.1. HTTP/1.1 does the same by itself. */

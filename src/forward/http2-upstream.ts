@@ -1,5 +1,5 @@
 import { type ClientHttp2Session, type ClientHttp2Stream, constants } from 'node:http2'
-import type { Duplex } from 'node:stream'
+import { askHttp2Upgrade, extendedConnectOffer } from './http2-upgrade.ts'
 import {
   type Upstream,
   type UpstreamCall,
@@ -13,20 +13,27 @@ export interface Http2UpstreamOptions {
   readonly name: string
   /** `:authority` of every request. */
   readonly authority: string
-  /** A fresh HTTP/1.1 connection for one upgrade. */
-  dedicated(signal: AbortSignal): Promise<Duplex>
 }
 
-/** A server at the other end of an HTTP/2 session, for as long as that lives; never retried. */
+export interface Http2Upstream extends Upstream {
+  /** Whether `upgrade` may be used: the server's SETTINGS say so. */
+  readonly offersUpgrades: Promise<boolean>
+}
+
+/**
+ * A server at the other end of an HTTP/2 session, for as long as that lives; never retried. The
+ * session must be new: what it offers is heard once.
+ */
 export function http2Upstream(
   session: ClientHttp2Session,
   options: Http2UpstreamOptions,
-): Upstream {
+): Http2Upstream {
   return {
+    offersUpgrades: extendedConnectOffer(session),
     name: options.name,
     authority: options.authority,
     send: (request, events) => new Http2Call(session, options.authority, request, events),
-    dedicated: (signal) => options.dedicated(signal),
+    upgrade: async (head, signal) => askHttp2Upgrade(session, options.authority, head, signal),
     // With a code: destroyed without one, open answers would end as if they were whole.
     close: async () => session.destroy(new Error('closed'), constants.NGHTTP2_CANCEL),
   }

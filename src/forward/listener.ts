@@ -30,6 +30,12 @@ export const DEFAULT_TIMEOUTS: ListenerTimeouts = {
   idleMs: 95_000,
 }
 
+export interface ListenerOptions {
+  readonly timeouts?: ListenerTimeouts | undefined
+  /** Offer extended CONNECT (RFC 8441) on HTTP/2. */
+  readonly takesExtendedConnect?: boolean
+}
+
 export interface Listener<Context> {
   /** Serves one connection, set up to its last handshake, by the protocol it negotiated. */
   accept(socket: Duplex, protocol: 'h2' | 'http/1.1', context: Context): void
@@ -39,15 +45,17 @@ export interface Listener<Context> {
 
 export function openListener<Context>(
   handlers: ListenerHandlers<Context>,
-  timeouts: ListenerTimeouts = DEFAULT_TIMEOUTS,
+  options: ListenerOptions = {},
 ): Listener<Context> {
+  const { timeouts = DEFAULT_TIMEOUTS, takesExtendedConnect = false } = options
   const stalls = stallWatch(timeouts.bodyStallMs)
   const http1 = http1Server(handlers, timeouts, stalls)
   return {
     accept: (socket, protocol, context) => {
       // An error on a connection is the end of that connection and of nothing else.
       socket.on('error', () => socket.destroy())
-      if (protocol === 'h2') serveHttp2(socket, handlers, timeouts, stalls, context)
+      if (protocol === 'h2')
+        serveHttp2(socket, handlers, { timeouts, stalls, takesExtendedConnect }, context)
       else http1.accept(socket, context)
     },
     stop: () => {

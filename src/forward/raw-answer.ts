@@ -1,6 +1,8 @@
-import { type IncomingMessage, STATUS_CODES } from 'node:http'
-import type { Duplex } from 'node:stream'
+import { STATUS_CODES } from 'node:http'
+import type { Duplex, Readable } from 'node:stream'
 import { type Status, warningOf } from '../kube/status.ts'
+import type { UpgradeClient } from './upgrade-client.ts'
+import { isWhole } from './whole.ts'
 
 /** As the API server gives its own refusals (apimachinery `pkg/util/proxy/upgradeaware.go`). */
 const ANSWER_TIMEOUT_MS = 10_000
@@ -16,38 +18,43 @@ export function headOf(status: number, headers: readonly string[]): string {
 }
 
 /**
- * One whole answer with a Status on a raw client socket, then the end. Resolves when the socket is
+ * One whole answer with a Status instead of a switch, then the end. Resolves when the client's socket is
  * closed.
  */
 export function answerAndEnd(
-  socket: Duplex,
+  client: UpgradeClient,
   status: Status,
   extra: readonly string[] = [],
 ): Promise<void> {
   const body = Buffer.from(JSON.stringify(status))
   const framing = ['content-type', 'application/json', 'content-length', String(body.length)]
-  const headers = [...framing, 'warning', warningOf(status)]
-  const closed = whenClosed(socket)
-  socket.write(headOf(status.code, [...headers, ...extra, 'connection', 'close']), 'latin1')
-  socket.end(body)
+  const closed = whenClosed(client.socket)
+  client.answer(status.code, [...framing, 'warning', warningOf(status), ...extra])
+  client.socket.end(body)
   return closed
 }
 
 /** Passes an answer's body on, then ends the client; a body cut short closes it without an end. */
-export async function relayAndEnd(message: IncomingMessage, client: Duplex): Promise<number> {
+export async function relayAndEnd(body: Readable, client: Duplex): Promise<number> {
   let bytes = 0
-  message.on('data', (chunk: Buffer) => {
+  let hasEnded = false
+  body.on('data', (chunk: Buffer) => {
     bytes += chunk.length
   })
   const cut = () => {
-    if (!message.complete) client.destroy()
+    if (!hasEnded) client.destroy(new Error('the answer was cut off'))
   }
-  message.on('error', cut)
-  message.once('close', cut)
+  body.on('error', cut)
+  body.once('close', cut)
+  body.once('end', () => {
+    hasEnded = isWhole(body)
+    if (hasEnded) client.end()
+    else cut()
+  })
   const closed = whenClosed(client)
-  message.pipe(client)
+  body.pipe(client, { end: false })
   await closed
-  message.destroy()
+  body.destroy()
   return bytes
 }
 

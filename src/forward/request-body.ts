@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream'
+import { isWhole } from './whole.ts'
 
 /**
  * Bodies up to here are gathered first: one write upstream, and no connection held while a slow
@@ -101,12 +102,4 @@ export function gatherBody(
   source.once('close', onCut)
   source.once('error', onCut)
   source.resume()
-}
-
-/**
- * An HTTP/2 stream that was reset emits `end` as well; then it is closed before its end is seen.
- */
-function isWhole(source: Readable): boolean {
-  const { closed, aborted } = source as { closed?: boolean; aborted?: boolean }
-  return closed !== true && aborted !== true
 }

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { isWhole } from './whole.ts'
 
 /** Bytes that went each way. */
 export interface SpliceResult {
@@ -8,7 +9,7 @@ export interface SpliceResult {
 
 /**
  * Joins two streams until both directions have ended: backpressure both ways, the end of one
- * direction passed on by itself (a half-close), an error or an early close of one destroying the
+ * direction passed on by itself (a half-close), an error or an early close of one cutting the
  * other. Never rejects. `sent` counts what came from `left`.
  */
 export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
@@ -22,7 +23,7 @@ export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
     })
     const closed = (stream: Duplex, other: Duplex) => () => {
       // After a clean end the other one still has bytes to write and ends by itself.
-      if (!stream.writableFinished || !stream.readableEnded) other.destroy()
+      if (!stream.writableFinished || !stream.readableEnded) cut(other)
       open -= 1
       if (open === 0) resolve({ sent, received })
     }
@@ -33,8 +34,19 @@ export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
       stream.on('error', () => stream.destroy())
       if (stream.destroyed) queueMicrotask(closed(stream, other))
       else stream.once('close', closed(stream, other))
+      stream.once('end', () => {
+        if (isWhole(stream)) other.end()
+        else cut(other)
+      })
+      stream.pipe(other, { end: false })
     }
-    left.pipe(right)
-    right.pipe(left)
   })
+}
+
+/**
+ * Ends a stream so that its peer cannot take the end for a clean one: without an error HTTP/2 would send
+ * END_STREAM before its reset.
+ */
+export function cut(stream: Duplex): void {
+  if (!stream.destroyed) stream.destroy(new Error('cut off'))
 }

@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { type Dispatcher, Pool } from 'undici'
 import type { RawHeaders } from './headers.ts'
+import { askHttp1Upgrade } from './http1-upgrade.ts'
 import {
   type Upstream,
   type UpstreamCall,
@@ -36,7 +37,8 @@ const KEEP_ALIVE_PROBE_MS = 15_000
 export function undiciUpstream(options: TlsUpstreamOptions): Upstream {
   const timeout = options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
   const host = options.host.includes(':') ? `[${options.host}]` : options.host
-  const pool = new Pool(`https://${host}:${options.port}`, {
+  const authority = `${host}:${options.port}`
+  const pool = new Pool(`https://${authority}`, {
     allowH2: false,
     pipelining: 1,
     connections: null,
@@ -48,9 +50,12 @@ export function undiciUpstream(options: TlsUpstreamOptions): Upstream {
   })
   return {
     name: options.name,
-    authority: `${host}:${options.port}`,
+    authority,
     send: (request, events) => sendWithOneRetry(pool, request, events),
-    dedicated: (signal) => dedicatedSocket(options, timeout, signal),
+    upgrade: async (head, signal) => {
+      const socket = await dedicatedSocket(options, timeout, signal)
+      return askHttp1Upgrade(socket, authority, head, signal)
+    },
     close: () => pool.destroy(),
   }
 }

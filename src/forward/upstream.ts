@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { RawHeaders } from './headers.ts'
+import type { UpgradeProtocol } from './upgrade-request.ts'
 
 /**
  * A request as it shall stand on the wire: its headers are final and hold no framing but
@@ -39,12 +40,42 @@ export interface Upstream {
   readonly authority: string
   send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall
   /**
-   * A connection of its own for one upgrade, HTTP/1.1, shared with nobody. @throws Error when it
-   * cannot be made
+   * Asks for one switch of protocols, on a connection or stream shared with nobody, once. `signal`
+   * ends it while it has no answer. @throws Error when there is no answer, or none that fits
    */
-  dedicated(signal: AbortSignal): Promise<Duplex>
+  upgrade(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer>
   /** Ends what is under way. */
   close(): Promise<void>
+}
+
+/**
+ * A switch of protocols as it is asked for: `method` and `headers` in the words of HTTP/1.1, without `Host`,
+ * `Connection`, `Upgrade` and framing.
+ */
+export interface UpgradeHead {
+  readonly method: string
+  readonly target: string
+  readonly headers: string[]
+  readonly protocol: UpgradeProtocol
+}
+
+/** What came back. `headers` are as they came; `socket` is the receiver's to destroy. */
+export type UpgradeAnswer = SwitchedAnswer | OrdinaryAnswer
+
+export interface SwitchedAnswer {
+  readonly isSwitched: true
+  readonly headers: RawHeaders
+  readonly socket: Duplex
+  /** Bytes of the new protocol that came with the answer. */
+  readonly early: Buffer
+}
+
+export interface OrdinaryAnswer {
+  readonly isSwitched: false
+  readonly status: number
+  readonly headers: RawHeaders
+  readonly socket: Duplex
+  readonly body: Readable
 }
 
 /** The upstream answered something that is no HTTP answer to this request. */

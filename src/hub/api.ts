@@ -1,7 +1,6 @@
 import { z } from 'zod'
-import type { Directory } from '../directory/directory.ts'
 import { formatTime } from '../directory/time.ts'
-import { type Viewer, visibleDetails } from '../directory/visibility.ts'
+import { visibleDetails } from '../directory/visibility.ts'
 import { AccessDeniedError, IdentityError, NotFoundError, UsageError } from '../errors.ts'
 import {
   type DirectoryPage,
@@ -16,6 +15,7 @@ import { isClusterId } from '../protocol/names.ts'
 import type { World } from '../world.ts'
 import type { Book } from './book.ts'
 import type { HubEvents } from './events.ts'
+import { requireInvited } from './invited.ts'
 import { type Peer, viewerOf } from './peer.ts'
 import type { Registrations } from './registrations.ts'
 import { isStartToken } from './start-token.ts'
@@ -104,10 +104,11 @@ async function foundFleet(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
   return { status: 200, body: head }
 }
 
-function readDirectory({ book }: ApiDeps, { peer, query }: RoutedCall): ApiAnswer {
-  const directory = book.current
-  const invite = query.get('invite')
-  const viewer = invite ? invitedBy(directory, invite) : viewerOf(directory.state, peer)
+async function readDirectory(deps: ApiDeps, { peer, query }: RoutedCall): Promise<ApiAnswer> {
+  const proof = query.get('invite')
+  const invited = proof === null ? undefined : await requireInvited(deps, peer, proof)
+  const directory = deps.book.current
+  const viewer = invited ?? viewerOf(directory.state, peer)
   if (!viewer) throw unknownDevice()
   const after = parse(afterSchema, query.get('after') ?? '-1')
   const visible = visibleDetails(directory, viewer)
@@ -118,14 +119,6 @@ function readDirectory({ book }: ApiDeps, { peer, query }: RoutedCall): ApiAnswe
     details: isAll ? visible : visible.filter(({ seq }) => seq > after),
   }
   return { status: 200, body }
-}
-
-/** Who names a key that no invite has is a stranger like any other. */
-function invitedBy({ statements }: Directory, key: string): Viewer {
-  if (statements.some(({ inviteKey }) => inviteKey === key)) return { kind: 'invite', key }
-  throw new IdentityError('MCM_INVITE_EXPIRED', 'the directory knows no such invite', {
-    hint: 'ask an administrator for a new one (mcm invite)',
-  })
 }
 
 async function append(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {

@@ -102,6 +102,7 @@ class StoredBook implements Book {
     const added = this.#readNew(update)
     const next = await before.extend(update)
     requireEffect(next, added)
+    requireAdminsRemovedFirst(before, next)
     alsoRequire?.(next)
     const after = before.head?.seq ?? -1
     const details = added.map(({ seq }) => next.details.get(seq)!)
@@ -150,6 +151,16 @@ function requireEffect(next: Directory, added: readonly Statement[]): void {
     const why = next.state.withoutEffect.get(seq)
     if (why !== undefined) throw badAppend(`statement ${seq} would change nothing: ${why}`)
   }
+}
+
+/** Or those who are not shown the revocation would go on believing what a revoked admin signs. */
+function requireAdminsRemovedFirst(before: Directory, next: Directory): void {
+  const known = before.strandedAdmins
+  const stranded = [...next.strandedAdmins].find((key) => !known.has(key))
+  if (stranded === undefined) return
+  throw badAppend(
+    `key ${stranded} is revoked and still an admin’s: remove it from the admins first`,
+  )
 }
 
 function requireOwnCertificate(next: Directory, ownPin: string): void {

@@ -1,4 +1,5 @@
-import { isIPv6, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
+import { networkOf } from '../protocol/address.ts'
 
 /**
  * Connections of people who have not said yet who they are, counted in all and per address, so that
@@ -45,22 +46,4 @@ export function doorkeeper(limits: {
 /** What tells one live connection from another; the same for a socket and the TLS on top of it. */
 export function connectionOf({ remoteAddress, remotePort, localAddress }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`
-}
-
-const MAPPED_IPV4 = /^::ffff:(?=\d+\.)/i
-
-/** An IPv4 address as such, also from a socket that speaks IPv6 as well. */
-export function plainAddress(address: string): string {
-  return address.replace(MAPPED_IPV4, '')
-}
-
-/** What one customer of a network usually has: an IPv4 address, or an IPv6 /64. */
-export function networkOf(address: string): string {
-  const plain = plainAddress(address)
-  if (!isIPv6(plain)) return plain
-  const [front = '', back = ''] = plain.split('%')[0]!.split('::')
-  const head = front.split(':').filter((group) => group !== '')
-  const tail = back.split(':').filter((group) => group !== '')
-  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0')
-  return [...head, ...zeros, ...tail].slice(0, 4).join(':')
 }

@@ -7,6 +7,7 @@ import {
 } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { isMcmError, messageOf, UsageError } from '../errors.ts'
+import { REPLICA_HEADER } from '../protocol/names.ts'
 import { readBody } from '../tunnel/json-body.ts'
 import { type ApiDeps, answerApi } from './api.ts'
 import { doorkeeper } from './doorkeeper.ts'
@@ -119,7 +120,7 @@ async function connect(
   try {
     // Extended CONNECT (RFC 8441) is another thing, and not offered.
     const authority = headers[':protocol'] === undefined ? (headers[':authority'] ?? '') : ''
-    const line = await deps.switchboard.open(peer, authority)
+    const line = await deps.switchboard.open(peer, authority, replicaOf(headers))
     if (stream.destroyed || stream.closed) {
       line.abandon()
       return
@@ -129,6 +130,12 @@ async function connect(
   } catch (error) {
     refuse(stream, error)
   }
+}
+
+/** Only whoever resumes a pipe wants a certain one. */
+function replicaOf(headers: IncomingHttpHeaders): string | undefined {
+  const replica = headers[REPLICA_HEADER]
+  return typeof replica === 'string' ? replica : undefined
 }
 
 async function answer(

@@ -4,8 +4,8 @@ import type { Viewer } from '../directory/visibility.ts'
 import { AccessDeniedError } from '../errors.ts'
 import { peerKeyId } from '../pki/peer.ts'
 import { readUserCertificate } from '../pki/user-certificate.ts'
+import { plainAddress } from '../protocol/address.ts'
 import { type ClusterTarget, parseClusterAuthority } from '../protocol/names.ts'
-import { plainAddress } from './doorkeeper.ts'
 
 /**
  * Who is at the other end of an outer connection: a key that has proved itself in the handshake, and
@@ -19,7 +19,11 @@ export interface Peer {
   readonly certificateDer: Buffer | undefined
   /** Key id of its certificate; undefined without one, or when the key is none of ours. */
   readonly key: string | undefined
+  /** 32 bytes that only the two ends of this connection know (RFC 8446 §7.5). @throws Error when it is gone */
+  exporter(label: string): Buffer
 }
+
+const EXPORTER_BYTES = 32
 
 /** The peer of a connection whose handshake is over. */
 export function peerOf(socket: TLSSocket): Peer {
@@ -28,6 +32,7 @@ export function peerOf(socket: TLSSocket): Peer {
     address: plainAddress(socket.remoteAddress ?? ''),
     certificateDer: der,
     key: der && peerKeyId(der),
+    exporter: (label) => socket.exportKeyingMaterial(EXPORTER_BYTES, label, Buffer.alloc(0)),
   }
 }
 

@@ -17,8 +17,11 @@ export interface Line {
 
 /** What a CONNECT is answered by, whichever HTTP it came in. */
 export interface Switchboard {
-  /** @throws AccessDeniedError, UnreachableError: the refusal to answer with */
-  open(peer: Peer, authority: string): Promise<Line>
+  /**
+   * `replica`: the only one that will do. @throws AccessDeniedError, UnreachableError: the refusal to
+   * answer with
+   */
+  open(peer: Peer, authority: string, replica?: string): Promise<Line>
 }
 
 interface SwitchboardDeps {
@@ -33,9 +36,9 @@ interface SwitchboardDeps {
 
 export function switchboard(deps: SwitchboardDeps): Switchboard {
   return {
-    async open(peer, authority) {
+    async open(peer, authority, replica) {
       try {
-        return await openLine(deps, peer, authority)
+        return await openLine(deps, peer, authority, replica)
       } catch (error) {
         report(deps, peer, authority, error)
         throw error
@@ -44,14 +47,19 @@ export function switchboard(deps: SwitchboardDeps): Switchboard {
   }
 }
 
-async function openLine(deps: SwitchboardDeps, peer: Peer, authority: string): Promise<Line> {
+async function openLine(
+  deps: SwitchboardDeps,
+  peer: Peer,
+  authority: string,
+  replica: string | undefined,
+): Promise<Line> {
   const { book, relays, tunnels, decoyDer } = deps
   const asked = book.current
   const passage = requirePassage(asked.state, peer, authority, decoyDer)
   const seat = relays.reserve(passage, peer.address)
   let agent: Duplex | undefined
   try {
-    agent = await tunnels.connect(passage.target.id, authority, peer.address)
+    agent = await tunnels.connect(passage.target.id, authority, peer.address, replica)
     // While the agent was asked the directory may have changed: only running relays were looked at.
     if (book.current !== asked) requirePassage(book.current.state, peer, authority, decoyDer)
     return lineOf(seat, agent)

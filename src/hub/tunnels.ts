@@ -25,8 +25,16 @@ export interface Tunnels {
   readonly count: number
   /** Takes a connection that chose the tunnel protocol. Never rejects: it is refused by being closed. */
   accept(socket: TLSSocket, peer: Peer): Promise<void>
-  /** A stream to a cluster, by the least busy of its replicas. @throws UnreachableError MCM_AGENT_UNREACHABLE */
-  connect(cluster: string, authority: string, clientAddress: string): Promise<Duplex>
+  /**
+   * A stream to a cluster, by the least busy of its replicas or the one that is named.
+   * @throws UnreachableError MCM_AGENT_UNREACHABLE
+   */
+  connect(
+    cluster: string,
+    authority: string,
+    clientAddress: string,
+    replica?: string,
+  ): Promise<Duplex>
   presence(cluster: string): AgentPresence[]
   /** Tells agents what is new, and ends tunnels of clusters that are no more. */
   follow(directory: Directory): Promise<void>
@@ -90,9 +98,15 @@ class LiveTunnels implements Tunnels {
     }
   }
 
-  async connect(cluster: string, authority: string, clientAddress: string): Promise<Duplex> {
-    await this.#returning.wait(cluster, () => this.#isConnected(cluster))
-    for (const { tunnel } of this.#inOrder(cluster)) {
+  async connect(
+    cluster: string,
+    authority: string,
+    clientAddress: string,
+    replica?: string,
+  ): Promise<Duplex> {
+    await this.#returning.wait(cluster, () => this.#isConnected(cluster, replica))
+    for (const { tunnel, name } of this.#inOrder(cluster)) {
+      if (replica !== undefined && name.replica !== replica) continue
       try {
         return await tunnel.connect(authority, { 'mcm-forwarded-for': clientAddress })
       } catch (error) {
@@ -100,11 +114,14 @@ class LiveTunnels implements Tunnels {
         this.#deps.log.warn('tunnel_connect_failed', { cluster, reason: messageOf(error) })
       }
     }
-    throw noAgent()
+    throw noAgent(replica)
   }
 
-  #isConnected(cluster: string): boolean {
-    return [...(this.#links.get(cluster)?.values() ?? [])].some(({ tunnel }) => tunnel.isOpen())
+  #isConnected(cluster: string, replica: string | undefined): boolean {
+    const links = [...(this.#links.get(cluster)?.values() ?? [])]
+    return links.some(
+      ({ tunnel, name }) => tunnel.isOpen() && (replica === undefined || name.replica === replica),
+    )
   }
 
   presence(cluster: string): AgentPresence[] {
@@ -197,10 +214,12 @@ function isAgentOf(state: DirectoryState, { name, key }: AgentLink): boolean {
   return state.clusters.get(name.cluster)?.agentKey === key
 }
 
-function noAgent(): UnreachableError {
+function noAgent(replica: string | undefined): UnreachableError {
   return new UnreachableError(
     'MCM_AGENT_UNREACHABLE',
-    'no agent of this cluster is connected to the hub',
+    replica === undefined
+      ? 'no agent of this cluster is connected to the hub'
+      : 'the agent of this session is not connected to the hub',
     { hint: 'look at the agent in the cluster: kubectl -n mcm-system get pods' },
   )
 }

@@ -61,18 +61,21 @@ export function parseImpersonation(
 }
 
 /**
- * The user and groups of a request that the agent could act on: a user, and nothing but a user and
- * groups. `--as-uid` and `--as-user-extra` are beyond what the impersonator may do.
- * @throws AccessDeniedError MCM_IMPERSONATION_REFUSED a uid or extras
- * @throws UsageError MCM_BAD_REQUEST groups without a user, as the API server would
+ * What a request asks for, where it could be done at all: with a user.
+ * @throws UsageError MCM_BAD_REQUEST groups, a uid or extras without a user, as the API server would
  */
-export function requireUserAndGroups(request: ImpersonationRequest): Impersonation {
-  const beyond = request.headerNames.find((name) => !/^impersonate-(user|group)$/i.test(name))
-  if (beyond !== undefined) throw refused(beyond, 'only a user and groups can be impersonated')
-  const { user, groups } = request
-  if (user !== undefined) return { user, groups }
-  throw new UsageError('MCM_BAD_REQUEST', 'groups were requested without impersonating a user', {
-    hint: 'add --as USER to --as-group GROUP',
+export function requireUser(request: ImpersonationRequest): Impersonation {
+  const { user, groups, uid, extras } = request
+  if (user !== undefined)
+    return {
+      user,
+      groups,
+      ...(uid === undefined ? {} : { uid }),
+      ...(extras.size > 0 ? { extras } : {}),
+    }
+  const asked = groups.length > 0 ? 'groups were' : uid === undefined ? 'extras were' : 'a uid was'
+  throw new UsageError('MCM_BAD_REQUEST', `${asked} requested without impersonating a user`, {
+    hint: 'add --as USER',
   })
 }
 

@@ -15,8 +15,8 @@ import {
   X509CertificateGenerator,
 } from '@peculiar/x509'
 import { OID } from './certificate.ts'
+import type { CertificateFields, SubjectName } from './certificate-fields.ts'
 import { publicKeyDerOf, signingCryptoKey, subjectKeyIdentifier } from './key-pair.ts'
-import type { CertificateFields, SubjectName } from './mint.ts'
 
 /** The only file that meets the certificate library: fields in, signed DER out. */
 

@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import { sha256 } from '../protocol/keys.ts'
 import type { World } from '../world.ts'
+import type { CertificateFields, SubjectName } from './certificate-fields.ts'
 
 /**
  * Making a certificate out of fields. The library that does it takes a tenth of a second to load, so it
@@ -17,40 +18,6 @@ export interface MintedCertificate {
   readonly serial: string
   readonly notBefore: Date
   readonly notAfter: Date
-}
-
-export interface SubjectName {
-  readonly commonName: string
-  readonly organizations?: readonly string[]
-}
-
-/** What a certificate is for (RFC 5280 §4.2.1.3, .6, .9, .10, .12). */
-export type CertificateRole =
-  /** CA:true with path length 0 and keyCertSign, both critical. */
-  | { readonly kind: 'authority' }
-  /** CA:false and digitalSignature, both critical, and the one extended key usage. */
-  | {
-      readonly kind: 'leaf'
-      readonly usage: 'clientAuth' | 'serverAuth'
-      readonly names?: readonly AlternativeName[]
-      /** DER; critical. */
-      readonly nameConstraints?: Buffer
-    }
-
-export interface AlternativeName {
-  readonly type: 'dns' | 'ip' | 'url'
-  readonly value: string
-}
-
-export interface CertificateFields {
-  readonly subject: SubjectName
-  readonly publicKeyDer: Buffer
-  /** The issuer's name (DER) and subject key identifier (hex); left out for a self-signed certificate. */
-  readonly issuer?: { readonly name: Buffer; readonly keyIdentifier: string }
-  readonly signingKey: KeyObject
-  readonly notBefore: Date
-  readonly notAfter: Date
-  readonly role: CertificateRole
 }
 
 const SERIAL_BYTES = 16

@@ -4,19 +4,24 @@ import type { Secret } from '../secret.ts'
 import type { World } from '../world.ts'
 import { type Authority, BACKDATE_MS, keyIdentifierOf, wholeSeconds } from './authority.ts'
 import { p256PublicKey, parseCertificate } from './certificate.ts'
+import type { CertificateFields } from './certificate-fields.ts'
 import { isDnsName } from './endpoint.ts'
 import { publicKeyDerOf, readPrivateKey } from './key-pair.ts'
-import { type CertificateFields, type MintedCertificate, mint } from './mint.ts'
+import { type MintedCertificate, mint } from './mint.ts'
 
 export type { MintedCertificate } from './mint.ts'
 
 /** One function for each certificate that mcm makes. Whatever a request asked for is not seen here. */
 
 export const DEVICE_URI_PREFIX = 'urn:mcm:device:'
+export const CONSENT_URI_PREFIX = 'urn:mcm:consent:'
 /** No certificate of ours lives longer, bots' included. */
 export const MAX_LIFETIME_SECONDS = 400 * 86_400
+/** Nor longer than this, where the cluster's owner issues (PROTOCOL §10). */
+export const MAX_OWNER_ISSUED_SECONDS = 30 * 86_400
 
 const KEY_ID = /^[A-Za-z0-9_-]{43}$/
+const CONSENT = /^[A-Za-z0-9_-]{86}$/
 const DAY_MS = 86_400_000
 
 /**
@@ -32,19 +37,27 @@ export async function issueUserCertificate(
     readonly user: string
     readonly groups: readonly string[]
     readonly device: string
+    /** Where the owner issues: the device's signature under it (PROTOCOL §10), base64url. */
+    readonly consent?: string
   },
   lifetimeSeconds: number,
 ): Promise<MintedCertificate> {
   const commonName = requirePrincipalName(subject.user)
   const groups = new Set(subject.groups.map((group) => requirePrincipalName(group, 'group')))
-  if (!KEY_ID.test(subject.device)) throw badRequest(`device ${subject.device} is no key id`)
+  const { device, consent } = subject
+  if (!KEY_ID.test(device)) throw badRequest(`device ${device} is no key id`)
+  if (consent !== undefined && !CONSENT.test(consent)) throw badRequest('the consent is damaged')
+  const uris = [
+    `${DEVICE_URI_PREFIX}${device}`,
+    ...(consent === undefined ? [] : [`${CONSENT_URI_PREFIX}${consent}`]),
+  ]
   return issue(world, authority, lifetimeSeconds, {
     subject: { commonName, organizations: [...groups] },
     publicKeyDer: subject.publicKeyDer,
     role: {
       kind: 'leaf',
       usage: 'clientAuth',
-      names: [{ type: 'url', value: `${DEVICE_URI_PREFIX}${subject.device}` }],
+      names: uris.map((value) => ({ type: 'url', value })),
     },
   })
 }

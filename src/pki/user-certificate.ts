@@ -12,7 +12,7 @@ import {
   parseName,
 } from './certificate.ts'
 import { DerReader, readDer, readObjectIdentifier, TAG } from './der.ts'
-import { DEVICE_URI_PREFIX, MAX_LIFETIME_SECONDS } from './profiles.ts'
+import { CONSENT_URI_PREFIX, DEVICE_URI_PREFIX, MAX_LIFETIME_SECONDS } from './profiles.ts'
 
 /** Reading who somebody is from a certificate: the one place where bytes become a name. */
 
@@ -22,6 +22,10 @@ export interface UserCertificate {
   readonly groups: readonly string[]
   /** Key id of the device it was issued to. */
   readonly device: string
+  /** What the device has signed for it, where the owner issues (PROTOCOL §10); not verified here. */
+  readonly consent?: string
+  /** SubjectPublicKeyInfo. */
+  readonly publicKeyDer: Buffer
   /** SHA-256 over the DER, base64url. */
   readonly fingerprint: string
   /** Lower-case hex. */
@@ -35,6 +39,7 @@ const DIGITAL_SIGNATURE = Buffer.from('03020780', 'hex')
 const NO_AUTHORITY = Buffer.from('3000', 'hex')
 
 const DEVICE_URI = new RegExp(`^${DEVICE_URI_PREFIX}([A-Za-z0-9_-]{43})$`)
+const CONSENT_URI = new RegExp(`^${CONSENT_URI_PREFIX}([A-Za-z0-9_-]{86})$`)
 const URI_NAME = 0x86
 const KEY_IDENTIFIER = 0x80
 const PRINTABLE_STRING = /^[A-Za-z0-9 '()+,\-./:=?]*$/
@@ -69,8 +74,9 @@ export function readUserCertificate(der: Buffer, userCaDer: Buffer): UserCertifi
 }
 
 function describe(certificate: Certificate) {
-  const { der, serial, notBefore, notAfter } = certificate
-  return { device: readDevice(certificate), fingerprint: sha256(der), serial, notBefore, notAfter }
+  const { der, publicKeyDer, serial, notBefore, notAfter } = certificate
+  const names = readNames(certificate)
+  return { ...names, publicKeyDer, fingerprint: sha256(der), serial, notBefore, notAfter }
 }
 
 function requireSignedByCa(certificate: Certificate, ca: Certificate): void {
@@ -118,13 +124,20 @@ function extendedKeyUsages(certificate: Certificate): string[] {
   return usages
 }
 
-function readDevice(certificate: Certificate): string {
+/** Exactly one device, and at most one consent after it. */
+function readNames(certificate: Certificate): { device: string; consent?: string } {
   const extension = certificate.extensions.get(OID.subjectAlternativeName)
   if (!extension) throw untrusted('it names no device')
   const names = new DerReader(readDer(extension.value, TAG.sequence).content)
-  const device = DEVICE_URI.exec(names.take(URI_NAME).content.toString('latin1'))?.[1]
-  if (!device || !names.isEmpty) throw untrusted('its alternative name is not exactly one device')
-  return device
+  const device = matchOf(DEVICE_URI, names.take(URI_NAME).content)
+  if (device && names.isEmpty) return { device }
+  const consent = device && matchOf(CONSENT_URI, names.take(URI_NAME).content)
+  if (device && consent && names.isEmpty) return { device, consent }
+  throw untrusted('its alternative name is not exactly one device')
+}
+
+function matchOf(pattern: RegExp, content: Buffer): string | undefined {
+  return pattern.exec(content.toString('latin1'))?.[1]
 }
 
 /** Exactly one CN and any number of O, one in each RDN, each a name that PROTOCOL §1 allows. */

@@ -106,7 +106,14 @@ export const revocationSchema = z.union([
 ])
 export type Revocation = z.infer<typeof revocationSchema>
 
-/** The payload of a publication (§7) and of an enrolment proof (§8). */
+/** The payload of an invite proof (§5.1), of a publication (§7) and of an enrolment proof (§8). */
+export const inviteProofSchema = z.strictObject({
+  purpose: z.literal('mcm invite v1'),
+  fleet: key43,
+  exporter: key43,
+  time,
+})
+export const INVITE_EXPORTER_LABEL = 'EXPORTER-mcm-invite-v1'
 export const publicationPayloadSchema = z.object({
   purpose: z.literal('mcm register v1'),
   cluster: z.string(),

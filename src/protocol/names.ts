@@ -37,13 +37,27 @@ export function enrolmentHost(id: string): string {
   return `enrol.${id}.${CLUSTER_DOMAIN}`
 }
 
-export type ClusterTarget = { readonly id: string; readonly kind: 'session' | 'enrolment' }
+/** Where carriers of pipes are addressed (§9); on a pipe itself it is the cluster host that counts. */
+export function pipeHost(id: string): string {
+  return `pipe.${id}.${CLUSTER_DOMAIN}`
+}
+
+/** The header with which a CONNECT to the pipe host names the replica it must reach. */
+export const REPLICA_HEADER = 'mcm-replica'
+
+export type ClusterTarget = {
+  readonly id: string
+  readonly kind: 'session' | 'enrolment' | 'pipe'
+}
+
+const KINDS = { 'enrol.': 'enrolment', 'pipe.': 'pipe' } as const
 
 /** The cluster a CONNECT authority names, exactly `<host>:443`; anything else is undefined. */
 export function parseClusterAuthority(authority: string): ClusterTarget | undefined {
-  const match = /^(enrol\.)?(c-[a-z2-7]{10})\.clusters\.mcm\.internal:443$/.exec(authority)
+  const match = /^(enrol\.|pipe\.)?(c-[a-z2-7]{10})\.clusters\.mcm\.internal:443$/.exec(authority)
   if (!match?.[2]) return undefined
-  return { id: match[2], kind: match[1] ? 'enrolment' : 'session' }
+  const prefix = match[1] as keyof typeof KINDS | undefined
+  return { id: match[2], kind: prefix ? KINDS[prefix] : 'session' }
 }
 
 /** Whether a user or group name may stand in a certificate (PROTOCOL §1). */

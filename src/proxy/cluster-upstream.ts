@@ -1,34 +1,36 @@
-import type { Duplex } from 'node:stream'
-import { openInner } from '../client/inner.ts'
-import { messageOf, UnreachableError } from '../errors.ts'
+import { type EitherWay, eitherWay } from '../client/either-way.ts'
+import type { InnerOptions } from '../client/inner.ts'
+import { askHttp1Upgrade } from '../forward/http1-upgrade.ts'
 import { Refusal } from '../forward/refusal.ts'
 import type {
+  UpgradeAnswer,
+  UpgradeHead,
   Upstream,
   UpstreamCall,
   UpstreamEvents,
   UpstreamRequest,
 } from '../forward/upstream.ts'
 import { statusOf } from '../kube/status.ts'
+import type { PipeBudget } from '../pipe/budget.ts'
+import type { CarrierWish } from '../pipe/initiator.ts'
 import type { Log, World } from '../world.ts'
 import type { Credential, ProxyCluster, Ways } from './cluster.ts'
 import { clusterCall, type SessionSource } from './cluster-call.ts'
 import type { ClusterCredential } from './cluster-credential.ts'
 import { clusterCredential } from './cluster-credential.ts'
 import { ATTEMPT_MS, withinDeadline } from './deadline.ts'
+import { type InnerConnection, openPiped, openPlain } from './inner-connection.ts'
 import type { InnerSession } from './inner-session.ts'
 import { innerSession } from './inner-session.ts'
+import { withIdentity } from './outgoing-headers.ts'
 
 /**
- * The way to one cluster's agent: warm sessions for requests, one connection of its own for every upgrade.
- * Sessions are opened when they are needed and replaced when they die or the certificate changes; what
+ * The way to one cluster's agent: warm sessions for requests and upgrades; for the upgrades of an agent that
+ * offers no extended CONNECT, a connection of its own each. Sessions are opened when they are needed and replaced when they die or the certificate changes; what
  * runs on an old one goes on. Only a GET or HEAD is ever sent twice, once, and before any answer.
  */
 export interface ClusterUpstream extends Upstream {
   readonly cluster: ProxyCluster
-  /** The certificate that upgrades are made with. Rejects within the deadline with a `Refusal`. */
-  identity(): Promise<Credential>
-  /** The agent answered 401 to a request made with it: it is not used again. */
-  refuse(credential: Credential): void
   /** Every five seconds, for as long as the proxy runs. */
   beat(): void
 }
@@ -37,10 +39,20 @@ export interface ClusterUpstreamDeps {
   readonly world: World
   readonly log: Log
   readonly ways: Ways
+  /** What all pipes may hold before they make their writers wait. */
+  readonly budget: PipeBudget
 }
 
 export function clusterUpstream(deps: ClusterUpstreamDeps, cluster: ProxyCluster): ClusterUpstream {
   return new WarmUpstream(deps, cluster)
+}
+
+/** How one upgrade is asked for, and as whom. */
+interface UpgradeWay {
+  readonly credential: Credential
+  ask(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer>
+  /** Instead of asking. */
+  abandon(): void
 }
 
 class WarmUpstream implements ClusterUpstream, SessionSource {
@@ -50,6 +62,7 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
   readonly #deps: ClusterUpstreamDeps
   readonly #credential: ClusterCredential
   readonly #sessions = new Set<InnerSession>()
+  readonly #eitherWay: EitherWay
   #opening: Promise<InnerSession> | undefined
   #isClosed = false
 
@@ -58,6 +71,7 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     this.authority = cluster.host
     this.cluster = cluster
     this.#deps = deps
+    this.#eitherWay = deps.ways.eitherWay ?? eitherWay(() => deps.world.now().getTime())
     this.#credential = clusterCredential(deps, cluster, (credential) => this.#adopt(credential))
   }
 
@@ -70,26 +84,17 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     return this.#inTime(this.#usableSession())
   }
 
-  identity(): Promise<Credential> {
-    return this.#inTime(this.#credential.current())
+  async upgrade(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer> {
+    const way = await this.#upgradeWay(head, signal)
+    const headers = withIdentity(head.headers, way.credential)
+    const answer = await way.ask({ ...head, headers }, signal)
+    if (!answer.isSwitched && answer.status === 401) this.refuse(way.credential)
+    return answer
   }
 
   refuse(credential: Credential): void {
     this.#credential.refuse(credential)
     for (const session of this.#sessions) if (isOf(session, credential)) session.retire()
-  }
-
-  async dedicated(signal: AbortSignal): Promise<Duplex> {
-    const work = this.#dedicatedSocket(signal)
-    try {
-      const socket = await this.#inTime(work)
-      signal.throwIfAborted()
-      return socket
-    } catch (error) {
-      // One that comes after all belongs to nobody.
-      work.then((socket) => socket.destroy()).catch(() => {})
-      throw error
-    }
   }
 
   beat(): void {
@@ -114,17 +119,52 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     return this.#opening
   }
 
+  /** Rejects with a `Refusal` within the deadline. */
+  async #upgradeWay(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeWay> {
+    const work = this.#findUpgradeWay(head)
+    try {
+      const way = await this.#inTime(work)
+      signal.throwIfAborted()
+      return way
+    } catch (error) {
+      // One that comes after all belongs to nobody.
+      work.then((way) => way.abandon()).catch(() => {})
+      throw error
+    }
+  }
+
+  async #findUpgradeWay({ protocol, method }: UpgradeHead): Promise<UpgradeWay> {
+    const session = await this.#usableSession()
+    // An extended CONNECT stands for a POST when it is for SPDY.
+    const isExpressible = protocol === 'websocket' || method === 'POST'
+    if (isExpressible && (await session.offersUpgrades))
+      return {
+        credential: session.credential,
+        ask: (head, signal) => session.upgrade(head, signal),
+        abandon: () => {},
+      }
+    return this.#dedicatedWay()
+  }
+
+  async #dedicatedWay(): Promise<UpgradeWay> {
+    const credential = await this.#credential.current()
+    const { socket } = await this.#innerSocket(credential, ['http/1.1'])
+    return {
+      credential,
+      ask: (head, signal) => askHttp1Upgrade(socket, this.cluster.host, head, signal),
+      abandon: () => socket.destroy(),
+    }
+  }
+
   async #open(): Promise<InnerSession> {
     const credential = await this.#credential.current()
     const { cluster, name } = this
-    const socket = await this.#innerSocket(credential, ['h2'])
     const session = innerSession({
-      socket,
+      ...(await this.#innerSocket(credential, ['h2'])),
       host: cluster.host,
       name,
       credential,
       now: () => this.#deps.world.now().getTime(),
-      dedicated: (signal) => this.dedicated(signal),
     })
     this.#sessions.add(session)
     session.closed.then(() => this.#sessions.delete(session))
@@ -133,33 +173,31 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     return session
   }
 
-  async #dedicatedSocket(signal: AbortSignal): Promise<Duplex> {
-    const credential = await this.#credential.current()
-    signal.throwIfAborted()
-    return this.#innerSocket(credential, ['http/1.1'])
-  }
-
-  async #innerSocket(credential: Credential, alpn: string[]) {
-    const stream = await this.#outerStream()
-    const { host, serverCaPem } = this.cluster
-    const { certPem, keyPem } = credential
-    return openInner(stream, { host, serverCaPem, certPem, keyPem, alpn })
-  }
-
-  /** Through the hub; where no hub can be reached, straight to the agent if it has an address of its own. */
-  async #outerStream(): Promise<Duplex> {
+  /** Through the hub; where that is not to be had, straight to the agent if it has an address of its own. */
+  #innerSocket(credential: Credential, alpn: string[]): Promise<InnerConnection> {
     const { ways, log } = this.#deps
+    const { id, host, serverCaPem } = this.cluster
+    const { certPem, keyPem } = credential
+    const options = { host, serverCaPem, certPem, keyPem, alpn }
+    return this.#eitherWay<InnerConnection>({
+      hub: () => this.#innerByHub(options),
+      direct: async () => {
+        const stream = await ways.connectDirect?.(id)
+        if (!stream) return undefined
+        log.warn('trying the direct address', { cluster: id })
+        return openPlain(stream, options)
+      },
+      discard: ({ socket }) => void socket.destroy(),
+    })
+  }
+
+  async #innerByHub(options: InnerOptions): Promise<InnerConnection> {
+    const { ways, world, log, budget } = this.#deps
     const { id } = this.cluster
-    try {
-      return await ways.connect(id)
-    } catch (error) {
-      if (!(error instanceof UnreachableError) || !ways.connectDirect) throw error
-      log.warn('no way through the hub, trying the direct address', {
-        cluster: id,
-        reason: messageOf(error),
-      })
-      return ways.connectDirect(id)
-    }
+    const connect = () => ways.connect(id)
+    if (!ways.connectPipe) return openPlain(await connect(), options)
+    const connectPipe = (wish: CarrierWish) => ways.connectPipe!(id, wish)
+    return openPiped({ world, log, budget, peerName: this.name, connect, connectPipe }, options)
   }
 
   /** A new certificate: sessions of the one before it take nothing new. */

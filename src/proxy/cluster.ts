@@ -1,4 +1,6 @@
 import type { Duplex } from 'node:stream'
+import type { EitherWay } from '../client/either-way.ts'
+import type { CarrierWish } from '../pipe/initiator.ts'
 import type { Secret } from '../secret.ts'
 
 /** A cluster as the verified directory has it. */
@@ -33,6 +35,10 @@ export interface Ways {
   credential(clusterId: string, refusedCertPem?: string): Promise<Credential>
   /** A CONNECT stream to the agent through the hub, whose endpoints are tried in order. */
   connect(clusterId: string): Promise<Duplex>
-  /** A connection to the agent's own address, where the cluster has one; tried when no hub answers. */
-  connectDirect?(clusterId: string): Promise<Duplex>
+  /** A carrier for a pipe to it, of a replica that may be named; without it sessions do not survive their hub. */
+  connectPipe?(clusterId: string, wish: CarrierWish): Promise<Duplex>
+  /** A connection to the agent's own address; undefined where the cluster has none. */
+  connectDirect?(clusterId: string): Promise<Duplex | undefined>
+  /** Which of the two to go; one that forgets unless given. */
+  readonly eitherWay?: EitherWay
 }

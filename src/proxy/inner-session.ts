@@ -1,16 +1,17 @@
 import type { ClientHttp2Session } from 'node:http2'
 import { connect as connectHttp2, constants } from 'node:http2'
-import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { decoupleWrites } from '../duplex.ts'
-import { http2Upstream } from '../forward/http2-upstream.ts'
+import { type Http2Upstream, http2Upstream } from '../forward/http2-upstream.ts'
 import type {
-  Upstream,
+  UpgradeAnswer,
+  UpgradeHead,
   UpstreamCall,
   UpstreamEvents,
   UpstreamRequest,
 } from '../forward/upstream.ts'
 import type { Credential } from './cluster.ts'
+import { type InnerPath, PLAIN_PATH } from './inner-path.ts'
 
 /**
  * One warm HTTP/2 session with an agent, as one certificate. It notices its own death, takes no more
@@ -32,11 +33,15 @@ const IDLE_MS = 15 * 60_000
 export interface InnerSession {
   readonly credential: Credential
   readonly closed: Promise<void>
+  readonly path: InnerPath
   /** Alive as far as is known, not retired, and with room for one more stream. */
   isUsable(): boolean
   /** Whether the agent answers, asked only when it was not heard of lately (a lid was closed). */
   isAlive(): Promise<boolean>
+  /** Whether `upgrade` may be used: the agent's SETTINGS say so. */
+  readonly offersUpgrades: Promise<boolean>
   send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall
+  upgrade(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer>
   /** Every five seconds: a PING. Ends a session that leaves two unanswered, retires one that nobody uses. */
   beat(): void
   /** No new streams; ends when those it has are done. */
@@ -49,9 +54,10 @@ export interface InnerSessionOptions {
   readonly host: string
   readonly name: string
   readonly credential: Credential
+  /** What the socket runs on; a plain stream unless told. */
+  readonly path?: InnerPath
   /** Milliseconds of the wall clock, which goes on while a machine sleeps. */
   now(): number
-  dedicated(signal: AbortSignal): Promise<Duplex>
 }
 
 /** Starts HTTP/2 on an inner TLS connection that negotiated it. */
@@ -68,10 +74,12 @@ export function innerSession(options: InnerSessionOptions): InnerSession {
 class WarmSession implements InnerSession {
   readonly credential: Credential
   readonly closed: Promise<void>
+  readonly offersUpgrades: Promise<boolean>
   readonly #session: ClientHttp2Session
   readonly #socket: TLSSocket
-  readonly #upstream: Upstream
+  readonly #upstream: Http2Upstream
   readonly #now: () => number
+  readonly path: InnerPath
   #heardAt: number
   #usedAt: number
   #silentBeats = 0
@@ -79,14 +87,16 @@ class WarmSession implements InnerSession {
   #isRetired = false
 
   constructor(session: ClientHttp2Session, options: InnerSessionOptions) {
-    const { host, name, credential, now, dedicated } = options
+    const { host, name, credential, now } = options
     this.credential = credential
     this.#session = session
     this.#socket = options.socket
+    this.path = options.path ?? PLAIN_PATH
     this.#now = now
     this.#heardAt = now()
     this.#usedAt = now()
-    this.#upstream = http2Upstream(session, { name, authority: host, dedicated })
+    this.#upstream = http2Upstream(session, { name, authority: host })
+    this.offersUpgrades = this.#upstream.offersUpgrades
     this.closed = new Promise((resolve) => session.once('close', () => resolve()))
     session.on('error', () => session.destroy())
     session.on('goaway', () => this.retire())
@@ -94,14 +104,16 @@ class WarmSession implements InnerSession {
 
   isUsable(): boolean {
     const { closed, destroyed } = this.#session
-    return !closed && !destroyed && !this.#isRetired && this.#streams < MAX_STREAMS
+    if (closed || destroyed || this.#isRetired || this.path.isSuspended) return false
+    return this.#streams < MAX_STREAMS
   }
 
   isAlive(): Promise<boolean> {
     if (this.#now() - this.#heardAt < FRESH_MS) return Promise.resolve(true)
     const { promise, resolve } = Promise.withResolvers<boolean>()
     const timer = setTimeout(() => {
-      this.destroy()
+      // What runs on a pipe waits for it; only nothing new is begun on it.
+      if (!this.path.isPipe) this.destroy()
       resolve(false)
     }, PROBE_TIMEOUT_MS)
     this.#ping(() => resolve(true))
@@ -110,14 +122,7 @@ class WarmSession implements InnerSession {
   }
 
   send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall {
-    this.#streams += 1
-    let isOver = false
-    const end = () => {
-      if (isOver) return
-      isOver = true
-      this.#streams -= 1
-      this.#usedAt = this.#now()
-    }
+    const end = this.#enter()
     const call = this.#upstream.send(request, endingWith(events, end))
     const abort = () => {
       end()
@@ -126,17 +131,35 @@ class WarmSession implements InnerSession {
     return { resume: () => call.resume(), abort }
   }
 
+  async upgrade(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer> {
+    const leave = this.#enter()
+    try {
+      const answer = await this.#upstream.upgrade(head, signal)
+      answer.socket.once('close', leave)
+      if (answer.socket.closed) leave()
+      return answer
+    } catch (error) {
+      leave()
+      throw error
+    }
+  }
+
   beat(): void {
     if (this.#session.destroyed) return
+    // Node cancels the pings of a session that is being closed: its silence says nothing.
+    if (this.#session.closed) return
     if (this.#streams === 0 && this.#now() - this.#usedAt > IDLE_MS) this.retire()
     if (this.#silentBeats >= MAX_SILENT_BEATS) this.destroy()
-    this.#silentBeats += 1
+    // A pipe sees for itself whether its path is dead, and finds another.
+    if (!this.path.isPipe) this.#silentBeats += 1
     this.#ping(() => {})
   }
 
   retire(): void {
     this.#isRetired = true
-    if (!this.#session.closed && !this.#session.destroyed) this.#session.close()
+    // Not while streams live: one that is being closed cannot ask any more whether its peer is there.
+    if (this.#streams === 0 && !this.#session.closed && !this.#session.destroyed)
+      this.#session.close()
   }
 
   destroy(): void {
@@ -145,6 +168,19 @@ class WarmSession implements InnerSession {
     this.#session.destroy(new Error('the session was ended'), constants.NGHTTP2_CANCEL)
     // The session by itself waits until a silent peer has taken its last words.
     this.#socket.destroy()
+  }
+
+  /** Counts a stream in; the function counts it out, once. */
+  #enter(): () => void {
+    this.#streams += 1
+    let isOver = false
+    return () => {
+      if (isOver) return
+      isOver = true
+      this.#streams -= 1
+      this.#usedAt = this.#now()
+      if (this.#isRetired) this.retire()
+    }
   }
 
   #ping(answered: () => void): void {

@@ -20,6 +20,7 @@ import { requireMethod } from '../forward/target.ts'
 import { forwardUpgrade } from '../forward/upgrade.ts'
 import { requireUpgrade } from '../forward/upgrade-request.ts'
 import { statusOf } from '../kube/status.ts'
+import { PipeBudget } from '../pipe/budget.ts'
 import type { Log, Running, World } from '../world.ts'
 import { admit, localHosts } from './admission.ts'
 import type { ProxyCluster, Ways } from './cluster.ts'
@@ -29,7 +30,7 @@ import type { ClusterUpstream } from './cluster-upstream.ts'
 import { clusterUpstream } from './cluster-upstream.ts'
 import type { LocalTls } from './loopback-listener.ts'
 import { listenOnLoopback } from './loopback-listener.ts'
-import { contentLength, outgoingHeaders, withIdentity } from './outgoing-headers.ts'
+import { contentLength, outgoingHeaders } from './outgoing-headers.ts'
 
 export interface ProxyDeps extends Ways {
   readonly world: World
@@ -52,6 +53,8 @@ export interface ProxyAddress {
 }
 
 const BEAT_MS = 5_000
+/** What the pipes of all clusters may hold before they make their writers wait. */
+const MAX_PIPED_BYTES = 256 << 20
 
 /**
  * Starts the proxy; it is ready when this resolves.
@@ -63,11 +66,12 @@ export async function startProxy(
 ): Promise<Running<ProxyAddress>> {
   const { world, log, signal } = deps
   signal?.throwIfAborted()
+  const budget = new PipeBudget(MAX_PIPED_BYTES)
   const clusters = clusterList({
     world,
     log,
     clusters: () => deps.clusters(),
-    open: (cluster) => clusterUpstream({ world, log, ways: deps }, cluster),
+    open: (cluster) => clusterUpstream({ world, log, ways: deps, budget }, cluster),
   })
   const service = new ProxyService((name) => clusters.find(name), log)
   const listening = await listenOnLoopback(deps.tls, options.port, (s) => service.accept(s))
@@ -129,7 +133,7 @@ class ProxyService {
       isGone = true
     })
     try {
-      const asked = this.#admitted(exchange, exchange.authority)
+      const asked = this.#admitted(exchange)
       const headers = outgoingHeaders(asked.lines)
       const length = contentLength(asked.lines)
       const upstream = await this.#find(asked.cluster)
@@ -145,30 +149,24 @@ class ProxyService {
   }
 
   async #upgrade(exchange: UpgradeExchange<undefined>): Promise<void> {
-    const { socket } = exchange
-    socket.on('error', () => socket.destroy())
+    const { client } = exchange
+    client.socket.on('error', () => client.socket.destroy())
     try {
-      const asked = this.#admitted(exchange, undefined)
+      const asked = this.#admitted(exchange)
       const { method, target } = asked
-      const protocol = requireUpgrade(method, asked.lines)
+      const protocol = requireUpgrade(exchange, asked.lines)
+      const headers = outgoingHeaders(asked.lines)
       const upstream = await this.#find(asked.cluster)
-      const credential = await upstream.identity()
-      const headers = withIdentity(outgoingHeaders(asked.lines), credential)
-      const head = { method, target, headers, protocol }
-      const { status } = await forwardUpgrade(exchange, upstream, head).done
-      if (status === 401) upstream.refuse(credential)
+      await forwardUpgrade(exchange, upstream, { method, target, headers, protocol }).done
     } catch (error) {
-      await answerAndEnd(socket, this.#refusalOf(error).status)
+      await answerAndEnd(client, this.#refusalOf(error).status)
     }
   }
 
   /** Who sent it is asked first, then where it goes. @throws Refusal */
-  #admitted(
-    exchange: Exchange<undefined> | UpgradeExchange<undefined>,
-    authority: string | undefined,
-  ): Asked {
+  #admitted(exchange: Exchange<undefined> | UpgradeExchange<undefined>): Asked {
     const lines = readHeaderLines(exchange.headers)
-    admit(lines, authority, this.hosts)
+    admit(lines, exchange.authority, this.hosts)
     if (exchange.httpVersion === '1.0') throw badRequest('HTTP/1.0 is not spoken here')
     const method = requireMethod(exchange.method)
     return { method, lines, ...splitTarget(exchange.target) }

@@ -105,8 +105,8 @@ export class AuditRecord {
     )
   }
 
-  started(): void {
-    this.#write('ResponseStarted', { metadata: {}, code: 200 })
+  started(code = 200): void {
+    this.#write('ResponseStarted', { metadata: {}, code })
   }
 
   /** A Status that is the answer, but no refusal. */

@@ -9,6 +9,7 @@ import type { UserInfo } from './identity/user.ts'
 import type { Resource } from './objects/resources.ts'
 import type { Snapshots } from './objects/snapshots.ts'
 import type { Storage } from './objects/storage.ts'
+import type { SandboxNode } from './pods/node.ts'
 import type { EscalationDeps } from './rbac/escalation.ts'
 
 export interface Sandbox extends EscalationDeps, AuthenticationDeps {
@@ -17,6 +18,8 @@ export interface Sandbox extends EscalationDeps, AuthenticationDeps {
   readonly storage: Storage
   readonly snapshots: Snapshots
   readonly modes: ModeMemory
+  /** Where the pods run. */
+  readonly node: SandboxNode
   /** `v1.36.3` */
   readonly kubernetesVersion: string
 }

@@ -4,9 +4,10 @@ import { answerDiscovery } from './discovery/discovery.ts'
 import { findResource, RESOURCES } from './objects/resources.ts'
 import { methodNotAllowed, noSuchResource } from './refusals.ts'
 import { answerReview } from './reviews/reviews.ts'
+import { answerPortForward } from './streams/port-forward.ts'
+import { answerAttach, answerExec } from './streams/remote-command.ts'
 import { answerLog } from './subresources/log.ts'
 import { answerScale } from './subresources/scale.ts'
-import { refuseStreams } from './subresources/streams.ts'
 import { answerToken } from './subresources/token.ts'
 import { createObject } from './verbs/create.ts'
 import { deleteCollection, deleteObject } from './verbs/delete.ts'
@@ -34,9 +35,9 @@ const STATUS_HANDLERS: Readonly<Record<string, Handler>> = {
 }
 const SUBRESOURCE_HANDLERS: Readonly<Record<string, Handler>> = {
   'pods/log': answerLog,
-  'pods/exec': refuseStreams,
-  'pods/attach': refuseStreams,
-  'pods/portforward': refuseStreams,
+  'pods/exec': answerExec,
+  'pods/attach': answerAttach,
+  'pods/portforward': answerPortForward,
   'deployments/scale': answerScale,
   'serviceaccounts/token': answerToken,
 }

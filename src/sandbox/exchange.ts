@@ -1,8 +1,10 @@
 /** One request and its answer, the same over HTTP/1.1 and HTTP/2. */
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2'
+import type { Duplex } from 'node:stream'
 import { type Headers, readHeaders } from './headers.ts'
 import { tooLarge } from './refusals.ts'
+import { askedUpgrade, type Upgrade } from './streams/upgrade.ts'
 
 /** kube-apiserver's `MaxRequestBodyBytes`. */
 const MAX_BODY_BYTES = 3 * 1024 * 1024
@@ -22,8 +24,15 @@ export interface Exchange {
   setHeader(name: string, value: string): void
   addWarning(text: string): void
   respond(status: number, contentType: string, body: string | Buffer): void
-  /** Starts an endless answer; write until the signal aborts, then end. */
-  stream(status: number, contentType: string): { write(chunk: string): void; end(): void }
+  /** Starts an endless answer of status 200; write until the signal aborts, then end. */
+  stream(contentType: string): AnswerStream
+  /** The switch of protocols that is asked for. */
+  readonly upgrade: Upgrade | undefined
+}
+
+export interface AnswerStream {
+  write(chunk: string): void
+  end(): void
 }
 
 export type ServerRequest = IncomingMessage | Http2ServerRequest
@@ -34,10 +43,12 @@ export function openExchange(
   request: ServerRequest,
   response: ServerAnswer,
   serverSignal: AbortSignal,
+  upgrading?: Upgrading,
 ): Exchange {
   const target = request.url ?? '/'
   const gone = new AbortController()
-  response.once('close', () => gone.abort())
+  if (upgrading) upgrading.socket.once('close', () => gone.abort())
+  else response.once('close', () => gone.abort())
   const warnings: string[] = []
   const start = (status: number, contentType: string, length?: number) => {
     response.statusCode = status
@@ -46,11 +57,12 @@ export function openExchange(
     if (length !== undefined) response.setHeader('content-length', length)
     if (warnings.length > 0) response.setHeader('warning', warnings)
   }
+  const headers = readHeaders(request.rawHeaders)
   return {
     method: request.method ?? 'GET',
     target,
     query: new URLSearchParams(target.includes('?') ? target.slice(target.indexOf('?') + 1) : ''),
-    headers: readHeaders(request.rawHeaders),
+    headers,
     remoteAddress: (request.socket?.remoteAddress ?? '').replace(/^::ffff:/, ''),
     signal: AbortSignal.any([serverSignal, gone.signal]),
     body: () => readBody(request),
@@ -61,13 +73,59 @@ export function openExchange(
       start(status, contentType, Buffer.byteLength(body))
       endWith(response, request.method === 'HEAD' ? '' : body)
     },
-    stream(status, contentType) {
-      start(status, contentType)
+    stream(contentType) {
+      start(200, contentType)
       flush(response)
       return {
         write: (chunk) => void (response as ServerResponse).write(chunk),
         end: () => void response.end(),
       }
+    },
+    upgrade: upgrading && upgradeOf(upgrading, headers, response as ServerResponse),
+  }
+}
+
+/** The socket under a request that came with an Upgrade header, and what was read behind its head. */
+export interface Upgrading {
+  readonly socket: Duplex
+  readonly head: Buffer
+}
+
+/** As `openExchange`, where Node has given the socket away. An ordinary answer ends the connection. */
+export function openUpgradeExchange(
+  request: IncomingMessage,
+  upgrading: Upgrading,
+  serverSignal: AbortSignal,
+): Exchange {
+  const response = new ServerResponse(request)
+  response.shouldKeepAlive = false
+  response.assignSocket(upgrading.socket as Parameters<ServerResponse['assignSocket']>[0])
+  response.once('finish', () => upgrading.socket.end())
+  return openExchange(request, response, serverSignal, upgrading)
+}
+
+function upgradeOf(
+  { socket, head }: Upgrading,
+  headers: Headers,
+  response: ServerResponse,
+): Upgrade | undefined {
+  const to = askedUpgrade(headers)
+  if (!to) return undefined
+  const { promise: switched, resolve } = Promise.withResolvers<void>()
+  let hasSwitched = false
+  return {
+    to,
+    switched,
+    get hasSwitched() {
+      return hasSwitched
+    },
+    switch(answered) {
+      hasSwitched = true
+      resolve()
+      response.detachSocket(socket as Parameters<ServerResponse['detachSocket']>[0])
+      const lines = Object.entries(answered).map(([name, value]) => `${name}: ${value}\r\n`)
+      socket.write(`HTTP/1.1 101 Switching Protocols\r\n${lines.join('')}\r\n`)
+      return { socket, head }
     },
   }
 }

@@ -15,6 +15,9 @@ import { wantedUser } from './identity/wanted-user.ts'
 import { hasConstrainedImpersonation } from './kubernetes-version.ts'
 import { attributesOf, forbiddenTo } from './rbac/attributes.ts'
 import { Refusal } from './refusals.ts'
+import { PlainRefusal } from './streams/upgrade.ts'
+
+const SWITCHED = 101
 
 type RequestInfo = ReturnType<typeof requestInfo>
 
@@ -25,9 +28,10 @@ export async function handle(sandbox: Sandbox, log: AuditLog, exchange: Exchange
   exchange.setHeader('audit-id', audit.auditID)
   try {
     const user = admit(sandbox, audit, exchange, info)
-    if (isLongRunning(info)) audit.started()
+    if (isLongRunning(info) && !exchange.upgrade) audit.started()
+    void exchange.upgrade?.switched.then(() => audit.started(SWITCHED))
     const code = await dispatch({ sandbox, exchange, info, user, audit })
-    audit.completed(code)
+    audit.completed(exchange.upgrade?.hasSwitched ? SWITCHED : code)
   } catch (error) {
     refuse(sandbox, exchange, audit, error)
   }
@@ -68,6 +72,11 @@ function actingUser(
 }
 
 function refuse(sandbox: Sandbox, exchange: Exchange, audit: AuditRecord, error: unknown): void {
+  if (error instanceof PlainRefusal) {
+    exchange.respond(error.code, 'text/plain; charset=utf-8', error.message)
+    audit.completed(error.code)
+    return
+  }
   const refusal = error instanceof Refusal ? error : internalError(sandbox, exchange, error)
   if (refusal.retryAfter !== undefined)
     exchange.setHeader('retry-after', String(refusal.retryAfter))

@@ -1,22 +1,30 @@
 /**
  * The sandbox: a small Kubernetes API server in memory, so that mcm can be tried, and tested, without a
  * cluster. It answers as kube-apiserver does in what it serves (resources.ts) and says so where it does
- * not: no containers, no controllers, no admission policies, nothing on disk.
+ * not: containers are simulated (pods/), no controllers, no admission policies, nothing on disk.
  * It knows nothing of mcm. Invariant: a request does only what RBAC allows its user.
  */
+import type { IncomingMessage } from 'node:http'
 import { createSecureServer, type Http2SecureServer } from 'node:http2'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { toYaml } from '../kubeconfig/yaml.ts'
 import { Secret } from '../secret.ts'
 import type { Log, Running, World } from '../world.ts'
 import { type AuditEvent, AuditLog } from './audit.ts'
 import type { Sandbox } from './context.ts'
-import { openExchange, type ServerAnswer, type ServerRequest } from './exchange.ts'
+import {
+  openExchange,
+  openUpgradeExchange,
+  type ServerAnswer,
+  type ServerRequest,
+} from './exchange.ts'
 import { createTokenSigner } from './identity/jwt.ts'
 import { seed } from './objects/seed.ts'
 import { Snapshots } from './objects/snapshots.ts'
 import { Storage } from './objects/storage.ts'
 import { handle } from './pipeline.ts'
+import { SandboxNode } from './pods/node.ts'
 import { createAuthorizer } from './rbac/authorizer.ts'
 
 /** The world it lives in, and the certificate it shows. */
@@ -39,6 +47,8 @@ export interface SandboxOptions {
   readonly port?: number
   /** Default `v1.36.3`. From 1.36 on impersonation has its constrained modes. */
   readonly kubernetesVersion?: string
+  /** Default true: its node runs every pod that is created. False: they stay as they are, as without any node. */
+  readonly runsPods?: boolean
 }
 
 export interface SandboxAddress {
@@ -62,19 +72,25 @@ export async function startSandbox(
   deps: SandboxDeps,
   options: SandboxOptions = {},
 ): Promise<RunningSandbox> {
-  const { host = '127.0.0.1', port = 0, kubernetesVersion = 'v1.36.3' } = options
+  const { host = '127.0.0.1', port = 0, kubernetesVersion = 'v1.36.3', runsPods = true } = options
   const adminToken = Buffer.from(deps.world.random(32)).toString('base64url')
   const sandbox = makeSandbox(deps, adminToken, kubernetesVersion)
+  sandbox.node.start(runsPods)
   const audit = new AuditLog()
   const stopped = new AbortController()
   const server = makeServer(deps, (request, response) => {
     void handle(sandbox, audit, openExchange(request, response, stopped.signal))
+  })
+  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+    const exchange = openUpgradeExchange(request, { socket, head }, stopped.signal)
+    void handle(sandbox, audit, exchange)
   })
   const sockets = trackSockets(server)
   const address = await listen(server, host, port)
   const { promise: closed, resolve } = Promise.withResolvers<void>()
   const stop = async () => {
     stopped.abort()
+    sandbox.node.stop()
     server.close(() => resolve())
     for (const socket of sockets) socket.destroy()
     await closed
@@ -107,6 +123,7 @@ function makeSandbox(
     storage,
     snapshots: new Snapshots(world),
     modes: new Map(),
+    node: new SandboxNode({ world, log, storage }),
     kubernetesVersion,
     signer: createTokenSigner(),
     adminToken,

@@ -1,4 +1,5 @@
 import type { ClusterDetails, ClusterSummary, RemovedCluster } from '../device/clusters.ts'
+import type { ClusterAddress } from '../device/direct-address.ts'
 import type { Registered } from '../device/register.ts'
 import type { Unfinished } from '../device/registering.ts'
 import type { Screen } from './screen.ts'
@@ -22,6 +23,9 @@ export function viewClusters(clusters: readonly ClusterSummary[], screen: Screen
     { title: 'version', cell: ({ kubernetesVersion }) => kubernetesVersion ?? '-' },
     { title: 'round trip', cell: ({ roundTripMs }) => milliseconds(roundTripMs ?? null) },
     { title: 'certificate until', cell: ({ certificateUntil }) => certificateUntil ?? '-' },
+    ...(clusters.some(({ issuer }) => issuer === 'local')
+      ? [{ title: 'issuer', cell: ({ issuer }: ClusterSummary) => issuer, isFixed: true }]
+      : []),
     { title: 'labels', cell: ({ labels }) => labelText(labels) },
     ...(clusters.some(({ impersonatesAny }) => impersonatesAny)
       ? [{ title: 'warning', cell: warning }]
@@ -38,8 +42,9 @@ export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
     status: cluster.status,
     labels: labelText(cluster.labels) || undefined,
     'impersonation prefix': cluster.prefix,
-    'certificates issued by': cluster.issuer === 'agent' ? 'its agent' : 'its owner',
+    'certificates issued by': issuerText(cluster),
     'agent key': cluster.agentKey,
+    'direct address': cluster.direct && directText(cluster.direct),
     members: cluster.members.map(({ kind, name }) => `${kind} ${name}`).join(', ') || 'nobody',
     'your certificate until': cluster.certificateUntil ?? 'none kept here',
     warning: warning(cluster) || undefined,
@@ -70,9 +75,22 @@ export function viewRegistered(cluster: Registered | Unfinished): string {
   })
 }
 
+export function viewDirect({ name, id, direct }: ClusterAddress): string {
+  return renderFields({ cluster: `${name} (${id})`, 'direct address': directText(direct) })
+}
+
+function directText(direct: ClusterAddress['direct']): string {
+  return direct ? `${direct.sessions}, enrolment ${direct.enrolment}` : 'none'
+}
+
 export function viewRemoved(cluster: RemovedCluster): string {
   const left = cluster.left.map((command) => `  ${command}`).join('\n')
   return `removed: ${cluster.name} (${cluster.id})\nwhat is left in the cluster goes with:\n${left}\n`
+}
+
+function issuerText({ owner }: ClusterDetails): string {
+  if (owner === undefined) return 'its agent'
+  return owner.isHere ? 'its owner: this machine has the key' : `its owner: ${owner.name}`
 }
 
 function milliseconds(value: number | null): string {

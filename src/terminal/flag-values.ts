@@ -55,6 +55,44 @@ export function listenFlag(
   })
 }
 
+/**
+ * `HOST:PORT` or `HOST:PORT,PORT`: where others find an agent's sessions and its enrolment, which is the next
+ * port unless told. @throws UsageError MCM_USAGE
+ */
+export function directFlag(flag: string, text: string): { sessions: string; enrolment: string } {
+  const match = /^(\[[^\]]+\]|[^:[\]]+):(\d{1,5})(?:,(\d{1,5}))?$/.exec(text)
+  const [sessions, enrolment] = [Number(match?.[2]), Number(match?.[3] ?? Number(match?.[2]) + 1)]
+  const isPort = (port: number) => port > 0 && port < 65_536
+  if (match && isPort(sessions) && isPort(enrolment) && sessions !== enrolment) {
+    const host = endpointFlag(flag, match[1]!, sessions).replace(PORT, '')
+    return { sessions: `${host}:${sessions}`, enrolment: `${host}:${enrolment}` }
+  }
+  throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no HOST:PORT[,PORT]`, {
+    hint: `write it as --${flag} cluster.example.com:9443 or --${flag} 10.0.0.5:9443,9444`,
+  })
+}
+
+/** `ADDRESS:PORT[,PORT]` for listening on both; undefined when nothing is asked. @throws UsageError MCM_USAGE */
+export function directListenFlag(
+  flag: string,
+  text: string | undefined,
+  anyAddress: string,
+): { host: string; ports: { session: number; enrolment: number } } | undefined {
+  if (text === undefined) return undefined
+  const [first = '', second, ...rest] = text.split(',')
+  const { host, port } = listenFlag(flag, first, anyAddress, 0)
+  const enrolment = second === undefined ? port && port + 1 : listenPort(second)
+  if (enrolment !== undefined && enrolment < 65_536 && rest.length === 0)
+    return { host, ports: { session: port, enrolment } }
+  throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no ADDRESS:PORT[,PORT]`, {
+    hint: `write it as --${flag} :9443 or --${flag} 10.0.0.5:9443,9444`,
+  })
+}
+
+function listenPort(text: string): number | undefined {
+  return /^\d{1,5}$/.test(text) ? Number(text) : undefined
+}
+
 /** `ADDRESS:PORT`, an IPv6 address in brackets. */
 export function formatAddress({
   host,

@@ -45,8 +45,15 @@ export function viewWhoami(who: Identification, screen: Screen): string {
     { title: 'cluster', cell: ({ name }) => name },
     { title: 'id', cell: ({ id }) => id, isFixed: true },
     { title: 'certificate until', cell: (row) => row.certificateUntil ?? '-', isFixed: true },
+    ...(who.clusters.some(({ problem }) => problem !== undefined)
+      ? [{ title: 'problem', cell: problemCell }]
+      : []),
   ]
   return `${head}\n${renderTable(who.clusters, columns, screen.width)}`
+}
+
+function problemCell({ problem, hint }: Identification['clusters'][number]): string {
+  return problem === undefined ? '' : `${problem}; try: ${hint}`
 }
 
 export function viewLogout({ deleted }: LoggedOut): string {

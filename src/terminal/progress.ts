@@ -6,10 +6,12 @@ import { plainLine } from './text.ts'
  * plain line at the start and one at the end.
  */
 export interface Progress {
-  /** Runs `work` under a label such as `waiting for the agent`. */
-  step<T>(label: string, work: () => Promise<T>): Promise<T>
+  /** Runs `work` under a label such as `waiting for the agent`; one that changes is asked for anew. */
+  step<T>(label: string | (() => string), work: () => Promise<T>): Promise<T>
   /** A line of its own, above the moving one. */
   say(message: string): void
+  /** Takes the moving line off the screen before data is shown; it comes back. */
+  clear(): void
 }
 
 const PATIENCE_MS = 1_000
@@ -19,22 +21,30 @@ const CLEAR_LINE = '\r\u001b[2K'
 
 /** `quiet` (as with --json) runs the work and says nothing of steps; messages are still said. */
 export function openProgress(screen: Screen, options: { quiet?: boolean } = {}): Progress {
-  if (options.quiet) return { step: (_label, work) => work(), say: (text) => screen.say(text) }
+  if (options.quiet)
+    return { step: (_label, work) => work(), say: (text) => screen.say(text), clear() {} }
   return screen.isWatched ? movingLine(screen) : plainLines(screen)
+}
+
+type Label = string | (() => string)
+
+function textOf(label: Label): string {
+  return typeof label === 'string' ? label : label()
 }
 
 function plainLines(screen: Screen): Progress {
   return {
     say: (message) => screen.say(plainLine(message)),
+    clear() {},
     async step(label, work) {
-      let isTold = false
+      let told: string | undefined
       const timer = setTimeout(() => {
-        isTold = true
-        screen.say(`${plainLine(label)} …`)
+        told = plainLine(textOf(label))
+        screen.say(`${told} …`)
       }, PATIENCE_MS)
       try {
         const result = await work()
-        if (isTold) screen.say(`${plainLine(label)}: done`)
+        if (told !== undefined) screen.say(`${told}: done`)
         return result
       } finally {
         clearTimeout(timer)
@@ -44,7 +54,7 @@ function plainLines(screen: Screen): Progress {
 }
 
 function movingLine(screen: Screen): Progress {
-  const running: { label: string; since: number }[] = []
+  const running: { label: Label; since: number }[] = []
   let timer: NodeJS.Timeout | undefined
   let frame = 0
   const draw = () => {
@@ -54,16 +64,19 @@ function movingLine(screen: Screen): Progress {
     if (!latest) return
     const spinner = screen.talkStyle.cyan(FRAMES[frame++ % FRAMES.length]!)
     const seconds = screen.talkStyle.dim(`${Math.round((now - latest.since) / 1000)} s`)
-    screen.talk.write(`${CLEAR_LINE}${spinner} ${latest.label} ${seconds}`)
+    screen.talk.write(`${CLEAR_LINE}${spinner} ${plainLine(textOf(latest.label))} ${seconds}`)
   }
   const clear = () => screen.talk.write(CLEAR_LINE)
   return {
+    clear() {
+      if (timer) clear()
+    },
     say(message) {
       if (timer) clear()
       screen.say(plainLine(message))
     },
     async step(label, work) {
-      const step = { label: plainLine(label), since: performance.now() }
+      const step = { label, since: performance.now() }
       running.push(step)
       timer ??= setInterval(draw, FRAME_MS)
       try {

@@ -42,3 +42,44 @@ export async function readLine(
   }
   return text.split('\n')[0]!.trim()
 }
+
+const MAX_INPUT_CHARACTERS = 65_536
+/** The last line of any block in the manner of PEM (RFC 7468). */
+const END_LINE = /^-----END [A-Z ]+-----\s*$/m
+
+/**
+ * The text of a file, or for `-` what stdin has up to the end of a PEM block.
+ * @throws UsageError MCM_BAD_FILE when there is none; StateError when it cannot be read
+ */
+export async function readInput(
+  { files, screen, stdin }: InputSources,
+  path: string,
+  question: string,
+): Promise<string> {
+  if (path === '-') return readBlock(screen, stdin, question)
+  const text = await files.readTextIfAny(path)
+  if (text !== undefined) return text
+  throw new UsageError('MCM_BAD_FILE', `${path}: no such file`, {
+    hint: 'give the path of a file, or - for standard input',
+  })
+}
+
+export interface InputSources {
+  readonly files: { readTextIfAny(path: string): Promise<string | undefined> }
+  readonly screen: Screen
+  readonly stdin: NodeJS.ReadableStream
+}
+
+async function readBlock(
+  screen: Screen,
+  stdin: NodeJS.ReadableStream,
+  question: string,
+): Promise<string> {
+  if (screen.isInteractive) screen.talk.write(question)
+  let text = ''
+  for await (const chunk of stdin) {
+    text += chunk
+    if (END_LINE.test(text) || text.length > MAX_INPUT_CHARACTERS) break
+  }
+  return text
+}

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Chalk, type ChalkInstance } from 'chalk'
 
 /**
@@ -7,6 +8,8 @@ import { Chalk, type ChalkInstance } from 'chalk'
 export interface Screen {
   /** Data: whole lines. */
   print(text: string): void
+  /** Data that goes on coming: resolves when there is room for more. */
+  flow(text: string): Promise<void>
   /** Talk: a sentence to the person. */
   say(text: string): void
   /** Styles for data; they do nothing where stdout is no terminal. */
@@ -39,6 +42,9 @@ export function openScreen(
   const isWatched = streams.stderr.isTTY === true && env['TERM'] !== 'dumb' && !env['CI']
   return {
     print: (text) => void streams.stdout.write(endLine(text)),
+    async flow(text) {
+      if (!streams.stdout.write(endLine(text))) await once(streams.stdout, 'drain')
+    },
     say: (text) => void streams.stderr.write(endLine(text)),
     style: styleFor(streams.stdout.isTTY),
     talkStyle: styleFor(streams.stderr.isTTY),

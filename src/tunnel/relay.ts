@@ -75,6 +75,7 @@ class Flow {
   readonly to: Duplex
   carried = 0
   hasEnded = false
+  #isGathering = false
 
   constructor(from: Duplex, to: Duplex) {
     this.from = from
@@ -85,6 +86,7 @@ class Flow {
     const { from, to } = this
     from.on('data', (chunk: Buffer) => {
       this.carried += chunk.length
+      this.#gather()
       if (!to.write(chunk)) from.pause()
     })
     to.on('drain', () => from.resume())
@@ -92,6 +94,19 @@ class Flow {
     else from.once('end', () => this.#end())
     // A stream that somebody has paused before does not begin to flow by being listened to.
     from.resume()
+  }
+
+  /** What arrives in one turn of the event loop is written as one: half the work of piece by piece. */
+  #gather(): void {
+    if (this.#isGathering) return
+    this.#isGathering = true
+    this.to.cork()
+    setImmediate(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#isGathering = false
+    this.to.uncork()
   }
 
   #end(): void {

@@ -41,7 +41,7 @@ async function requireCredential({ cluster }: Up, { self, env }: UpDeps): Promis
 }
 
 function failed(why: string): UnreachableError {
-  return new UnreachableError('MCM_NOT_FOUND', `mcm up --check: ${why}`, {
+  return new UnreachableError('MCM_CHECK_FAILED', `mcm up --check: ${why}`, {
     hint: 'this machine may forbid listening on loopback; otherwise report it',
   })
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { directTransport, type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
+import { directTransport } from '../client/direct-transport.ts'
+import { type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
 import { objectPath } from '../device/apply-manifest.ts'
 import { NotFoundError } from '../errors.ts'
 import type { ApiServerConnection } from '../kube/connection.ts'

@@ -3,6 +3,7 @@ import {
   impersonatorRole,
   NO_NAMES,
   readImpersonator,
+  rulesBesides,
   unrestrictedImpersonatorRole,
   withNames,
   withoutNames,
@@ -75,6 +76,34 @@ describe('readImpersonator', () => {
 
   it('reads a role without rules as a list without names', () => {
     expect(readImpersonator({ rules: null })).toEqual({ ...NO_NAMES, isUnrestricted: false })
+  })
+
+  it('reads uids and extras that the owner added by name, and takes nobody for unrestricted because of them', () => {
+    const rule = (resource: string, ...resourceNames: string[]) => ({
+      apiGroups: ['authentication.k8s.io'],
+      resources: [resource],
+      verbs: ['impersonate'],
+      ...(resourceNames.length > 0 ? { resourceNames } : {}),
+    })
+    const rules = [rule('uids', 'u-1'), rule('userextras/a.b/c', 'x', 'y'), rule('userextras/any')]
+    expect(readImpersonator({ rules })).toEqual({
+      ...NO_NAMES,
+      isUnrestricted: false,
+      uids: ['u-1'],
+      extras: new Map([['a.b/c', ['x', 'y']]]),
+    })
+    expect(readImpersonator({ rules: [rule('uids')] }).isUnrestricted).toBe(true)
+  })
+
+  it('tells the owner’s own rules from those of mcm', () => {
+    const ours = impersonatorRole({ users: ['mcm:a'], groups: ['mcm:g'] }).rules ?? []
+    const own = {
+      apiGroups: ['authentication.k8s.io'],
+      resources: ['uids'],
+      verbs: ['impersonate'],
+    }
+    expect(rulesBesides({ rules: [...ours, own] })).toEqual([own])
+    expect(rulesBesides({ rules: null })).toEqual([])
   })
 
   it('does not take the names of other rules for people', () => {

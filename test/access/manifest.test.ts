@@ -152,6 +152,64 @@ describe('the agent’s pod', () => {
   })
 })
 
+describe('the direct address', () => {
+  const direct = { service: 'LoadBalancer', sessions: 443, enrolment: 8443 } as const
+  const workload = { ...OPTIONS.workload!, direct }
+  const objects = agentManifest({ ...OPTIONS, workload })
+
+  it('is listened on in the pod, by its two ports', () => {
+    const { spec } = find(objects, 'Deployment', 'mcm-agent')
+    const [container] = spec.template.spec.containers
+    expect(container.args).toEqual(['--direct-listen=:9443,9444'])
+    expect(container.ports).toEqual([
+      { name: 'health', containerPort: 8081 },
+      { name: 'sessions', containerPort: 9443, protocol: 'TCP' },
+      { name: 'enrolment', containerPort: 9444, protocol: 'TCP' },
+    ])
+  })
+
+  it('lets in what goes to these two ports and nothing else', () => {
+    const { spec } = find(objects, 'NetworkPolicy', 'mcm-agent')
+    expect(spec.policyTypes).toEqual(['Ingress'])
+    expect(spec.ingress).toEqual([
+      {
+        ports: [
+          { protocol: 'TCP', port: 9443 },
+          { protocol: 'TCP', port: 9444 },
+        ],
+      },
+    ])
+  })
+
+  it('has a Service that also leads to agents that are not ready, as without a hub they all are', () => {
+    const { spec } = find(objects, 'Service', 'mcm-agent')
+    expect(spec).toEqual({
+      type: 'LoadBalancer',
+      selector: { 'app.kubernetes.io/name': 'mcm-agent' },
+      publishNotReadyAddresses: true,
+      externalTrafficPolicy: 'Local',
+      ports: [
+        { name: 'sessions', protocol: 'TCP', port: 443, targetPort: 'sessions' },
+        { name: 'enrolment', protocol: 'TCP', port: 8443, targetPort: 'enrolment' },
+      ],
+    })
+  })
+
+  it('is at the nodes’ own ports where a node port was asked for', () => {
+    const nodePort = { service: 'NodePort', sessions: 30443, enrolment: 30444 } as const
+    const other = agentManifest({ ...OPTIONS, workload: { ...workload, direct: nodePort } })
+    const { spec } = find(other, 'Service', 'mcm-agent')
+    expect(spec).not.toHaveProperty('externalTrafficPolicy')
+    expect(spec.ports.map((port: { nodePort: number }) => port.nodePort)).toEqual([30443, 30444])
+  })
+
+  it('is nowhere in a manifest without one', () => {
+    const plain = agentManifest(OPTIONS)
+    expect(plain.some(({ kind }) => kind === 'Service')).toBe(false)
+    expect(JSON.stringify(plain)).not.toContain('direct')
+  })
+})
+
 describe('variants', () => {
   it('an agent outside the cluster has everything but the workload', () => {
     const { workload: _, ...outside } = OPTIONS

@@ -118,7 +118,11 @@ describe('enrolments', () => {
     ends.add(() => listener.stop())
     const ask = async () => {
       const [near, far] = await socketPair(ends)
-      listener.accept(near, 'http/1.1', { exporter: Buffer.alloc(32), clientAddress: undefined })
+      listener.accept(near, 'http/1.1', {
+        exporter: Buffer.alloc(32),
+        clientAddress: undefined,
+        isDirect: false,
+      })
       const lines = [`Host: ${ENROLMENT_HOST}`, 'Content-Length: 2', 'Connection: close']
       far.write(`${CERTIFICATES}\r\n${lines.join('\r\n')}\r\n\r\n{}`)
       return readAll(far)

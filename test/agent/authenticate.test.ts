@@ -1,7 +1,16 @@
 import { once } from 'node:events'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { cleanup } from '../forward/stage.ts'
-import { HOST, openStage, type Person, readAnswer, type TrafficStage } from './traffic-stage.ts'
+import {
+  HOST,
+  openStage,
+  type Person,
+  type PersonOptions,
+  readAnswer,
+  type TrafficStage,
+} from './traffic-stage.ts'
 
 const ends = cleanup()
 let stage: TrafficStage
@@ -85,12 +94,88 @@ test('a certificate listed for another user or device is 401', async () => {
   }
 })
 
-test('with an owner who issues (local) there is no list, and revocation still counts', async () => {
-  stage.facts.issuer = 'local'
-  const unlisted = await stage.person('bob', { isUnlisted: true })
-  expect((await stage.ask(unlisted, GET, HOST_LINE)).status).toBe(200)
-  stage.facts.revokedBySecret.set('bob', new Date())
-  expect((await refusal(unlisted)).code).toBe('MCM_REVOKED')
+describe('where the owner issues (local)', () => {
+  const deviceKey = generateSigningKey()
+  const other = generateSigningKey()
+  const signed = (options: PersonOptions = {}) =>
+    stage.person('bob', { isUnlisted: true, deviceKey, ...options })
+  beforeEach(() => {
+    stage.facts.issuer = 'local'
+  })
+
+  test('a certificate that its device consents to is good without any list, and is to be noted', async () => {
+    const bobs = await signed()
+    expect((await stage.ask(bobs, GET, HOST_LINE)).status).toBe(200)
+    expect(stage.facts.admitted).toEqual([bobs.fingerprint])
+    stage.facts.listed.set(bobs.fingerprint, { user: 'bob', device: bobs.device })
+    expect((await stage.ask(bobs, GET, HOST_LINE)).status).toBe(200)
+    expect(stage.facts.admitted).toHaveLength(1)
+  })
+
+  test.each<[string, PersonOptions]>([
+    ['without a consent', { isWithoutConsent: true }],
+    ['with the consent of another device', { consentBy: other }],
+    [
+      'with the consent to a certificate of another cluster',
+      { consentFor: { cluster: 'c-bbbbbbbbbb' } },
+    ],
+    [
+      'with the consent to another key',
+      { consentFor: { publicKeyDer: generateKeyPair().publicKeyDer } },
+    ],
+  ])('a certificate %s is 403: whoever steals the CA speaks for nobody', async (_, options) => {
+    const stolen = await signed(options)
+    expect(await refusal(stolen)).toMatchObject({ status: 403, code: 'MCM_FORBIDDEN' })
+    expect(stage.seen).toEqual([])
+    expect(stage.facts.admitted).toEqual([])
+  })
+
+  test('a certificate of 30 days is good, a longer one is 403 whoever signed it', async () => {
+    const month = await signed({ lifetimeSeconds: 30 * 86_400 })
+    expect((await stage.ask(month, GET, HOST_LINE)).status).toBe(200)
+    const longer = await signed({ lifetimeSeconds: 30 * 86_400 + 60 })
+    expect((await refusal(longer)).message).toContain('more than 30 days')
+  })
+
+  test('expired is 401, revoked 403: by certificate, device and user', async () => {
+    const bobs = await signed()
+    const { facts } = stage
+    facts.revokedBySecret.set('bob', new Date())
+    expect((await refusal(bobs)).code).toBe('MCM_REVOKED')
+    facts.revokedBySecret.clear()
+    facts.devices.set(bobs.device, { user: 'bob', key: deviceKey.jwk, revoked: new Date() })
+    expect((await refusal(bobs)).code).toBe('MCM_REVOKED')
+    facts.devices.set(bobs.device, { user: 'bob', key: deviceKey.jwk })
+    facts.listed.set(bobs.fingerprint, { user: 'bob', device: bobs.device, revoked: new Date() })
+    expect((await refusal(bobs)).code).toBe('MCM_REVOKED')
+    facts.listed.clear()
+    facts.now = new Date(bobs.notAfter.getTime() + 1000)
+    expect(await refusal(bobs)).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_EXPIRED' })
+  })
+
+  test('nobody is let in whose Secret is damaged: it may hold a revocation', async () => {
+    const bobs = await signed()
+    stage.facts.unreadable.add('bob')
+    expect(await refusal(bobs)).toMatchObject({ status: 500, code: 'MCM_STATE_DAMAGED' })
+    expect(stage.seen).toEqual([])
+  })
+
+  test('a revocation cuts what is open, and a stream outlives its certificate by a noted newer one', async () => {
+    stage.answer = (_seen, response) => {
+      response.writeHead(200).write('event\n')
+    }
+    const bobs = await signed()
+    const session = await stage.http2(bobs)
+    const watch = session.request({ ':path': '/api/v1/pods?watch=1' })
+    watch.on('error', () => {})
+    await once(watch, 'data')
+    stage.facts.now = new Date(bobs.notAfter.getTime() + 1000)
+    stage.facts.lastExpiry.set(`bob ${bobs.device}`, new Date(bobs.notAfter.getTime() + 5000))
+    expect(stage.cutRevoked()).toBe(0)
+    stage.facts.devices.set(bobs.device, { user: 'bob', key: deviceKey.jwk, revoked: new Date() })
+    expect(stage.cutRevoked()).toBe(1)
+    await new Promise((done) => watch.once('close', done))
+  })
 })
 
 test.each<[string, () => void]>([

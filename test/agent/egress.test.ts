@@ -30,6 +30,7 @@ const GOOD = [
 test('lines with exactly one user, groups and one token pass', () => {
   expect(() => assertEgress(GOOD)).not.toThrow()
   expect(() => assertEgress([...GOOD, 'Impersonate-Extra-mcm.dev%2Fsession', 'x'])).not.toThrow()
+  expect(() => assertEgress([...GOOD, 'Impersonate-Uid', '1'])).not.toThrow()
 })
 
 test.each([
@@ -44,7 +45,9 @@ test.each([
   ['a System user', ['Impersonate-User', 'System:admin', ...GOOD.slice(2)]],
   ['a system group', [...GOOD, 'Impersonate-Group', 'system:masters']],
   ['an empty group', [...GOOD, 'Impersonate-Group', '']],
-  ['a uid', [...GOOD, 'Impersonate-Uid', '1']],
+  ['an empty uid', [...GOOD, 'Impersonate-Uid', '']],
+  ['a system uid', [...GOOD, 'Impersonate-Uid', 'system:1']],
+  ['a uid with an underscore', [...GOOD, 'Impersonate_Uid', '1']],
   ['an unknown impersonation', [...GOOD, 'Impersonate-Future', 'x']],
   ['no token', GOOD.slice(0, 4)],
   ['an empty token', [...GOOD.slice(0, 4), 'Authorization', 'Bearer ']],
@@ -149,7 +152,7 @@ function answering(status: number, sent: UpstreamRequest[]): Upstream {
       queueMicrotask(() => events.onResponse(status, []))
       return { resume: () => {}, abort: () => {} }
     },
-    dedicated: async () => {
+    upgrade: async () => {
       throw new Error('unused')
     },
     close: async () => {},

@@ -349,9 +349,9 @@ test.each([
     ),
   ],
   [
-    'extended CONNECT',
+    ':protocol on a GET',
     headerBlock(
-      [':method', 'CONNECT'],
+      [':method', 'GET'],
       [':protocol', 'websocket'],
       [':scheme', 'https'],
       [':path', '/api'],

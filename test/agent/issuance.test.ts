@@ -19,6 +19,7 @@ import { MemoryApi } from './memory-api.ts'
 
 const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/mcm-impersonator'
 const HOUR_MS = 3_600_000
+const OWNER_SIGNS = 'this agent issues no certificates: the owner of the cluster signs them'
 const DAY_MS = 24 * HOUR_MS
 const ending: AbortController[] = []
 
@@ -267,9 +268,13 @@ describe('enrolment', () => {
     await expect(enrol(set)).rejects.toMatchObject({ code: 'MCM_NO_GRANT' })
   })
 
-  it('is not possible where the owner keeps the key', async () => {
+  it('is not possible where the owner keeps the key, and says so before it looks at anything', async () => {
     const set = await stage({ withoutAuthority: true })
-    await expect(enrol(set)).rejects.toMatchObject({ code: 'MCM_FORBIDDEN' })
+    const refusal = { code: 'MCM_FORBIDDEN', message: OWNER_SIGNS }
+    await expect(enrol(set)).rejects.toMatchObject(refusal)
+    await expect(renew(set)).rejects.toMatchObject(refusal)
+    await expect(set.issuance.enrol('nonsense', Buffer.alloc(32))).rejects.toMatchObject(refusal)
+    expect(set.api.count('create')).toBe(0)
   })
 
   it('hands out nothing that could not be recorded', async () => {

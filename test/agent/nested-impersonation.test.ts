@@ -78,6 +78,105 @@ test('the audit has the caller, the target and the API server’s id', async () 
   })
 })
 
+test('the API server’s audit gets the session, and the caller beside it only where that is another', async () => {
+  const extra = 'impersonate-extra-mcm.dev%2fsession'
+  await ask()
+  await ask(AS_ALICE)
+  const [own, nested] = requests().map((seen) => seen.values(extra))
+  expect(own).toHaveLength(1)
+  expect(nested).toEqual([expect.stringMatching(/^[0-9a-f-]{36}$/), 'mcm:bob'])
+})
+
+test('a uid and extras are asked about in their own API group, by value, and sent when all say yes', async () => {
+  const extras = new Map([['example.org/scopes', ['view', 'edit']]])
+  stage.facts.names = { ...stage.facts.names, uids: ['u-1'], extras }
+  const scopes = ['view', 'edit'].map((value) => `Impersonate-Extra-Example.org%2FScopes: ${value}`)
+  const { status } = await ask(AS_ALICE, 'Impersonate-Uid: u-1', ...scopes)
+  expect(status).toBe(200)
+  const rest = { verb: 'impersonate', group: 'authentication.k8s.io' }
+  const scope = { ...rest, resource: 'userextras', subresource: 'example.org/scopes' }
+  expect(questions()).toEqual([
+    { verb: 'impersonate', group: '', resource: 'users', name: 'mcm:alice' },
+    { ...rest, resource: 'uids', name: 'u-1' },
+    { ...scope, name: 'view' },
+    { ...scope, name: 'edit' },
+  ])
+  const [sent] = requests()
+  expect(sent!.values('impersonate-uid')).toEqual(['u-1'])
+  expect(sent!.values('impersonate-extra-example.org%2fscopes')).toEqual(['view', 'edit'])
+})
+
+test.each([
+  ['uids', 'Impersonate-Uid', 'u-1'],
+  ['userextras', 'Impersonate-Extra-scopes', 'scopes=view'],
+])(
+  '%s that are listed but not allowed to the caller are 403 naming the header',
+  async (resource, header, told) => {
+    stage.facts.names = {
+      ...stage.facts.names,
+      uids: ['u-1'],
+      extras: new Map([['scopes', ['view']]]),
+    }
+    review = (seen) => ({
+      body: {
+        status: { allowed: JSON.parse(seen.body).spec.resourceAttributes.resource !== resource },
+      },
+    })
+    const { status, body } = await ask(
+      AS_ALICE,
+      'Impersonate-Uid: u-1',
+      'Impersonate-Extra-scopes: view',
+    )
+    expect(status).toBe(403)
+    const said = JSON.parse(body).message
+    expect(said).toContain(
+      `header "${header}" is refused: you may not impersonate ${told.replace(/^u/, 'uid u')}`,
+    )
+    expect(requests()).toEqual([])
+  },
+)
+
+test('a value that is not listed is 403 beside one that is', async () => {
+  stage.facts.names = {
+    ...stage.facts.names,
+    uids: ['u-1'],
+    extras: new Map([['scopes', ['view']]]),
+  }
+  for (const line of [
+    'Impersonate-Uid: u-2',
+    'Impersonate-Extra-scopes: edit',
+    'Impersonate-Extra-other: view',
+  ])
+    expect((await ask(AS_ALICE, line)).status).toBe(403)
+  expect(stage.seen).toEqual([])
+})
+
+test('groups alone are 400, as the API server says; a uid or an extra that is not listed is 403 first', async () => {
+  expect((await ask('Impersonate-Group: mcm:dev')).status).toBe(400)
+  expect((await ask('Impersonate-Uid: 1')).status).toBe(403)
+  expect((await ask('Impersonate-Extra-foo: x')).status).toBe(403)
+  stage.facts.names = { ...stage.facts.names, uids: ['1'] }
+  expect((await ask('Impersonate-Uid: 1')).status).toBe(400)
+  expect(stage.seen).toEqual([])
+})
+
+test('a revocation is not outlived by a yes: the caller is 403 though the review would still allow', async () => {
+  expect((await ask(AS_ALICE)).status).toBe(200)
+  stage.facts.revokedBySecret.set('bob', new Date())
+  expect((await ask(AS_ALICE)).status).toBe(403)
+  expect(requests()).toHaveLength(1)
+})
+
+test('a review that hangs is 403 naming the header, in bounded time', {
+  timeout: 60_000,
+}, async () => {
+  review = () => ({ hangs: true })
+  const { status, body } = await ask(AS_ALICE)
+  expect(status).toBe(403)
+  expect(JSON.parse(body).message).toContain('could not be asked')
+  expect(requests()).toEqual([])
+})
+
 test('less power is power asked for: own user without groups is asked about, not waved through', async () => {
   expect((await ask('Impersonate-User: mcm:bob')).status).toBe(200)
   expect(questions()).toHaveLength(1)

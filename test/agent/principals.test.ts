@@ -173,6 +173,27 @@ describe('the allowlist', () => {
     expect(a.principals.find(fingerprint('n8'))).toBeDefined()
   })
 
+  it('holds a certificate once, however many replicas note it, and a revoked one stays revoked', async () => {
+    const { a, b, world, api } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'one'))
+    await a.principals.revoke({ serial: '0one' })
+    api.areWatchesFrozen = true
+    await b.principals.record('bob', certificate(world, 'one'))
+    for (const { principals } of [a, b]) {
+      expect(principals.find(fingerprint('one'))?.revoked).toBeDefined()
+      expect(principals.certificatesOf('bob')).toHaveLength(1)
+    }
+  })
+
+  it('never drops a revoked certificate that has not ended, however many come after it', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'stolen'))
+    await a.principals.revoke({ serial: '0stolen' })
+    for (let index = 0; index < 40; index++)
+      await a.principals.record('bob', certificate(world, `n${index}`))
+    expect(a.principals.find(fingerprint('stolen'))?.revoked).toBeDefined()
+  })
+
   it('keeps clusters apart, also in one namespace', async () => {
     const { api, a, world } = await twoReplicas()
     const other = new Replica(api, world, 'c-zzzzzzzz22')
@@ -381,6 +402,13 @@ describe('an administrator with kubectl', () => {
     })
     expect(api.peek(BOB)).toMatchObject({ data: { 'principal.json': 'e30=' } })
     expect(a.log.events()).toContain('principal_damaged')
+    expect([a.principals.isReadable('bob'), a.principals.isReadable('carol')]).toEqual([
+      false,
+      true,
+    ])
+    const broken = api.peek<{ metadata: object }>(BOB)!
+    api.put(BOB, { ...secret, metadata: broken.metadata })
+    await soon(() => expect(a.principals.isReadable('bob')).toBe(true))
   })
 
   it('cannot give one user’s list to another by copying a Secret under another name', async () => {

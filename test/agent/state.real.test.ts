@@ -8,12 +8,8 @@ import { isListedUser, startListedNames } from '../../src/agent/listed-names.ts'
 import { type NewCertificate, type Revoked, startPrincipals } from '../../src/agent/principals.ts'
 import { tokenSource } from '../../src/agent/service-token.ts'
 import { SECRETS_PATH } from '../../src/agent/state-secret.ts'
-import {
-  type ClosableTransport,
-  directTransport,
-  type KubernetesApi,
-  openKubernetes,
-} from '../../src/client/kubernetes.ts'
+import { type ClosableTransport, directTransport } from '../../src/client/direct-transport.ts'
+import { type KubernetesApi, openKubernetes } from '../../src/client/kubernetes.ts'
 import type { KubernetesObject } from '../../src/kube/object.ts'
 import { Secret } from '../../src/secret.ts'
 import { ask, collectionPath } from '../access/api-server-client.ts'

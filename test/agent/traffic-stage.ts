@@ -15,13 +15,15 @@ import { type AgentServers, openAgentServers } from '../../src/agent/servers.ts'
 import { openSessions, type Sessions } from '../../src/agent/sessions.ts'
 import type { TrafficSources } from '../../src/agent/traffic.ts'
 import { type LimitOptions, userLimits } from '../../src/agent/user-limits.ts'
+import { signConsent } from '../../src/directory/consent.ts'
+import type { SigningKey } from '../../src/directory/signing-key.ts'
 import type { DirectoryState } from '../../src/directory/state.ts'
 import { DEFAULT_TIMEOUTS, type ListenerTimeouts } from '../../src/forward/listener.ts'
 import { undiciUpstream } from '../../src/forward/undici-upstream.ts'
 import { type Authority, createAuthority } from '../../src/pki/authority.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueUserCertificate } from '../../src/pki/profiles.ts'
-import { sha256 } from '../../src/protocol/keys.ts'
+import { type PublicJwk, sha256 } from '../../src/protocol/keys.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import { Secret } from '../../src/secret.ts'
 import { serveTunnel } from '../../src/tunnel/agent-end.ts'
@@ -69,6 +71,12 @@ export interface PersonOptions {
   /** Not on the list of issued certificates. */
   readonly isUnlisted?: boolean
   readonly authority?: Authority
+  /** The device's key, which then consents to the certificate: an owner issues it. */
+  readonly deviceKey?: SigningKey
+  readonly isWithoutConsent?: boolean
+  /** Consents in its place. */
+  readonly consentBy?: SigningKey
+  readonly consentFor?: { readonly cluster?: string; readonly publicKeyDer?: Buffer }
 }
 
 /** Everything the traffic side reads, changeable by the test. */
@@ -81,7 +89,7 @@ export interface Facts {
   readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
   /** What only the other replica knows yet. */
   readonly elsewhere: Map<string, { user: string; device: string }>
-  readonly devices: Map<string, { user: string; revoked?: Date }>
+  readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk }>
   readonly members: Set<string>
   /** What the directory says today. */
   readonly groups: Map<string, readonly string[]>
@@ -90,6 +98,10 @@ export interface Facts {
   tokens: string[]
   tokenError: Error | undefined
   issuer: 'agent' | 'local'
+  /** What the agent was told to note, once per request. */
+  readonly admitted: string[]
+  /** Users whose Secret is damaged. */
+  readonly unreadable: Set<string>
 }
 
 export interface TrafficStage {
@@ -151,6 +163,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     tokens: [TOKEN],
     tokenError: undefined,
     issuer: 'agent',
+    admitted: [],
+    unreadable: new Set(),
   }
   const seen: Seen[] = []
   const audit: AuditEvent[] = []
@@ -211,10 +225,12 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         if (found) facts.listed.set(fingerprint, found)
         return found
       },
+      isReadable: (user) => !facts.unreadable.has(user),
       lastExpiry: (user, device) => facts.lastExpiry.get(`${user} ${device}`),
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
+    noteAdmitted: (certificate) => facts.admitted.push(certificate.fingerprint),
     names: {
       current: () => facts.names,
       fresh: async () => {
@@ -371,13 +387,18 @@ async function newPerson(
   user: string,
   options: PersonOptions,
 ): Promise<Person> {
-  const { groups = [], device = sha256(`device of ${user}`), lifetimeSeconds = 3600 } = options
+  const { groups = [], lifetimeSeconds = 3600, deviceKey, consentBy = deviceKey } = options
+  const device = options.device ?? deviceKey?.id ?? sha256(`device of ${user}`)
   const { privateKeyPem, publicKeyDer } = generateKeyPair()
-  const subject = { publicKeyDer, user, groups, device }
+  const asked = { cluster: CLUSTER, publicKeyDer, ...options.consentFor }
+  const consent = options.isWithoutConsent
+    ? undefined
+    : consentBy && { consent: signConsent(consentBy, asked) }
+  const subject = { publicKeyDer, user, groups, device, ...consent }
   const authority = options.authority ?? userAuthority
   const issued = await issueUserCertificate(world, authority, subject, lifetimeSeconds)
   if (!options.isUnlisted) facts.listed.set(issued.fingerprint, { user, device })
-  facts.devices.set(device, { user })
+  facts.devices.set(device, { user, ...(deviceKey && { key: deviceKey.jwk }) })
   facts.members.add(user)
   facts.groups.set(user, groups)
   const users = [...new Set([...facts.names.users, `mcm:${user}`])]
@@ -407,6 +428,7 @@ function fakeState(facts: Facts): DirectoryState {
         id: key,
         name: 'laptop',
         since,
+        key: owner.key,
         ...(owner.revoked && { revoked: owner.revoked }),
       }
       return {

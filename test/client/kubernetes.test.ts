@@ -1,13 +1,8 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, expect, test } from 'vitest'
-import {
-  type ClosableTransport,
-  directTransport,
-  type KubernetesApi,
-  openKubernetes,
-  withQuery,
-} from '../../src/client/kubernetes.ts'
+import { type ClosableTransport, directTransport } from '../../src/client/direct-transport.ts'
+import { type KubernetesApi, openKubernetes, withQuery } from '../../src/client/kubernetes.ts'
 import type { ApiServerConnection } from '../../src/kube/connection.ts'
 import { Secret } from '../../src/secret.ts'
 

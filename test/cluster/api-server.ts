@@ -10,7 +10,7 @@ import { findKubernetesBinaries } from './binaries.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { startControlPlane } from './control-plane.ts'
 import { freePort } from './free-port.ts'
-import type { KubernetesVersion } from './kubernetes-version.ts'
+import type { ServerVersion } from './kubernetes-version.ts'
 import { CONTROL_PLANE } from './kubernetes-version.ts'
 import type { Possibility } from './possibility.ts'
 import { startProcess } from './running-process.ts'
@@ -28,7 +28,7 @@ const FLAGS = [
 ]
 
 export interface ApiServer {
-  readonly version: KubernetesVersion
+  readonly version: ServerVersion
   /** `https://host:port` */
   readonly url: string
   readonly host: string
@@ -52,7 +52,7 @@ export interface ApiServer {
 }
 
 export interface ApiServerOptions {
-  readonly version: KubernetesVersion
+  readonly version: ServerVersion
   /** The state folder: certificates, logs, etcd's data. Default: a temporary one. */
   readonly directory?: string
   /** Where progress of a first build goes. Default: console.warn. */
@@ -61,7 +61,7 @@ export interface ApiServerOptions {
 
 /** Whether `startApiServer` can work here. May build for minutes the first time. */
 export async function apiServerIsPossible(
-  version: KubernetesVersion,
+  version: ServerVersion,
   log: (line: string) => void = console.warn,
 ): Promise<Possibility> {
   const found = await findKubernetesBinaries(version, CONTROL_PLANE, log)

@@ -3,7 +3,11 @@
  * build them. `go/v<version>/tools.go` pins the same packages.
  */
 
-export type KubernetesVersion = '1.36.3' | '1.33.13'
+/** Versions of which there is an API server here. */
+export type ServerVersion = '1.36.3' | '1.33.13'
+
+/** Versions of which there is a kubectl here. */
+export type KubernetesVersion = ServerVersion | '1.34.4' | '1.32.2'
 
 export type KubernetesBinary =
   | 'etcd'
@@ -29,6 +33,8 @@ const WHOLE_NODE: readonly KubernetesBinary[] = [
 export const BINARIES: Readonly<Record<KubernetesVersion, readonly KubernetesBinary[]>> = {
   '1.36.3': WHOLE_NODE,
   '1.33.13': CONTROL_PLANE,
+  '1.34.4': ['kubectl'],
+  '1.32.2': ['kubectl'],
 }
 
 export interface GoPackage {

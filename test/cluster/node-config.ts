@@ -83,6 +83,8 @@ export function kubeletConfig(options: NodeConfigOptions): string {
     volumePluginDir: file('volume-plugins'),
     resolvConf: file('resolv.conf'),
     imageMaximumGCAge: '0s',
+    // A rotated log is shown from its last part only.
+    containerLogMaxSize: '4Gi',
     imageGCHighThresholdPercent: 100,
     evictionHard: { 'memory.available': '0%', 'nodefs.available': '0%', 'imagefs.available': '0%' },
     nodeStatusUpdateFrequency: '1s',

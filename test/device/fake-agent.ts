@@ -17,6 +17,7 @@ import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueServerCertificate, issueUserCertificate } from '../../src/pki/profiles.ts'
 import { readUserCertificate } from '../../src/pki/user-certificate.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
+import type { Whoami } from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { Secret } from '../../src/secret.ts'
 import type { World } from '../../src/world.ts'
@@ -40,6 +41,8 @@ export class FakeAgent {
   readonly unlisted = new Set<string>()
   /** Issues for another user or device, as a broken agent might. */
   issueAs: { user?: string; device?: string; publicKeyDer?: Buffer } = {}
+  /** Where the owner issues: the user CA that agent.yaml brought, and the agent has no key of it. */
+  ownersCaDer: Buffer | undefined
   /** Answers the inner handshake with certificates of this CA. */
   impostor: Authority | undefined
 
@@ -68,9 +71,13 @@ export class FakeAgent {
     return signPublication(secret, {
       cluster: this.id,
       serverCa: this.serverCa.certificateDer.toString('base64'),
-      userCa: this.userCa.certificateDer.toString('base64'),
+      userCa: this.#userCaDer().toString('base64'),
       agentKey: this.key.jwk,
     })
+  }
+
+  #userCaDer(): Buffer {
+    return this.ownersCaDer ?? this.userCa.certificateDer
   }
 
   async accept(authority: string, stream: Duplex): Promise<void> {
@@ -126,13 +133,32 @@ export class FakeAgent {
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }
+    if (path === '/.mcm/v1/whoami') return answerJson(stream, 200, this.#whoami(socket))
     const answer = this.api.request(method, path, text, user)
     answerJson(stream, answer.status, answer.body)
   }
 
+  #whoami(socket: TLSSocket): Whoami {
+    const certificate = this.#certificate(socket)
+    const { user, groups, device, fingerprint, notBefore, notAfter } = certificate
+    const times = { notBefore: notBefore.toISOString(), notAfter: notAfter.toISOString() }
+    const impersonates = { user: `mcm:${user}`, groups: [] }
+    return {
+      user,
+      groups: [...groups],
+      cluster: this.id,
+      device,
+      certificate: { fingerprint, ...times },
+      impersonates,
+    }
+  }
+
+  #certificate(socket: TLSSocket) {
+    return readUserCertificate(socket.getPeerCertificate().raw, this.#userCaDer())
+  }
+
   #identify(socket: TLSSocket): string {
-    const der = socket.getPeerCertificate().raw
-    const certificate = readUserCertificate(der, this.userCa.certificateDer)
+    const certificate = this.#certificate(socket)
     if (this.unlisted.has(certificate.fingerprint))
       throw new IdentityError('MCM_CERTIFICATE_UNKNOWN', 'this certificate is not known')
     if (certificate.notAfter <= this.#world.now())
@@ -145,6 +171,7 @@ export class FakeAgent {
     body: { csr: string; proof: string },
   ): Promise<{ certificate: string }> {
     if (this.refusal) throw this.refusal
+    if (this.ownersCaDer) throw new AccessDeniedError('MCM_FORBIDDEN', 'this agent issues nothing')
     const { keyId, payload } = await verifyEnrolmentProof(body.proof)
     const { der, publicKeyDer } = await readCsr(body.csr)
     const exporter = socket.exportKeyingMaterial(32, 'EXPORTER-mcm-enrol-v1', Buffer.alloc(0))

@@ -8,6 +8,7 @@ import {
 import type { AddressInfo } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { Directory } from '../../src/directory/directory.ts'
+import { verifyInviteProof } from '../../src/directory/proofs.ts'
 import { formatTime } from '../../src/directory/time.ts'
 import { visibleDetails } from '../../src/directory/visibility.ts'
 import { AccessDeniedError, UnreachableError, UsageError } from '../../src/errors.ts'
@@ -100,8 +101,13 @@ export class FakeHub {
   }
 
   /** What an agent does when it comes up. */
-  async registerAgent(id: string, pairingSecret: Secret<string>): Promise<FakeAgent> {
+  async registerAgent(
+    id: string,
+    pairingSecret: Secret<string>,
+    ownersCaDer?: Buffer,
+  ): Promise<FakeAgent> {
     const agent = await FakeAgent.create(this.#world, id, () => this.directory)
+    agent.ownersCaDer = ownersCaDer
     this.agents.set(id, agent)
     this.publications.set(id, await agent.publication(pairingSecret))
     return agent
@@ -178,11 +184,11 @@ export class FakeHub {
     return { version: 'test', time, ...(fleet === undefined ? {} : { fleet }) }
   }
 
-  #page(url: URL, key: string | undefined): object {
+  async #page(url: URL, key: string | undefined): Promise<object> {
     const after = Number(url.searchParams.get('after'))
-    const invite = url.searchParams.get('invite')
-    const viewer = invite
-      ? ({ kind: 'invite', key: invite } as const)
+    const proof = url.searchParams.get('invite')
+    const viewer = proof
+      ? ({ kind: 'invite', key: (await verifyInviteProof(proof)).keyId } as const)
       : ({ kind: 'device', key: key ?? '' } as const)
     const details = visibleDetails(this.directory, viewer)
     return this.tamper({ ...this.directory.page(after), details })

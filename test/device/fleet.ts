@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { homeAt } from '../../src/device/home.ts'
 import { createInvite } from '../../src/device/invite.ts'
 import { login } from '../../src/device/login.ts'
 import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
+import type { KubernetesObject } from '../../src/kube/object.ts'
 import { openSecretStore } from '../../src/store/secrets.ts'
 import type { World } from '../../src/world.ts'
 import type { FakeAgent } from './fake-agent.ts'
@@ -91,11 +92,17 @@ export function loginOptions(link: string, user?: string) {
 }
 
 /** Registers a cluster as ada; its agent comes up at once. */
-export async function registeredCluster(fleet: TestFleet, name: string): Promise<FakeAgent> {
-  const options = { name, labels: {}, endpoint: 'public' } as const
+export async function registeredCluster(
+  fleet: TestFleet,
+  name: string,
+  issuer?: 'local',
+  labels: Readonly<Record<string, string>> = {},
+): Promise<FakeAgent> {
+  const options = { name, labels, endpoint: 'public', ...(issuer && { issuer }) } as const
   return withFleet(fleet.ada, async (session) => {
-    const { registration } = await prepareRegistration(session, options)
-    const agent = await fleet.hub.registerAgent(registration.id, registration.pairingSecret)
+    const { registration, objects } = await prepareRegistration(session, options)
+    const { id, pairingSecret } = registration
+    const agent = await fleet.hub.registerAgent(id, pairingSecret, ownersCa(objects))
     for (const role of presetRoles())
       agent.api.put(
         `/apis/rbac.authorization.k8s.io/v1/clusterroles/${role.metadata.name.replace(':', '%3A')}`,
@@ -105,6 +112,13 @@ export async function registeredCluster(fleet: TestFleet, name: string): Promise
     await completeRegistration(session, options, 60_000)
     return agent
   })
+}
+
+/** The user CA that agent.yaml carries, if any. */
+export function ownersCa(objects: readonly KubernetesObject[]): Buffer | undefined {
+  const secret = objects.find(({ kind }) => kind === 'Secret') as { data?: { userCa?: string } }
+  const pem = secret.data?.userCa
+  return pem === undefined ? undefined : new X509Certificate(Buffer.from(pem, 'base64')).raw
 }
 
 export const IMPERSONATOR_PATH = '/apis/rbac.authorization.k8s.io/v1/clusterroles/mcm-impersonator'

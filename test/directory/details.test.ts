@@ -80,6 +80,15 @@ describe('a text with a second reading is none', () => {
   })
 })
 
+test('a direct address is the last member of a cluster, and one without it reads as before there were any', () => {
+  const direct = { sessions: 'idc.example.com:9443', enrolment: '[fd00::1]:9444' }
+  const [without, withOne] = [{}, { direct }].map((more) => detailText(detailOf('cluster', more)))
+  expect(without).not.toContain('direct')
+  expect(withOne).toBe(without!.replace(/\}$/, `,"direct":${JSON.stringify(direct)}}`))
+  expect(parseDetail('cluster', withOne!)?.detail).toMatchObject({ direct })
+  expect(parseDetail('cluster', without!)?.detail).not.toHaveProperty('direct')
+})
+
 describe('a member with a value that is none', () => {
   test.each<[string, Type, object]>([
     ['a user of Kubernetes’ own', 'invite', { user: 'system:admin' }],
@@ -103,6 +112,9 @@ describe('a member with a value that is none', () => {
     ['a prefix of two parts', 'cluster', { prefix: 'system:x:' }],
     ['a label that is none', 'cluster', { labels: { 'a b': 'c' } }],
     ['another issuer', 'cluster', { issuer: 'hub' }],
+    ['a direct address without a port', 'cluster', { direct: { sessions: 'h', enrolment: 'h:2' } }],
+    ['half a direct address', 'cluster', { direct: { sessions: 'h:1' } }],
+    ['a direct address of null', 'cluster', { direct: null }],
     ['base64 that is url-safe', 'cluster', { userCa: '-_-_' }],
     ['base64 with spaces', 'hub', { certificate: 'AA AA' }],
     ['no certificate', 'hub', { certificate: '' }],

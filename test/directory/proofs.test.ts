@@ -2,11 +2,13 @@ import { createHmac } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import {
   signEnrolmentProof,
+  signInviteProof,
   signPublication,
   verifyEnrolmentProof,
+  verifyInviteProof,
   verifyPublication,
 } from '../../src/directory/proofs.ts'
-import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import { generateSigningKey, inviteSigningKey } from '../../src/directory/signing-key.ts'
 import { Secret } from '../../src/secret.ts'
 import { CLUSTER, Fleet, OTHER_CLUSTER, p256 } from './fleet.ts'
 import { encode, headerOf, payloadOf, signature } from './forge.ts'
@@ -167,5 +169,78 @@ describe('an enrolment proof', () => {
 
   test('that is noise is refused', async () => {
     for (const text of ['', '.', '..', 'a.b.c', 'x'.repeat(8192)]) await expectRefused(text)
+  })
+})
+
+describe('an invite proof', () => {
+  const fleet = Buffer.alloc(32, 7).toString('base64url')
+  const invite = inviteSigningKey(Buffer.alloc(16, 9).toString('base64url'), fleet)
+  const said = { fleet, exporter: HASH, time: '2026-01-02T03:04:05Z' }
+  const header = () => JSON.stringify({ alg: 'EdDSA', typ: 'mcm-invite-proof', jwk: invite.jwk })
+  const body = () => JSON.stringify({ purpose: 'mcm invite v1', ...said })
+
+  function expectRefused(text: string) {
+    return expect(verifyInviteProof(text)).rejects.toMatchObject({
+      name: 'IdentityError',
+      code: 'MCM_INVITE_EXPIRED',
+    })
+  }
+
+  function forge(headerText: string, bodyText: string, key = invite): string {
+    const [first, second] = [encode(headerText), encode(bodyText)]
+    return `${first}.${second}.${signature(first, second, key)}`
+  }
+
+  test('names the key that signed it and what it signed', async () => {
+    const text = await signInviteProof(invite, said)
+    expect(await verifyInviteProof(text)).toEqual({
+      keyId: invite.id,
+      payload: { purpose: 'mcm invite v1', ...said },
+    })
+    // Ed25519 signs without chance: whoever follows PROTOCOL §5.1 comes to this very text.
+    expect(text).toBe(forge(header(), body()))
+  })
+
+  test('by another key, or with any part changed, is refused', async () => {
+    const other = inviteSigningKey(Buffer.alloc(16, 8).toString('base64url'), fleet)
+    await expectRefused(forge(header(), body(), other))
+    const [first, , last] = (await signInviteProof(invite, said)).split('.')
+    await expectRefused(`${first}.${encode(body().replace('03:04', '03:05'))}.${last}`)
+  })
+
+  test('with another alg or typ, without one, or with members besides is refused', async () => {
+    const jwk = JSON.stringify(invite.jwk)
+    for (const other of [
+      `{"alg":"none","typ":"mcm-invite-proof","jwk":${jwk}}`,
+      `{"alg":"EdDSA","jwk":${jwk}}`,
+      `{"alg":"EdDSA","typ":"mcm-statement","jwk":${jwk}}`,
+      `{"typ":"mcm-invite-proof","alg":"EdDSA","jwk":${jwk}}`,
+      `{"alg":"EdDSA","typ":"mcm-invite-proof","jwk":${jwk},"kid":"x"}`,
+      'null',
+    ])
+      await expectRefused(forge(other, body()))
+  })
+
+  test('for another purpose, with a member more, missing or out of form is refused', async () => {
+    for (const other of [
+      body().replace('mcm invite', 'mcm enrol'),
+      body().replace('{', '{"user":"x",'),
+      body().replace(HASH, 'short'),
+      body().replace('"time":"2026-01-02T03:04:05Z"', '"time":"now"'),
+      body().replace(',', ', '),
+      'null',
+    ])
+      await expectRefused(forge(header(), other))
+  })
+
+  test('by a device’s P-256 key is refused, and so is an enrolment proof', async () => {
+    const device = generateSigningKey()
+    for (const alg of ['ES256', 'EdDSA']) {
+      const text = JSON.stringify({ alg, typ: 'mcm-invite-proof', jwk: device.jwk })
+      await expectRefused(forge(text, body(), device))
+    }
+    const { exporter, time } = said
+    const enrolment = { cluster: CLUSTER, csr: HASH, exporter, time }
+    await expectRefused(await signEnrolmentProof(device, enrolment))
   })
 })

@@ -1,6 +1,7 @@
 import { beforeEach, expect, test } from 'vitest'
 import { Directory } from '../../src/directory/directory.ts'
 import { revocationDetails } from '../../src/directory/revocation.ts'
+import { generateSigningKey } from '../../src/directory/signing-key.ts'
 import { visibleDetails } from '../../src/directory/visibility.ts'
 import { Fleet, hubDraft } from './fleet.ts'
 
@@ -36,4 +37,21 @@ test('an admin stops being one for everybody, also for those who are not shown t
   const { statement, detail } = await fleet.sign(hubDraft(['evil:1']), [laptop])
   const update = { statements: [statement.text], details: [detail] }
   await expect(copy.extend(update)).rejects.toMatchObject({ code: 'MCM_DIRECTORY_INVALID' })
+})
+
+test('an admin’s key that another user joined with is removed first, whichever of both is revoked', async () => {
+  const device = generateSigningKey()
+  await fleet.admin('add', 'bob', device.id)
+  await fleet.join('eve', await fleet.invite('eve'), device)
+  const removal = { type: 'admin', detail: { action: 'remove', user: 'bob', key: device.id } }
+  for (const user of ['bob', 'eve'])
+    expect(revocationDetails(fleet.state, { user }, '')[0]).toEqual(removal)
+})
+
+test('an admin who was revoked and not removed is named as stranded', async () => {
+  const bob = await fleet.admit('bob')
+  await fleet.admin('add', 'bob', bob.id)
+  expect(fleet.directory.strandedAdmins.size).toBe(0)
+  await fleet.revoke({ device: bob.id })
+  expect([...fleet.directory.strandedAdmins]).toEqual([bob.id])
 })

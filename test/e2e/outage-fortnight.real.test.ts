@@ -1,12 +1,12 @@
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { parse, stringify } from 'yaml'
 import { type ApiServer, apiServerIsPossible, startApiServer } from '../cluster/api-server.ts'
 import { kubectlPath } from '../cluster/kubectl.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
 import { identityOf } from './hostile-hub-stage.ts'
 import { clockIsPossible, ShiftedClock } from './outage-clock.ts'
+import { withoutCertificateCheck } from './outage-kubeconfig.ts'
 import { untilItWorks } from './outage-load.ts'
 import { type LongRunning, runProgram } from './program.ts'
 import { type Person, Stage } from './stage.ts'
@@ -56,18 +56,6 @@ describe.skipIf(skip)('a person who comes back to their laptop', () => {
     await clock?.close()
     await cluster?.stop()
   })
-
-  /** The API server's certificate was made today: sixty days ago it is not yet valid. */
-  async function withoutCertificateCheck({ adminKubeconfig, directory }: ApiServer) {
-    const file = parse(await readFile(adminKubeconfig, 'utf8'))
-    for (const { cluster } of file.clusters) {
-      delete cluster['certificate-authority-data']
-      cluster['insecure-skip-tls-verify'] = true
-    }
-    const path = join(directory, 'unchecked.kubeconfig')
-    await writeFile(path, stringify(file), { mode: 0o600 })
-    return path
-  }
 
   /** The cluster was awake meanwhile: its agent has certificates of these days. */
   async function wakeAgent(): Promise<void> {

@@ -12,32 +12,53 @@ export interface Finished {
   readonly exitCode: number | null
 }
 
+/** As `Finished`, where every byte counts. */
+export interface Ran {
+  readonly stdout: Buffer
+  readonly stderr: string
+  readonly exitCode: number | null
+}
+
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string | undefined>>
-  readonly input?: string
+  /** Given on stdin, then EOF. */
+  readonly input?: string | Uint8Array
   readonly timeoutMs?: number
 }
 
 /** Runs a program to its end; a failure is a result. */
-export function runProgram(
+export async function runProgram(
   command: string,
   args: readonly string[],
   options: RunOptions = {},
 ): Promise<Finished> {
+  const { stdout, ...rest } = await runForBytes(command, args, options)
+  return { ...rest, stdout: stdout.toString() }
+}
+
+/** Runs a program to its end and gives its output as it is. */
+export function runForBytes(
+  command: string,
+  args: readonly string[],
+  options: RunOptions = {},
+): Promise<Ran> {
   const { env, input, timeoutMs = DEFAULT_TIMEOUT_MS } = options
   const child = spawn(command, args, {
     env: { ...process.env, ...env },
     timeout: timeoutMs,
     killSignal: 'SIGKILL',
   })
-  const text = collect(child)
-  child.stdin?.on('error', () => {})
-  child.stdin?.end(input)
+  const [stdout, stderr]: [Buffer[], Buffer[]] = [[], []]
+  child.stdout.on('data', (chunk: Buffer) => stdout.push(chunk))
+  child.stderr.on('data', (chunk: Buffer) => stderr.push(chunk))
+  child.stdin.on('error', () => {})
+  child.stdin.end(input)
   return new Promise((resolve, reject) => {
     child.once('error', reject)
-    child.once('close', (exitCode) =>
-      resolve({ stdout: text.stdout(), stderr: text.stderr(), exitCode }),
-    )
+    child.once('close', (exitCode) => {
+      const error = Buffer.concat(stderr).toString()
+      resolve({ stdout: Buffer.concat(stdout), stderr: error, exitCode })
+    })
   })
 }
 
@@ -51,11 +72,13 @@ export class LongRunning {
     command: string,
     args: readonly string[],
     env: Readonly<Record<string, string | undefined>>,
+    stdin: 'ignore' | 'pipe' = 'ignore',
   ) {
     this.child = spawn(command, args, {
       env: { ...process.env, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: [stdin, 'pipe', 'pipe'],
     })
+    this.child.stdin?.on('error', () => {})
     this.#text = collect(this.child)
     this.ended = new Promise((resolve) => this.child.once('close', resolve))
     liveChildren.add(this.child)

@@ -123,7 +123,12 @@ export class Stage {
   }
 
   /** Registers a cluster by the owner's hand and runs one agent for it outside. */
-  async addCluster(owner: Person, name: string, cluster: ClusterAccess): Promise<void> {
+  async addCluster(
+    owner: Person,
+    name: string,
+    cluster: ClusterAccess,
+    flags: readonly string[] = [],
+  ): Promise<void> {
     const registering = owner.must(
       [
         'register',
@@ -134,6 +139,7 @@ export class Stage {
         '--without-deployment',
         '--timeout',
         '60',
+        ...flags,
       ],
       { timeoutMs: 90_000 },
     )

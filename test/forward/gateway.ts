@@ -59,7 +59,7 @@ export function openGateway(
         void run.done.then((result) => upgradeResults.push(result))
       },
     },
-    timeouts,
+    { timeouts },
   )
   ends.add(() => listener.stop())
   const pair = (allowHalfOpen = false) => socketPair(ends, allowHalfOpen)
@@ -118,7 +118,7 @@ function forward(exchange: Exchange<string>, upstream: Upstream): Forwarding | u
 function switchOver(exchange: UpgradeExchange<string>, upstream: Upstream): Upgrading | undefined {
   try {
     const lines = readHeaderLines(exchange.headers)
-    const protocol = requireUpgrade(exchange.method, lines)
+    const protocol = requireUpgrade(exchange, lines)
     const kept = withoutHopByHop(lines).filter(
       ({ key }) => key !== 'host' && key !== 'content-length',
     )
@@ -132,7 +132,7 @@ function switchOver(exchange: UpgradeExchange<string>, upstream: Upstream): Upgr
     })
   } catch (error) {
     if (!(error instanceof Refusal)) throw error
-    void answerAndEnd(exchange.socket, error.status)
+    void answerAndEnd(exchange.client, error.status)
     return undefined
   }
 }

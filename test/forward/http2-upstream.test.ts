@@ -41,9 +41,6 @@ async function before(handle: Handle) {
   const upstream = http2Upstream(client, {
     name: 'the agent',
     authority: 'agent.test',
-    dedicated: async () => {
-      throw new Error('unused')
-    },
   })
   return { ...openGateway(upstream, ends), upstream, server: () => session! }
 }

@@ -46,6 +46,8 @@ export interface RawServer {
   readonly port: number
   /** Connections that were made, in order. */
   readonly sockets: Duplex[]
+  /** What is below them. */
+  readonly connections: ReadonlySet<Socket>
 }
 
 /** A TLS server whose every connection is handed to the test as plain bytes. */
@@ -70,7 +72,7 @@ export async function rawTlsServer(
     for (const socket of [...sockets, ...connections]) socket.destroy()
     return new Promise((done) => server.close(done))
   })
-  return { port, sockets }
+  return { port, sockets, connections }
 }
 
 /** An HTTPS server; `answer` is Node's own request listener. */

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { HubApi } from '../../src/client/hub.ts'
+import { Directory } from '../../src/directory/directory.ts'
 import { signPublication } from '../../src/directory/proofs.ts'
 import {
   generateSigningKey,
@@ -8,9 +9,10 @@ import {
   type SigningKey,
 } from '../../src/directory/signing-key.ts'
 import { ensureStartToken } from '../../src/hub/start-token.ts'
+import type { DirectoryAppend } from '../../src/protocol/messages.ts'
 import { Secret } from '../../src/secret.ts'
 import { hubIdentity } from '../client/certificates.ts'
-import { p256 } from '../directory/fleet.ts'
+import { type Draft, p256 } from '../directory/fleet.ts'
 import { Stage } from './stage.ts'
 
 let stage: Stage
@@ -187,6 +189,40 @@ describe('appending to the directory', () => {
     })
   })
 
+  it('refuses to revoke an administrator who has not been removed from the admins', async () => {
+    const bob = await stage.admit('bob')
+    const change = (action: 'add' | 'remove') =>
+      ({ type: 'admin', detail: { action, user: 'bob', key: bob.id } }) as const
+    const revokes = [{ user: 'bob' }, { device: bob.id }].map(
+      (who) => ({ type: 'revoke', detail: { ...who, reason: '' } }) as const,
+    )
+    const refused = {
+      code: 'MCM_BAD_REQUEST',
+      message: expect.stringContaining('remove it from the admins first'),
+    }
+    for (const revoke of revokes)
+      await expect(api.append(await signed(change('add'), revoke))).rejects.toMatchObject(refused)
+    await stage.append(change('add'))
+    for (const revoke of revokes)
+      await expect(api.append(await signed(revoke))).rejects.toMatchObject(refused)
+    await api.append(await signed(change('remove'), revokes[0]!))
+    const page = await api.directory({ after: -1, details: 'all' })
+    expect((await Directory.restore(stage.directory.fleet!, page)).strandedAdmins.size).toBe(0)
+  })
+
+  /** Several statements of alice's, one after the other. */
+  async function signed(...drafts: Draft[]): Promise<DirectoryAppend> {
+    const update: DirectoryAppend = { statements: [], details: [] }
+    let after = stage.directory.head
+    for (const draft of drafts) {
+      const { statement, detail } = await stage.sign(draft, [stage.alice], after)
+      update.statements.push(statement.text)
+      update.details.push(detail)
+      after = { seq: statement.seq, hash: statement.hash }
+    }
+    return update
+  }
+
   it.each([-11, 11])('refuses a statement whose clock is %i minutes off', async (minutes) => {
     stage.world.forward(minutes * 60_000)
     const { update } = await invite()
@@ -255,32 +291,6 @@ describe('reading the directory', () => {
         exitCode: 4,
       })
   })
-
-  it('tells whoever knows an invite’s key id what the invited may know', async () => {
-    const key = inviteSigningKey(randomBytes(16).toString('base64url'), stage.directory.fleet!)
-    await stage.append({ type: 'invite', inviteKey: key.id, detail: inviteDetail })
-    await stage.append({
-      type: 'invite',
-      inviteKey: generateInvite().id,
-      detail: { ...inviteDetail, user: 'carol' },
-    })
-    const api = await stage.api(generateSigningKey())
-    const page = await api.directory({ after: -1, details: 'all', invite: key.id })
-    expect(JSON.stringify(page.details)).toContain('bob')
-    expect(JSON.stringify(page.details)).not.toContain('carol')
-  })
-
-  it('tells nothing to somebody who makes up a key id', async () => {
-    const api = await stage.api(generateSigningKey())
-    const invite = generateInvite().id
-    await expect(api.directory({ after: -1, details: 'all', invite })).rejects.toMatchObject({
-      code: 'MCM_INVITE_EXPIRED',
-    })
-  })
-
-  function generateInvite() {
-    return inviteSigningKey(randomBytes(16).toString('base64url'), stage.directory.fleet!)
-  }
 
   it('tells a revoked device that it is revoked, and nothing else', async () => {
     const bob = await stage.admit('bob')

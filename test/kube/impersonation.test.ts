@@ -6,7 +6,7 @@ import {
   isImpersonationHeader,
   isSameUserAndGroups,
   parseImpersonation,
-  requireUserAndGroups,
+  requireUser,
 } from '../../src/kube/impersonation.ts'
 
 function parse(...pairs: HeaderPair[]) {
@@ -118,26 +118,28 @@ describe('parseImpersonation', () => {
   })
 })
 
-describe('requireUserAndGroups', () => {
-  it('passes a user with groups', () => {
-    const request = parse(['Impersonate-User', 'bob'], ['Impersonate-Group', 'dev'])!
-    expect(requireUserAndGroups(request)).toEqual({ user: 'bob', groups: ['dev'] })
+describe('requireUser', () => {
+  it('passes a user with groups, and a uid and extras where they were asked for', () => {
+    const plain = parse(['Impersonate-User', 'bob'], ['Impersonate-Group', 'dev'])!
+    expect(requireUser(plain)).toStrictEqual({ user: 'bob', groups: ['dev'] })
+    const more = parse(
+      ['Impersonate-User', 'bob'],
+      ['Impersonate-Uid', 'u'],
+      ['Impersonate-Extra-a', '1'],
+    )!
+    const extras = new Map([['a', ['1']]])
+    expect(requireUser(more)).toStrictEqual({ user: 'bob', groups: [], uid: 'u', extras })
   })
 
-  it('answers groups without a user as the API server does: bad request', () => {
-    const request = parse(['Impersonate-Group', 'dev'])!
-    expect(() => requireUserAndGroups(request)).toThrow(UsageError)
+  it.each([
+    ['Impersonate-Group', 'groups were requested without impersonating a user'],
+    ['Impersonate-Uid', 'a uid was requested without impersonating a user'],
+    ['Impersonate-Extra-foo', 'extras were requested without impersonating a user'],
+  ])('answers %s without a user as the API server does: bad request', (name, said) => {
+    const request = parse([name, 'x'])!
+    expect(() => requireUser(request)).toThrow(UsageError)
+    expect(() => requireUser(request)).toThrow(said)
   })
-
-  it.each(['Impersonate-Uid', 'Impersonate-Extra-foo'])(
-    'refuses %s, alone and with a user',
-    (name) => {
-      const alone = parse([name, 'x'])!
-      const withUser = parse(['Impersonate-User', 'bob'], [name, 'x'])!
-      expect(() => requireUserAndGroups(alone)).toThrow(AccessDeniedError)
-      expect(() => requireUserAndGroups(withUser)).toThrow(`header "${name}" is refused`)
-    },
-  )
 })
 
 describe('isSameUserAndGroups', () => {

@@ -26,11 +26,32 @@ test('a user certificate reads back as what was issued', async () => {
   const issued = await issueUserCertificate(world, authority, bob, 12 * 3600)
   const { pem, der, ...said } = issued
   const read = readUserCertificate(der, authority.certificateDer)
-  expect(read).toEqual({ user: 'bob', groups: ['dev', 'qa'], device: DEVICE, ...said })
+  const { publicKeyDer } = bob
+  expect(read).toEqual({
+    user: 'bob',
+    groups: ['dev', 'qa'],
+    device: DEVICE,
+    publicKeyDer,
+    ...said,
+  })
   expect(said.notBefore).toEqual(new Date('2026-03-04T05:01:07Z'))
   expect(said.notAfter).toEqual(new Date('2026-03-04T17:06:07Z'))
   expect(said.fingerprint).toBe(sha256(der))
   expect(new X509Certificate(pem).raw).toEqual(der)
+})
+
+test('where the owner issues it carries the consent of the device, and nothing that is none', async () => {
+  const consent = 'B'.repeat(85).concat('A')
+  const { der, pem } = await issueUserCertificate(world, authority, { ...bob, consent }, 60)
+  expect(readUserCertificate(der, authority.certificateDer)).toMatchObject({ consent })
+  const names = [`urn:mcm:device:${DEVICE}`, `urn:mcm:consent:${consent}`]
+  expect(new X509Certificate(pem).subjectAltName).toBe(
+    names.map((name) => `URI:${name}`).join(', '),
+  )
+  for (const damaged of ['', 'short', `${consent}, DNS:evil`])
+    await expect(
+      issueUserCertificate(world, authority, { ...bob, consent: damaged }, 60),
+    ).rejects.toMatchObject({ code: 'MCM_BAD_REQUEST' })
 })
 
 test('a user certificate has one RDN a value, all UTF8String, as kubectl’s server reads them', async () => {

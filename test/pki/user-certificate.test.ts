@@ -57,11 +57,13 @@ const bob = () => attribute('commonName', 'bob')
 
 describe('a certificate of ours', () => {
   test('says user, groups, device, serial and dates', () => {
-    const der = forgeUser(authority)
+    const { publicKeyDer } = generateKeyPair()
+    const der = forgeUser(authority, { publicKeyDer })
     expect(read(der)).toEqual({
       user: 'bob',
       groups: ['dev'],
       device: DEVICE,
+      publicKeyDer,
       fingerprint: sha256(der),
       serial: '5a'.repeat(16),
       notBefore: new Date('2026-03-04T05:01:07Z'),
@@ -199,10 +201,16 @@ describe('another profile is refused, though our CA has signed it', () => {
   })
 
   const device = `urn:mcm:device:${DEVICE}`
+  const consent = `urn:mcm:consent:${'A'.repeat(86)}`
   test.each<[string, Buffer | undefined]>([
     ['no device', undefined],
     ['an empty list of names', alternatives()],
     ['two devices', alternatives([0x86, device], [0x86, `urn:mcm:device:${'B'.repeat(43)}`])],
+    ['a consent alone', alternatives([0x86, consent])],
+    ['a consent before the device', alternatives([0x86, consent], [0x86, device])],
+    ['two consents', alternatives([0x86, device], [0x86, consent], [0x86, consent])],
+    ['a consent cut short', alternatives([0x86, device], [0x86, consent.slice(0, -1)])],
+    ['a consent in a DNS name', alternatives([0x86, device], [0x82, consent])],
     ['a device and a DNS name', alternatives([0x86, device], [0x82, 'bob.example'])],
     ['a device in a DNS name', alternatives([0x82, device])],
     ['another URI', alternatives([0x86, 'spiffe://mcm/bob'])],

@@ -205,6 +205,30 @@ describe('ways', () => {
     expect(stage.log.join('\n')).toContain('trying the direct address')
   })
 
+  it('the direct address answers in time when the hub takes the connection and then says nothing', async () => {
+    await stage.stop()
+    stage = await startStage(({ ways }) => ({
+      connect: () => new Promise(() => {}),
+      connectDirect: ways.connect,
+    }))
+    const began = performance.now()
+    expect((await get(stage, PODS)).status).toBe(200)
+    expect(performance.now() - began).toBeLessThan(2_800)
+  })
+
+  it('a hub whose cluster has no direct address is waited for, and its failure is what is said', async () => {
+    await stage.stop()
+    stage = await startStage(() => ({
+      connect: async () => {
+        throw unreachable('no hub answers')
+      },
+      connectDirect: async () => undefined,
+    }))
+    const answer = await get(stage, PODS)
+    expect(answer.status).toBe(503)
+    expect(messageOf(answer)).toContain('no hub answers')
+  })
+
   it('the direct address is no way around a hub that refuses', async () => {
     await stage.stop()
     stage = await startStage(({ ways }) => ({

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -58,7 +58,9 @@ export class Stage {
         await login(await this.#device('ada'), loginOptions(this.hub.startLink, 'ada'))
         return
       case 'cluster':
-        await registeredCluster(await this.#fleet(), text)
+        return this.#register(rest[0]!, rest.slice(1))
+      case 'owner-issued-cluster':
+        await registeredCluster(await this.#fleet(), rest[0]!, 'local')
         return
       case 'invite':
         return this.#invite(rest[0]!, 0)
@@ -72,6 +74,9 @@ export class Stage {
         return
       case 'file':
         return this.#write(rest[0]!, rest.slice(1).join(' '))
+      case 'program':
+        await this.#write(rest[0]!, `#!/bin/sh\n${rest.slice(1).join(' ')}\n`)
+        return chmod(join(this.directory, rest[0]!), 0o700)
       case 'hub-is-minutes-behind':
         this.hub.skewMs = -Number(text) * 60_000
         return
@@ -104,7 +109,7 @@ export class Stage {
       collect(child.stderr),
       new Promise<number | null>((resolve) => child.on('exit', resolve)),
     ])
-    return { stdout: this.#name(stdout), stderr: this.#name(stderr), exitCode }
+    return { stdout: this.#name(stdout), stderr: this.#name(withoutProgress(stderr)), exitCode }
   }
 
   #environment(): NodeJS.ProcessEnv {
@@ -126,6 +131,12 @@ export class Stage {
 
   #device(name: string) {
     return deviceAt(join(this.directory, name), this.#world)
+  }
+
+  /** Labels as NAME=VALUE. */
+  async #register(name: string, labels: readonly string[]): Promise<void> {
+    const pairs = labels.map((label) => label.split('=') as [string, string])
+    await registeredCluster(await this.#fleet(), name, undefined, Object.fromEntries(pairs))
   }
 
   /** Made so long ago. */
@@ -171,9 +182,15 @@ export class Stage {
       .replace(/(?<![\w-])[\w-]{43}(?![\w-])/g, '<hash>')
       .replace(/\bkey [\w-]{8}(?=,| )/g, 'key <key>')
       .replace(/\(([\w-]{8})\)/g, '(<key>)')
+      .replace(/"durationMs": \d+/g, '"durationMs": <ms>')
       .replace(/does not answer: .+/g, 'does not answer: <why>')
     return port === undefined ? named : named.replaceAll(port, '<port>')
   }
+}
+
+/** Whether something takes longer than a second is a matter of the machine. */
+function withoutProgress(stderr: string): string {
+  return stderr.replace(/^.+ …\n|^.+: done\n/gm, '')
 }
 
 async function collect(stream: NodeJS.ReadableStream): Promise<string> {

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
 import {
+  directFlag,
+  directListenFlag,
   durationFlag,
   endpointFlag,
   formatAddress,
@@ -55,4 +57,43 @@ test('what to listen on has an address and a port, each with a default', () => {
 test('an address is written so that it can be read again', () => {
   expect(formatAddress({ host: '127.0.0.1', port: 1 })).toBe('127.0.0.1:1')
   expect(formatAddress({ host: '::1', port: 1 })).toBe('[::1]:1')
+})
+
+test.each([
+  ['cluster.example.com:9443', 'cluster.example.com:9443', 'cluster.example.com:9444'],
+  ['10.0.0.5:30443,30500', '10.0.0.5:30443', '10.0.0.5:30500'],
+  ['[fd00::1]:9443', '[fd00::1]:9443', '[fd00::1]:9444'],
+])('the direct address %s has sessions at %s and enrolment at %s', (text, sessions, enrolment) => {
+  expect(directFlag('direct', text)).toEqual({ sessions, enrolment })
+})
+
+test.each([
+  '',
+  'h',
+  'h:0',
+  'h:65535',
+  'h:1,1',
+  'h:1,2,3',
+  'h:1,',
+  'a:1:2',
+  'fd00::1',
+  'h x:1',
+  'h:1,x',
+])('the direct address %j is refused', (text) => {
+  expect(() => directFlag('direct', text)).toThrow('--direct')
+})
+
+test.each([
+  [':9443', '::', 9443, 9444],
+  ['127.0.0.1:0', '127.0.0.1', 0, 0],
+  ['[::1]:9443,9500', '::1', 9443, 9500],
+])('listening directly at %s', (text, host, session, enrolment) => {
+  expect(directListenFlag('direct-listen', text, '::')).toEqual({
+    host,
+    ports: { session, enrolment },
+  })
+})
+
+test.each(['9443', ':65535', ':1,2,3', ':1,x', 'host:1'])('listening at %j is refused', (text) => {
+  expect(() => directListenFlag('direct-listen', text, '::')).toThrow('--direct-listen')
 })

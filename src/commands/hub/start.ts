@@ -6,6 +6,7 @@ import { startHub } from '../../hub/hub.ts'
 import { ensureStartToken } from '../../hub/start-token.ts'
 import { hubStore, openHubDatabase } from '../../hub/store.ts'
 import { formatLink } from '../../protocol/link.ts'
+import { requireServerRuntime } from '../../runtime-floor.ts'
 import { endpointFlag, formatAddress, listenFlag } from '../../terminal/flag-values.ts'
 import { viewHub } from '../../terminal/listening-view.ts'
 
@@ -35,6 +36,7 @@ export default class HubStart extends McmCommand {
 
   async run() {
     const { flags } = await this.parse(HubStart)
+    requireServerRuntime(this.runtime.nodeFacts, 'the hub')
     this.runtime.allowEndMs(30_000)
     const { world, signal, home } = this.runtime
     const data = resolve(flags.data ?? `${home.directory}/hub`)

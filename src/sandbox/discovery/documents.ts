@@ -86,7 +86,7 @@ function named({ shortNames, categories }: Resource): object {
 
 function subEntryOf(parent: Resource, sub: Subresource): object {
   const name = `${parent.resource}/${sub.name}`
-  const kind = sub.kind ?? { kind: parent.kind }
+  const kind = sub.kind?.group ? sub.kind : { kind: sub.kind?.kind ?? parent.kind }
   return { name, singularName: '', namespaced: parent.isNamespaced, ...kind, verbs: sub.verbs }
 }
 

@@ -38,6 +38,10 @@ const SCALE_KIND = { group: 'autoscaling', version: 'v1', kind: 'Scale' }
 const TOKEN_KIND = { group: 'authentication.k8s.io', version: 'v1', kind: 'TokenRequest' }
 const INVOLVED = 'kind namespace name uid apiVersion resourceVersion fieldPath'.split(' ')
 
+function stream(name: string, kind: string): Subresource {
+  return { name, verbs: ['create', 'get'], kind: { group: '', version: '', kind } }
+}
+
 type Rest = Partial<Omit<Resource, 'group' | 'version' | 'resource' | 'kind'>>
 
 function stored(groupVersion: string, resource: string, kind: string, rest: Rest = {}): Resource {
@@ -110,7 +114,13 @@ export const RESOURCES: readonly Resource[] = [
   stored('v1', 'pods', 'Pod', {
     ...all,
     shortNames: ['po'],
-    subresources: [{ name: 'log', verbs: ['get'] }, STATUS],
+    subresources: [
+      stream('attach', 'PodAttachOptions'),
+      stream('exec', 'PodExecOptions'),
+      { name: 'log', verbs: ['get'] },
+      stream('portforward', 'PodPortForwardOptions'),
+      STATUS,
+    ],
     fieldLabels: Object.fromEntries(
       ['spec.nodeName', 'spec.restartPolicy', 'spec.schedulerName', 'spec.serviceAccountName']
         .concat(['status.phase', 'status.podIP', 'status.nominatedNodeName'])

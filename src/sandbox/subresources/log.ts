@@ -1,62 +1,50 @@
 /**
- * The log of a pod (kubernetes `pkg/registry/core/pod/rest/log.go`). The seeded pods have some; no pod runs
- * here, so what follows is the sandbox saying so once a second, and other pods have no log at all.
+ * The log of a pod (kubernetes `pkg/registry/core/pod/rest/log.go`): what its main process said. The seeded pods have
+ * one from the start, and go on once a second for whoever follows.
  */
 import type { ResourceContext } from '../context.ts'
-import { type KubeObject, listAt, textAt } from '../json.ts'
+import { type KubeObject, textAt } from '../json.ts'
+import type { ContainerLog, LogLine } from '../pods/container-log.ts'
 import { badRequest, methodNotAllowed } from '../refusals.ts'
+import { answerStream } from '../streams/message-stream.ts'
 import { requireObject } from '../verbs/read.ts'
+import { requireContainer } from './container-name.ts'
 
 const TEXT = 'text/plain'
 const FOLLOW_INTERVAL_MS = 1000
 const LOG_ANNOTATION = 'sandbox.mcm.dev/log'
 
-interface Line {
-  readonly time: string
-  readonly text: string
-}
-
 export async function answerLog(context: ResourceContext): Promise<number> {
-  const { info, exchange } = context
+  const { info, exchange, sandbox } = context
   if (info.verb !== 'get') throw methodNotAllowed()
   const pod = requireObject(context)
-  requireContainer(pod, exchange.query.get('container') ?? '')
+  const container = requireContainer(pod, exchange.query.get('container') ?? '')
   if (textAt(pod, 'spec', 'nodeName') === '') {
     exchange.respond(204, TEXT, '')
     return 204
   }
-  const lines = selected(context, pod)
-  if (exchange.query.get('follow') !== 'true') {
+  const log = sandbox.node.logOf(pod, container)
+  const lines = selected(context, linesOf(pod, log))
+  const follows = exchange.query.get('follow') === 'true'
+  if (!follows && exchange.upgrade?.to !== 'websocket') {
     exchange.respond(200, TEXT, lines.join(''))
     return 200
   }
-  const stream = exchange.stream(200, TEXT)
+  const stream = answerStream(exchange, TEXT, 'bytes')
   for (const line of lines) stream.write(line)
-  if (isRunning(pod)) await follow(context, pod, (text) => stream.write(text))
+  if (follows && isRunning(pod)) await follow(context, pod, container, (text) => stream.write(text))
   stream.end()
   return 200
-}
-
-/** @throws Refusal 400 */
-function requireContainer(pod: KubeObject, asked: string): void {
-  const names = listAt(pod, 'spec', 'containers').map((one) => textAt(one, 'name'))
-  const podName = pod.metadata.name ?? ''
-  if (asked === '' && names.length > 1)
-    throw badRequest(
-      `a container name must be specified for pod ${podName}, choose one of: [${names.join(' ')}]`,
-    )
-  if (asked !== '' && !names.includes(asked))
-    throw badRequest(`container ${asked} is not valid for pod ${podName}`)
 }
 
 function isRunning(pod: KubeObject): boolean {
   return textAt(pod, 'status', 'phase') === 'Running'
 }
 
-function selected(context: ResourceContext, pod: KubeObject): string[] {
+function selected(context: ResourceContext, lines: readonly LogLine[]): string[] {
   const { query } = context.exchange
   const since = sinceTime(context)
-  const recent = linesOf(pod).filter((line) => since === undefined || new Date(line.time) >= since)
+  const recent = lines.filter((line) => since === undefined || new Date(line.time) >= since)
   const tail = query.get('tailLines')
   const shown =
     tail === null ? recent : recent.slice(recent.length - Math.min(count(tail), recent.length))
@@ -74,45 +62,57 @@ function sinceTime({ exchange, sandbox }: ResourceContext): Date | undefined {
   return time === null ? undefined : new Date(time)
 }
 
-/** The annotation holds one line each, a second apart from the pod's birth on. */
-function linesOf(pod: KubeObject): readonly Line[] {
+/** What the container said; a seeded pod's annotation holds a line for each second since its birth. */
+function linesOf(pod: KubeObject, log: ContainerLog | undefined): readonly LogLine[] {
   const start = new Date(pod.metadata.creationTimestamp ?? 0).getTime()
-  const text = pod.metadata.annotations?.[LOG_ANNOTATION] ?? ''
+  const text = seededLog(pod)
   const lines = text.split('\n').filter((line) => line !== '')
-  return lines.map((line, index) => ({
+  const seeded = lines.map((line, index) => ({
     time: new Date(start + (index + 1) * 1000).toISOString(),
-    text: line,
+    text: `${line}\n`,
   }))
+  return [...seeded, ...(log?.lines() ?? [])]
 }
 
-function format({ exchange }: ResourceContext, { time, text }: Line): string {
-  return exchange.query.get('timestamps') === 'true'
-    ? `${time.replace('Z', '000000Z')} ${text}\n`
-    : `${text}\n`
+function seededLog(pod: KubeObject): string {
+  return pod.metadata.annotations?.[LOG_ANNOTATION] ?? ''
 }
 
-/** A line a second, until the client or the pod is gone. */
+function format({ exchange }: ResourceContext, { time, text }: LogLine): string {
+  const isTimed = exchange.query.get('timestamps') === 'true'
+  return isTimed ? `${time.replace('Z', '000000Z')} ${text}` : text
+}
+
+/** What is said from now on, until the client, the container or the pod is gone. */
 function follow(
   context: ResourceContext,
   pod: KubeObject,
+  container: string,
   write: (text: string) => void,
 ): Promise<void> {
   const { sandbox, exchange, resource } = context
+  const { node, storage, world } = sandbox
+  const show = (line: LogLine) => write(format(context, line))
   let number = 0
   return new Promise((resolve) => {
     const timer = setInterval(() => {
+      if (seededLog(pod) === '') return
       number += 1
-      const text = `sandbox: line ${number} of a pod that only pretends to run`
-      write(format(context, { time: sandbox.world.now().toISOString(), text }))
+      const text = `sandbox: line ${number} of a pod that only pretends to run\n`
+      show({ time: world.now().toISOString(), text })
     }, FOLLOW_INTERVAL_MS)
-    const unsubscribe = sandbox.storage.subscribe(resource, ({ type, object }) => {
-      if (type === 'DELETED' && object.metadata.uid === pod.metadata.uid) end()
-    })
+    const ends = [
+      node.logOf(pod, container)?.subscribe(show) ?? (() => {}),
+      storage.subscribe(resource, ({ type, object }) => {
+        if (type === 'DELETED' && object.metadata.uid === pod.metadata.uid) end()
+      }),
+    ]
     const end = () => {
       clearInterval(timer)
-      unsubscribe()
+      for (const unsubscribe of ends) unsubscribe()
       resolve()
     }
+    void node.containerOf(pod, container)?.exited.then(() => setImmediate(end))
     if (exchange.signal.aborted) end()
     else exchange.signal.addEventListener('abort', end, { once: true })
   })

@@ -13,6 +13,7 @@ import { zeroObject } from '../schema/decode.ts'
 import { kindType } from '../schema/types.ts'
 import { watchedObject } from '../show/answer.ts'
 import { negotiate } from '../show/negotiate.ts'
+import { answerStream } from '../streams/message-stream.ts'
 import { revisionProblem } from './read.ts'
 import { selectorsOf } from './selection.ts'
 
@@ -34,7 +35,7 @@ export async function watchObjects(context: ResourceContext): Promise<number> {
   const options = watchOptions(context)
   const matches = selectorsOf(context)
   const form = negotiate(context.exchange.headers.first('accept'))
-  const stream = context.exchange.stream(200, 'application/json')
+  const stream = answerStream(context.exchange, 'application/json', 'events')
   const send: Send = (type, object) => stream.write(`${JSON.stringify({ type, object })}\n`)
   let isFirst = true
   const show = (type: string, object: KubeObject) => {

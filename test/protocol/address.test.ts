@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { networkOf } from '../../src/hub/doorkeeper.ts'
+import { networkOf } from '../../src/protocol/address.ts'
 
 describe('what counts as one address', () => {
   it.each([

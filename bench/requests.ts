@@ -1,0 +1,160 @@
+/** Requests as kubectl makes them, against the same ones straight to the same API server. */
+import { readFile } from 'node:fs/promises'
+import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
+import { parse } from 'yaml'
+import { startApiServer } from '../test/cluster/api-server.ts'
+import { Stage } from '../test/e2e/stage.ts'
+import { type Report, runAlone } from './report.ts'
+import { median, round, type Timing, time } from './timing.ts'
+
+const SMALL = '/api/v1/namespaces/default'
+const LARGE = '/api/v1/namespaces/bulk/configmaps'
+const OBJECTS = 56
+const OBJECT_BYTES = 900_000
+const RUNS = 5
+const AT_ONCE = 16
+const AIM = { addedMs: 1, bulkShare: 0.4 }
+
+/** One way to an API server. */
+export interface Path {
+  readonly origin: string
+  readonly dispatcher: Dispatcher
+}
+
+interface Kubeconfig {
+  readonly clusters: readonly { readonly cluster: Readonly<Record<string, string>> }[]
+  readonly users: readonly { readonly user: Readonly<Record<string, string>> }[]
+}
+
+/** The way that a kubeconfig with a certificate in it describes. */
+export async function pathOf(kubeconfigPath: string, connections = AT_ONCE): Promise<Path> {
+  const config = parse(await readFile(kubeconfigPath, 'utf8')) as Kubeconfig
+  const cluster = config.clusters[0]!.cluster
+  const user = config.users[0]!.user
+  const pem = (text: string | undefined) => Buffer.from(text ?? '', 'base64').toString()
+  const tls = {
+    ca: pem(cluster['certificate-authority-data']),
+    cert: pem(user['client-certificate-data']),
+    key: pem(user['client-key-data']),
+  }
+  const uri = cluster['proxy-url']
+  const dispatcher = uri
+    ? new ProxyAgent({ uri, proxyTls: tls, requestTls: tls, connections })
+    : new Agent({ connect: tls, connections })
+  return { origin: cluster['server']!, dispatcher }
+}
+
+/** @returns the bytes of the answer */
+export async function get({ origin, dispatcher }: Path, path: string): Promise<number> {
+  const { statusCode, body } = await request(origin + path, { dispatcher })
+  let bytes = 0
+  for await (const chunk of body) bytes += (chunk as Buffer).length
+  if (statusCode !== 200) throw new Error(`${path} answered ${statusCode}`)
+  return bytes
+}
+
+export async function requests(report: Report): Promise<void> {
+  const apiServer = await startApiServer({ version: '1.36.3' })
+  // By name: a server name that is an address is nothing a TLS client should send.
+  const stage = await Stage.open('localhost')
+  try {
+    const alice = await stage.found('alice')
+    await stage.addCluster(alice, 'bench', apiServer)
+    await alice.start(['proxy']).shows(/https:\/\/127\.0\.0\.1:\d+/)
+    const direct = await pathOf(apiServer.adminKubeconfig)
+    const hub = await pathOf(await alice.kubeconfig('static'))
+    const proxy = await pathOf(await alice.kubeconfig('proxy'))
+    await fillBulk(direct)
+    await oneAtATime(report, direct, hub, proxy)
+    await manyAtOnce(report, direct, hub, proxy)
+    await bulk(report, direct, hub, proxy)
+  } finally {
+    await stage.close()
+    await apiServer.stop()
+  }
+}
+
+async function oneAtATime(report: Report, ...paths: readonly Path[]): Promise<void> {
+  report.section('small requests (GET one namespace), one at a time')
+  const [direct, hub, proxy] = await inTurn(paths, (path) => time(() => get(path, SMALL), 1_000))
+  for (const [percentile, key] of [
+    ['p50', 'p50Ms'],
+    ['p99', 'p99Ms'],
+  ] as const) {
+    const base = direct![key]
+    const cell = (timing: Timing) => `+${round(timing[key] - base)} ms`
+    report.add({
+      what: `added ${percentile}`,
+      direct: `${round(base)} ms`,
+      hub: cell(hub!),
+      proxy: cell(proxy!),
+      ...(percentile === 'p50'
+        ? { aim: `≤ ${AIM.addedMs} ms`, isMet: hub![key] - base <= AIM.addedMs }
+        : {}),
+    })
+  }
+}
+
+async function manyAtOnce(report: Report, ...paths: readonly Path[]): Promise<void> {
+  const timings = await inTurn(paths, (path) => time(() => get(path, SMALL), 3_000, AT_ONCE))
+  const [direct, hub, proxy] = timings.map(({ perSecond }) => perSecond)
+  report.add({
+    what: `requests a second, ${AT_ONCE} at once`,
+    direct: round(direct!, 0),
+    hub: share(hub!, direct!, ''),
+    proxy: share(proxy!, direct!, ''),
+  })
+}
+
+async function bulk(report: Report, ...paths: readonly Path[]): Promise<void> {
+  const [direct, hub, proxy] = await inTurn(paths, bulkRate)
+  report.add({
+    what: `LIST of ${Math.round((OBJECTS * OBJECT_BYTES) / 1e6)} MB, median of ${RUNS}`,
+    direct: `${round(direct!, 0)} MB/s`,
+    hub: share(hub!, direct!, ' MB/s'),
+    proxy: share(proxy!, direct!, ' MB/s'),
+    aim: `≥ ${AIM.bulkShare}×`,
+    isMet: Math.min(hub!, proxy!) >= AIM.bulkShare * direct!,
+  })
+}
+
+async function bulkRate(path: Path): Promise<number> {
+  const rates: number[] = []
+  for (let run = 0; run < RUNS; run++) {
+    const started = performance.now()
+    const bytes = await get(path, LARGE)
+    rates.push(bytes / 1e6 / ((performance.now() - started) / 1000))
+  }
+  return median(rates)
+}
+
+async function inTurn<T>(
+  paths: readonly Path[],
+  work: (path: Path) => Promise<T>,
+): Promise<readonly T[]> {
+  const results: T[] = []
+  for (const path of paths) results.push(await work(path))
+  return results
+}
+
+function share(value: number, base: number, unit: string): string {
+  return `${round(value, 0)}${unit} (${round(value / base)}×)`
+}
+
+async function fillBulk(direct: Path): Promise<void> {
+  const post = async (path: string, object: unknown) => {
+    const { body } = await request(direct.origin + path, {
+      dispatcher: direct.dispatcher,
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(object),
+    })
+    await body.dump()
+  }
+  await post('/api/v1/namespaces', { metadata: { name: 'bulk' } })
+  const value = 'x'.repeat(OBJECT_BYTES)
+  for (let index = 0; index < OBJECTS; index++)
+    await post(LARGE, { metadata: { name: `c${index}` }, data: { value } })
+}
+
+await runAlone(import.meta, requests)

@@ -1,0 +1,91 @@
+import type { Duplex } from 'node:stream'
+import { dialAgent } from '../client/dial.ts'
+import { type EitherWay, eitherWay } from '../client/either-way.ts'
+import type { HubApi } from '../client/hub.ts'
+import type { ClusterRecord } from '../directory/state.ts'
+import { UnreachableError } from '../errors.ts'
+import { clusterHost, enrolmentHost } from '../protocol/names.ts'
+import type { Device } from './device.ts'
+import { openFleet } from './fleet-session.ts'
+import { offlineStandpoint, type Standpoint } from './latest-directory.ts'
+
+/**
+ * The ways to a cluster's agent: through a hub, or past it to the agent's own address (PROTOCOL §8.1). Both give a
+ * bare byte stream; who is at its end is known when the inner layer has shaken hands.
+ */
+
+/** Somebody on the way to an agent. */
+export interface Traveller extends Standpoint {
+  /** Absent where none answered. */
+  readonly hub?: HubApi
+  /** Where there is no hub: the connection to the agent's enrolment that was found instead. */
+  readonly enrolment?: Duplex
+}
+
+type Kind = 'session' | 'enrolment'
+
+const PORT = 443
+
+/** @throws AccessDeniedError of the hub, UnreachableError */
+export function openWay(traveller: Traveller, cluster: ClusterRecord, kind: Kind): Promise<Duplex> {
+  const host = kind === 'session' ? clusterHost(cluster.id) : enrolmentHost(cluster.id)
+  return eitherWayOf(traveller.device)<Duplex>({
+    hub: async () => {
+      if (traveller.hub) return traveller.hub.connect(`${host}:${PORT}`)
+      throw new UnreachableError('MCM_HUB_UNREACHABLE', 'no hub answers')
+    },
+    direct: () => dialDirect(traveller.device, cluster, kind),
+    discard: (late) => void late.destroy(),
+  })
+}
+
+/** A connection to the agent's own address; undefined where the cluster has none. @throws UnreachableError */
+export async function dialDirect(
+  device: Device,
+  { direct }: ClusterRecord,
+  kind: Kind,
+): Promise<Duplex | undefined> {
+  if (!direct) return undefined
+  const endpoint = kind === 'session' ? direct.sessions : direct.enrolment
+  const proxyUrl = device.proxyFor(new URL(`https://${endpoint}`))
+  const through = proxyUrl === undefined ? {} : { proxyUrl }
+  return dialAgent({ endpoint, signal: device.signal, ...through })
+}
+
+/** By the directory kept here, to the agent's enrolment; undefined where the cluster has no address of its own. */
+export async function directTraveller(
+  device: Device,
+  clusterId: string,
+): Promise<Traveller | undefined> {
+  const standpoint = await offlineStandpoint(device)
+  const cluster = standpoint.directory.state.clusters.get(clusterId)
+  const enrolment = cluster && (await dialDirect(device, cluster, 'enrolment'))
+  return enrolment && { ...standpoint, enrolment }
+}
+
+/** Runs `work` with a hub, or where none answers with what leads to this cluster without one. @throws as `withFleet` */
+export async function withWayTo<T>(
+  device: Device,
+  clusterId: string,
+  work: (traveller: Traveller) => Promise<T>,
+): Promise<T> {
+  const traveller = await eitherWayOf(device)<Traveller>({
+    hub: () => openFleet(device),
+    direct: () => directTraveller(device, clusterId),
+    discard: endJourney,
+  })
+  try {
+    return await work(traveller)
+  } finally {
+    endJourney(traveller)
+  }
+}
+
+function endJourney({ hub, enrolment }: Traveller): void {
+  hub?.close()
+  enrolment?.destroy()
+}
+
+function eitherWayOf({ world }: Device): EitherWay {
+  return eitherWay(() => world.now().getTime())
+}

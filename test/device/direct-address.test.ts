@@ -1,0 +1,211 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { openInner } from '../../src/client/inner.ts'
+import { pemCertificate } from '../../src/device/agent-connection.ts'
+import { credentialFor } from '../../src/device/credentials.ts'
+import { setDirectAddress } from '../../src/device/direct-address.ts'
+import { withFleet } from '../../src/device/fleet-session.ts'
+import { grantRole } from '../../src/device/grant.ts'
+import { openProxyWays } from '../../src/device/proxy-ways.ts'
+import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
+import { AccessDeniedError } from '../../src/errors.ts'
+import { createAuthority } from '../../src/pki/authority.ts'
+import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
+import type { FakeAgent } from './fake-agent.ts'
+import {
+  asAda,
+  DAY,
+  foundedFleet,
+  joinedDevice,
+  registeredCluster,
+  removeDevices,
+  type TestFleet,
+} from './fleet.ts'
+
+let fleet: TestFleet
+let agent: FakeAgent
+const servers: Server[] = []
+const sockets = new Set<Socket>()
+
+beforeEach(async () => {
+  fleet = await foundedFleet()
+  agent = await registeredCluster(fleet, 'idc-k8s')
+})
+afterEach(async () => {
+  await fleet.hub.stop()
+  for (const socket of sockets) socket.destroy()
+  for (const server of servers.splice(0)) server.close()
+  sockets.clear()
+  await removeDevices()
+})
+
+async function listen(onSocket: (socket: Socket) => void, port = 0): Promise<number> {
+  const server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    onSocket(socket)
+  })
+  servers.push(server)
+  server.listen(port, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as AddressInfo).port
+}
+
+/** The agent's own two ports; signed into the directory. */
+async function giveAddress(): Promise<{ sessions: string; enrolment: string }> {
+  const session = await listen(
+    (socket) => void agent.accept(`${clusterHost(agent.id)}:443`, socket),
+  )
+  const enrol = await listen(
+    (socket) => void agent.accept(`${enrolmentHost(agent.id)}:443`, socket),
+  )
+  const direct = { sessions: `127.0.0.1:${session}`, enrolment: `127.0.0.1:${enrol}` }
+  await asAda(fleet, (each) => setDirectAddress(each, 'idc-k8s', direct))
+  return direct
+}
+
+/** The hub is gone, and in its place somebody who takes connections and says nothing. */
+async function silenceHub(): Promise<void> {
+  const port = Number(fleet.hub.endpoint.split(':').at(-1))
+  await fleet.hub.stop()
+  await listen(() => {}, port)
+}
+
+const record = () => fleet.hub.directory.state.clusters.get(agent.id)!
+
+describe('the address', () => {
+  test('is set, changed and removed, and nothing else of the cluster changes', async () => {
+    const { seq: _, ...before } = record()
+    const one = { sessions: 'idc.example.com:9443', enrolment: 'idc.example.com:9444' }
+    const other = { ...one, sessions: '[fd00::1]:9443' }
+    for (const direct of [one, other, undefined]) {
+      await asAda(fleet, (session) => setDirectAddress(session, 'idc-k8s', direct))
+      const { seq: __, ...after } = record()
+      expect(after).toEqual(direct ? { ...before, direct } : before)
+    }
+    expect(fleet.hub.directory.state.isMember('ada', agent.id)).toBe(true)
+  })
+
+  test('that is there already is not signed again', async () => {
+    const direct = await giveAddress()
+    const { seq } = fleet.hub.directory.head!
+    await asAda(fleet, (session) => setDirectAddress(session, agent.id, direct))
+    expect(fleet.hub.directory.head!.seq).toBe(seq)
+  })
+
+  test('is for admins to say', async () => {
+    const bob = await joinedDevice(fleet, 'bob')
+    await asAda(fleet, (session) =>
+      grantRole(session, { subject: { kind: 'user', name: 'bob' }, role: 'ro' }, ['idc-k8s']),
+    )
+    const direct = { sessions: 'evil:1', enrolment: 'evil:2' }
+    await expect(
+      withFleet(bob, (session) => setDirectAddress(session, 'idc-k8s', direct)),
+    ).rejects.toMatchObject({ code: 'MCM_FORBIDDEN' })
+  })
+
+  test('comes with the registration where it was asked for', async () => {
+    const direct = { sessions: 'edge.example.com:9443', enrolment: 'edge.example.com:9444' }
+    const options = { name: 'edge', labels: {}, endpoint: 'public', direct } as const
+    await asAda(fleet, async (session) => {
+      const { registration } = await prepareRegistration(session, options)
+      await fleet.hub.registerAgent(registration.id, registration.pairingSecret)
+      await completeRegistration(session, options, 60_000)
+      const { clusters } = fleet.hub.directory.state
+      expect(clusters.get(registration.id)!.direct).toEqual(direct)
+    })
+  })
+
+  test('that is none is refused before anything is put into the cluster', async () => {
+    const direct = { sessions: 'no port', enrolment: 'h:1' }
+    const options = { name: 'edge', labels: {}, endpoint: 'public', direct } as const
+    await expect(
+      asAda(fleet, (session) => prepareRegistration(session, options)),
+    ).rejects.toMatchObject({ code: 'MCM_BAD_REQUEST' })
+  })
+})
+
+describe('a certificate, when no hub is up', () => {
+  test('that has expired is renewed at the direct address', async () => {
+    await giveAddress()
+    await fleet.hub.stop()
+    fleet.world.advance(DAY)
+    const { user, notAfter } = await credentialFor(fleet.ada, agent.id)
+    expect(user).toBe('ada')
+    expect(notAfter.getTime()).toBeGreaterThan(fleet.world.now().getTime())
+  })
+
+  test('is renewed there within seconds when the hub’s address is silent', async () => {
+    await giveAddress()
+    await silenceHub()
+    fleet.world.advance(DAY)
+    const began = performance.now()
+    await credentialFor(fleet.ada, agent.id)
+    expect(performance.now() - began).toBeLessThan(6_000)
+  })
+
+  test('is not had where there is no direct address, as before', async () => {
+    await fleet.hub.stop()
+    fleet.world.advance(DAY)
+    await expect(credentialFor(fleet.ada, agent.id)).rejects.toMatchObject({
+      code: 'MCM_HUB_UNREACHABLE',
+    })
+  })
+
+  test('is not asked of somebody else who sits at the direct address', async () => {
+    await giveAddress()
+    await fleet.hub.stop()
+    fleet.world.advance(DAY)
+    agent.impostor = await createAuthority(fleet.world, { commonName: 'impostor' })
+    await expect(credentialFor(fleet.ada, agent.id)).rejects.toMatchObject({
+      code: 'MCM_CERTIFICATE_UNTRUSTED',
+    })
+    expect(agent.issued).toBe(1)
+  })
+
+  test('is refused there to somebody whom the agent knows as revoked', async () => {
+    await giveAddress()
+    await fleet.hub.stop()
+    fleet.world.advance(DAY)
+    agent.refusal = new AccessDeniedError('MCM_REVOKED', 'ada was revoked')
+    await expect(credentialFor(fleet.ada, agent.id)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
+  })
+})
+
+describe('the local proxy’s ways, when no hub is up', () => {
+  test('lead to the agent by the directory kept here, from the start', async () => {
+    await giveAddress()
+    await fleet.hub.stop()
+    fleet.world.advance(DAY)
+    const ways = openProxyWays(fleet.ada)
+    expect(await ways.clusters()).toMatchObject([{ id: agent.id, name: 'idc-k8s' }])
+    const { certPem, keyPem } = await ways.credential(agent.id)
+    const stream = await ways.connectDirect(agent.id)
+    const host = clusterHost(agent.id)
+    const serverCaPem = pemCertificate(record().serverCaDer)
+    const socket = await openInner(stream!, { host, serverCaPem, certPem, keyPem, alpn: ['h2'] })
+    expect(socket.authorized).toBe(true)
+    socket.destroy()
+    ways.close()
+  })
+
+  test('are found in a few seconds all together when the hub’s address is silent', async () => {
+    await giveAddress()
+    await silenceHub()
+    fleet.world.advance(DAY)
+    const ways = openProxyWays(fleet.ada)
+    const began = performance.now()
+    expect(await ways.clusters()).toHaveLength(1)
+    await ways.credential(agent.id)
+    expect(performance.now() - began).toBeLessThan(6_000)
+    ways.close()
+  })
+
+  test('name no direct address where there is none', async () => {
+    await fleet.hub.stop()
+    const ways = openProxyWays(fleet.ada)
+    expect(await ways.connectDirect(agent.id)).toBeUndefined()
+    ways.close()
+  })
+})

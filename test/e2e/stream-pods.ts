@@ -1,0 +1,27 @@
+/** The pods that the stream suite works on, as the documents of one manifest. */
+
+/** @param image with a busybox shell, or one that does the same */
+export function streamPods(image: string): string {
+  const listen = (port: number) => `nc -ll -p ${port} -e cat &`
+  const pods = [
+    pod('shell', image, ['sh', '-c', 'echo it began; exec sleep 100000']),
+    pod('ports', image, ['sh', '-c', `${listen(7001)} ${listen(7002)} exec sleep 100000`], {
+      ports: [{ containerPort: 7001 }, { containerPort: 7002 }],
+    }),
+    pod('ticker', image, ['sh', '-c', 'while true; do echo tick; sleep 1; done']),
+    pod('talker', image, ['sh', '-c', 'while read line; do echo "heard $line"; done'], {
+      stdin: true,
+    }),
+  ]
+  return pods.map((one) => JSON.stringify(one)).join('\n---\n')
+}
+
+function pod(name: string, image: string, command: readonly string[], rest: object = {}) {
+  const container = { name: 'main', image, imagePullPolicy: 'Never', command, ...rest }
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name, namespace: 'default' },
+    spec: { containers: [container], terminationGracePeriodSeconds: 0 },
+  }
+}
