@@ -27,6 +27,9 @@ export async function distance(report: Report): Promise<void> {
   try {
     await measures.startPods(stage, SIZES)
     await measureAll(report, stage)
+  } catch (error) {
+    process.stderr.write(stage.lastWords())
+    throw error
   } finally {
     await stage.close()
   }

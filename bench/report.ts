@@ -71,7 +71,7 @@ export async function runAll(
       await measure(report)
     } catch (error) {
       exitCode = 1
-      report.missing(measure.name, String((error as Error).stack ?? error).split('\n')[0]!)
+      report.missing(measure.name, (error as Error).message.split('\n')[0]!.slice(0, 80))
       process.stderr.write(`${(error as Error).stack}\n`)
     }
   }

@@ -22,9 +22,12 @@ export interface StreamStage {
   readonly hubPid: number
   /** A folder in memory where there is one. */
   readonly scratch: string
+  /** The last lines that hub and agent logged. */
+  lastWords(): string
   close(): Promise<void>
 }
 
+const WORDS = 4_000
 const CONNECT_PROXY = join(import.meta.dirname, 'fixtures', 'connect-proxy.mjs')
 
 export async function openStreamStage(distance?: Distance): Promise<StreamStage> {
@@ -43,7 +46,10 @@ export async function openStreamStage(distance?: Distance): Promise<StreamStage>
     await stage.addCluster(alice, 'bench', node)
     const place = { node, stage, alice, scratch, ends }
     const kubeconfigs = distance ? await farAway(place, distance) : await nearby(place)
-    return { node, kubeconfigs, env: alice.env, hubPid: stage.hub.child.pid!, scratch, close }
+    const hubPid = stage.hub.child.pid!
+    const lastWords = () =>
+      [stage.hub, ...stage.agents.values()].map(({ stderr }) => stderr.slice(-WORDS)).join('\n')
+    return { node, kubeconfigs, env: alice.env, hubPid, scratch, lastWords, close }
   } catch (error) {
     await close()
     throw error

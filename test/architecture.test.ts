@@ -65,7 +65,7 @@ const PACKAGES: Readonly<Record<string, { rooms: readonly string[]; why: string 
 
 /** The outside world, and the only places that may touch it by name. */
 const WORLD =
-  /\b(process\.(env|exit|argv|stdout|stderr)|Date\.now\(|new Date\(\)|Math\.random\(|console\.)/
+  /\b(process\.(env|exit|argv|stdout|stderr)\b|Date\.now\(|new Date\(\)|Math\.random\(|console\.)/
 const WORLD_ROOMS = new Set(['runtime', 'terminal', 'command', 'main', 'fast', 'credential'])
 
 const source = join(import.meta.dirname, '..', 'src')

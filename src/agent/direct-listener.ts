@@ -23,6 +23,8 @@ export interface DirectListenerOptions {
   /** Whether anybody may be served now. */
   isReady(): boolean
   readonly accept: AgentServers['acceptDirect']
+  /** Connections for enrolment at once; 256 unless told. */
+  readonly maxEnrolments?: number
   readonly log: Log
 }
 
@@ -59,7 +61,8 @@ export async function listenDirect(options: DirectListenerOptions): Promise<Dire
 }
 
 function doorFor(kind: ServerKind, options: DirectListenerOptions, sockets: Set<Socket>): Server {
-  const places = kind === 'enrolment' ? handshakePlaces(MAX_ENROLMENTS) : undefined
+  const { maxEnrolments = MAX_ENROLMENTS } = options
+  const places = kind === 'enrolment' ? handshakePlaces(maxEnrolments) : undefined
   const keepAlive = { keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS }
   const server = createServer({ ...keepAlive, noDelay: true, allowHalfOpen: true }, (socket) => {
     socket.on('error', () => {})

@@ -65,7 +65,11 @@ const EXPORTER_BYTES = 32
 
 export function openAgentServers(sources: ServerSources): AgentServers {
   const { timeouts } = sources
-  const traffic = openListener(sources.traffic, { timeouts, takesExtendedConnect: true })
+  const traffic = openListener(sources.traffic, {
+    timeouts,
+    takesExtendedConnect: true,
+    isDistant: true,
+  })
   const refusing = openListener<Status>(refusingHandlers(), { timeouts })
   const enrolment = openListener(sources.enrolment, { timeouts })
   const hubServers = innerServers(sources)

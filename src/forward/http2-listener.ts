@@ -7,23 +7,26 @@ import {
   type ServerHttp2Stream,
   type ServerStreamResponseOptions,
 } from 'node:http2'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { failureStatus } from '../kube/status.ts'
 import { type Reply, replyStatus, type UpgradeExchange } from './exchange.ts'
+import { fitFlowWindow, NEAR_WINDOW_BYTES } from './flow-window.ts'
 import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
 import type { StallWatch } from './stall-watch.ts'
 import { http2UpgradeClient } from './upgrade-client.ts'
 import { methodOfConnect } from './upgrade-request.ts'
 
-const STREAM_WINDOW_BYTES = 1024 * 1024
-const SESSION_WINDOW_BYTES = 8 * 1024 * 1024
+const SESSION_WINDOW_BYTES = 32 * 1024 * 1024
+/** Below the half minute after which load balancers and NAT forget a connection. */
+const PING_MS = 20_000
 
 /** Ours differ from Node's where a busy, honest client would meet Node's limits. */
 const SESSION_OPTIONS = {
   settings: {
     // Four times the API server's own 250: a stream that was reset counts until it is taken down.
     maxConcurrentStreams: 1_000,
-    initialWindowSize: STREAM_WINDOW_BYTES,
+    initialWindowSize: NEAR_WINDOW_BYTES,
     maxHeaderListSize: 64 * 1024,
     enablePush: false,
   },
@@ -45,13 +48,14 @@ export interface Http2ServerOptions {
   readonly timeouts: ListenerTimeouts
   readonly stalls: StallWatch
   readonly takesExtendedConnect: boolean
+  readonly isDistant: boolean
 }
 
 /** Serves HTTP/2 on one connection. */
 export function serveHttp2<Context>(
   socket: Duplex,
   handlers: ListenerHandlers<Context>,
-  { timeouts, stalls, takesExtendedConnect }: Http2ServerOptions,
+  { timeouts, stalls, takesExtendedConnect, isDistant }: Http2ServerOptions,
   context: Context,
 ): void {
   // HTTP/2 has a half-close of its own; below it one would keep a dead session for ever.
@@ -69,6 +73,7 @@ export function serveHttp2<Context>(
   })
   session.on('error', () => socket.destroy())
   session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+  if (isDistant) followPath(session, socket)
   session.on('stream', (stream, fields, flags, raw) => {
     stream.on('error', () => {})
     if (fields[':method'] === 'CONNECT' && fields[':protocol'] !== undefined) {
@@ -101,6 +106,30 @@ function exchangeOf<Context>(
     body: hasBody ? stream : undefined,
     reply: http2Reply(stream, session, hasBody),
   } as const
+}
+
+/** Keeps the path open, and its windows fitted to it. */
+function followPath(session: ServerHttp2Session, socket: Duplex): void {
+  let openStreams = 0
+  session.on('stream', (stream) => {
+    openStreams += 1
+    stream.once('close', () => {
+      openStreams -= 1
+    })
+  })
+  const facts = {
+    bytesRead: () => (socket as Partial<Socket>).bytesRead ?? 0,
+    openStreams: () => openStreams,
+  }
+  // The client has spoken: before that a PING would wait for it.
+  session.once('remoteSettings', () => {
+    const window = fitFlowWindow(session, facts)
+    session.once('close', () => window.stop())
+  })
+  const timer = setInterval(() => {
+    if (!session.destroyed && !session.closed) session.ping(() => {})
+  }, PING_MS).unref()
+  session.once('close', () => clearInterval(timer))
 }
 
 /** An extended CONNECT (RFC 8441). One with END_STREAM is half closed from its beginning. */

@@ -34,6 +34,8 @@ export interface ListenerOptions {
   readonly timeouts?: ListenerTimeouts | undefined
   /** Offer extended CONNECT (RFC 8441) on HTTP/2. */
   readonly takesExtendedConnect?: boolean
+  /** Clients may be far away: the windows of HTTP/2 follow the path, whose round trip is measured now and then. */
+  readonly isDistant?: boolean
 }
 
 export interface Listener<Context> {
@@ -47,7 +49,7 @@ export function openListener<Context>(
   handlers: ListenerHandlers<Context>,
   options: ListenerOptions = {},
 ): Listener<Context> {
-  const { timeouts = DEFAULT_TIMEOUTS, takesExtendedConnect = false } = options
+  const { timeouts = DEFAULT_TIMEOUTS, takesExtendedConnect = false, isDistant = false } = options
   const stalls = stallWatch(timeouts.bodyStallMs)
   const http1 = http1Server(handlers, timeouts, stalls)
   return {
@@ -55,7 +57,7 @@ export function openListener<Context>(
       // An error on a connection is the end of that connection and of nothing else.
       socket.on('error', () => socket.destroy())
       if (protocol === 'h2')
-        serveHttp2(socket, handlers, { timeouts, stalls, takesExtendedConnect }, context)
+        serveHttp2(socket, handlers, { timeouts, stalls, takesExtendedConnect, isDistant }, context)
       else http1.accept(socket, context)
     },
     stop: () => {

@@ -18,11 +18,14 @@ import type { Credential, ProxyCluster, Ways } from './cluster.ts'
 import { clusterCall, type SessionSource } from './cluster-call.ts'
 import type { ClusterCredential } from './cluster-credential.ts'
 import { clusterCredential } from './cluster-credential.ts'
-import { ATTEMPT_MS, withinDeadline } from './deadline.ts'
+import { withinDeadline } from './deadline.ts'
 import { type InnerConnection, openPiped, openPlain } from './inner-connection.ts'
+import type { InnerPath } from './inner-path.ts'
 import type { InnerSession } from './inner-session.ts'
 import { innerSession } from './inner-session.ts'
 import { withIdentity } from './outgoing-headers.ts'
+import { patientWebSocket } from './patient-websocket.ts'
+import { isOf, type SessionPool, sessionPool } from './session-pool.ts'
 
 /**
  * The way to one cluster's agent: warm sessions for requests and upgrades; for the upgrades of an agent that
@@ -50,6 +53,7 @@ export function clusterUpstream(deps: ClusterUpstreamDeps, cluster: ProxyCluster
 /** How one upgrade is asked for, and as whom. */
 interface UpgradeWay {
   readonly credential: Credential
+  readonly path: InnerPath
   ask(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer>
   /** Instead of asking. */
   abandon(): void
@@ -61,16 +65,15 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
   readonly cluster: ProxyCluster
   readonly #deps: ClusterUpstreamDeps
   readonly #credential: ClusterCredential
-  readonly #sessions = new Set<InnerSession>()
+  readonly #sessions: SessionPool
   readonly #eitherWay: EitherWay
-  #opening: Promise<InnerSession> | undefined
-  #isClosed = false
 
   constructor(deps: ClusterUpstreamDeps, cluster: ProxyCluster) {
     this.name = `the agent of ${cluster.name}`
     this.authority = cluster.host
     this.cluster = cluster
     this.#deps = deps
+    this.#sessions = sessionPool({ name: this.name, open: (credential) => this.#open(credential) })
     this.#eitherWay = deps.ways.eitherWay ?? eitherWay(() => deps.world.now().getTime())
     this.#credential = clusterCredential(deps, cluster, (credential) => this.#adopt(credential))
   }
@@ -81,7 +84,8 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
 
   /** A session to send on, with room for one more stream. Rejects with a `Refusal`. */
   session(): Promise<InnerSession> {
-    return this.#inTime(this.#usableSession())
+    const work = this.#credential.current()
+    return this.#inTime(work.then((credential) => this.#sessions.forRequest(credential)))
   }
 
   async upgrade(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer> {
@@ -89,7 +93,7 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     const headers = withIdentity(head.headers, way.credential)
     const answer = await way.ask({ ...head, headers }, signal)
     if (!answer.isSwitched && answer.status === 401) this.refuse(way.credential)
-    return answer
+    return head.protocol === 'websocket' ? patientWebSocket(answer, way.path) : answer
   }
 
   refuse(credential: Credential): void {
@@ -104,19 +108,7 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
   }
 
   async close(): Promise<void> {
-    this.#isClosed = true
-    for (const session of this.#sessions) session.destroy()
-  }
-
-  async #usableSession(): Promise<InnerSession> {
-    const credential = await this.#credential.current()
-    for (const session of this.#sessions)
-      if (session.isUsable() && isOf(session, credential) && (await session.isAlive()))
-        return session
-    this.#opening ??= withinDeadline(this.#open(), this.name, ATTEMPT_MS).finally(() => {
-      this.#opening = undefined
-    })
-    return this.#opening
+    this.#sessions.close()
   }
 
   /** Rejects with a `Refusal` within the deadline. */
@@ -134,30 +126,32 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
   }
 
   async #findUpgradeWay({ protocol, method }: UpgradeHead): Promise<UpgradeWay> {
-    const session = await this.#usableSession()
+    const credential = await this.#credential.current()
     // An extended CONNECT stands for a POST when it is for SPDY.
-    const isExpressible = protocol === 'websocket' || method === 'POST'
-    if (isExpressible && (await session.offersUpgrades))
-      return {
-        credential: session.credential,
-        ask: (head, signal) => session.upgrade(head, signal),
-        abandon: () => {},
-      }
-    return this.#dedicatedWay()
+    if (protocol !== 'websocket' && method !== 'POST') return this.#dedicatedWay()
+    const held = await this.#sessions.forUpgrade(credential)
+    if (!held) return this.#dedicatedWay()
+    const { session, letGo } = held
+    return {
+      credential: session.credential,
+      path: session.path,
+      ask: (head, signal) => session.upgrade(head, signal).finally(letGo),
+      abandon: letGo,
+    }
   }
 
   async #dedicatedWay(): Promise<UpgradeWay> {
     const credential = await this.#credential.current()
-    const { socket } = await this.#innerSocket(credential, ['http/1.1'])
+    const { socket, path } = await this.#innerSocket(credential, ['http/1.1'])
     return {
       credential,
+      path,
       ask: (head, signal) => askHttp1Upgrade(socket, this.cluster.host, head, signal),
       abandon: () => socket.destroy(),
     }
   }
 
-  async #open(): Promise<InnerSession> {
-    const credential = await this.#credential.current()
+  async #open(credential: Credential): Promise<InnerSession> {
     const { cluster, name } = this
     const session = innerSession({
       ...(await this.#innerSocket(credential, ['h2'])),
@@ -166,10 +160,7 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
       credential,
       now: () => this.#deps.world.now().getTime(),
     })
-    this.#sessions.add(session)
-    session.closed.then(() => this.#sessions.delete(session))
     this.#deps.log.info('session opened', { cluster: cluster.id })
-    if (this.#isClosed) session.destroy()
     return session
   }
 
@@ -213,8 +204,4 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
       throw error instanceof Refusal ? error : new Refusal(statusOf(error))
     }
   }
-}
-
-function isOf(session: InnerSession, credential: Credential): boolean {
-  return session.credential.certPem === credential.certPem
 }

@@ -2,6 +2,7 @@ import type { ClientHttp2Session } from 'node:http2'
 import { connect as connectHttp2, constants } from 'node:http2'
 import type { TLSSocket } from 'node:tls'
 import { decoupleWrites } from '../duplex.ts'
+import { fitFlowWindow, NEAR_WINDOW_BYTES } from '../forward/flow-window.ts'
 import { type Http2Upstream, http2Upstream } from '../forward/http2-upstream.ts'
 import type {
   UpgradeAnswer,
@@ -18,7 +19,6 @@ import { type InnerPath, PLAIN_PATH } from './inner-path.ts'
  * streams than an agent allows, and can be retired: what runs on it goes on, nothing new comes.
  */
 
-const STREAM_WINDOW_BYTES = 4 * 1024 * 1024
 const SESSION_WINDOW_BYTES = 32 * 1024 * 1024
 /** Below what agents allow on one connection (forward `maxConcurrentStreams`). */
 const MAX_STREAMS = 200
@@ -34,6 +34,9 @@ export interface InnerSession {
   readonly credential: Credential
   readonly closed: Promise<void>
   readonly path: InnerPath
+  readonly openStreams: number
+  /** Counts as a stream until the function is called. */
+  hold(): () => void
   /** Alive as far as is known, not retired, and with room for one more stream. */
   isUsable(): boolean
   /** Whether the agent answers, asked only when it was not heard of lately (a lid was closed). */
@@ -64,7 +67,7 @@ export interface InnerSessionOptions {
 export function innerSession(options: InnerSessionOptions): InnerSession {
   const session = connectHttp2(`https://${options.host}`, {
     createConnection: () => decoupleWrites(options.socket),
-    settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
+    settings: { enablePush: false, initialWindowSize: NEAR_WINDOW_BYTES },
     maxSessionMemory: 64,
   })
   session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
@@ -98,8 +101,13 @@ class WarmSession implements InnerSession {
     this.#upstream = http2Upstream(session, { name, authority: host })
     this.offersUpgrades = this.#upstream.offersUpgrades
     this.closed = new Promise((resolve) => session.once('close', () => resolve()))
+    session.once('connect', () => this.#fitWindow())
     session.on('error', () => session.destroy())
     session.on('goaway', () => this.retire())
+  }
+
+  get openStreams(): number {
+    return this.#streams
   }
 
   isUsable(): boolean {
@@ -122,7 +130,7 @@ class WarmSession implements InnerSession {
   }
 
   send(request: UpstreamRequest, events: UpstreamEvents): UpstreamCall {
-    const end = this.#enter()
+    const end = this.hold()
     const call = this.#upstream.send(request, endingWith(events, end))
     const abort = () => {
       end()
@@ -132,7 +140,7 @@ class WarmSession implements InnerSession {
   }
 
   async upgrade(head: UpgradeHead, signal: AbortSignal): Promise<UpgradeAnswer> {
-    const leave = this.#enter()
+    const leave = this.hold()
     try {
       const answer = await this.#upstream.upgrade(head, signal)
       answer.socket.once('close', leave)
@@ -170,8 +178,7 @@ class WarmSession implements InnerSession {
     this.#socket.destroy()
   }
 
-  /** Counts a stream in; the function counts it out, once. */
-  #enter(): () => void {
+  hold(): () => void {
     this.#streams += 1
     let isOver = false
     return () => {
@@ -181,6 +188,14 @@ class WarmSession implements InnerSession {
       this.#usedAt = this.#now()
       if (this.#isRetired) this.retire()
     }
+  }
+
+  #fitWindow(): void {
+    const window = fitFlowWindow(this.#session, {
+      bytesRead: () => this.#socket.bytesRead,
+      openStreams: () => this.#streams,
+    })
+    this.#session.once('close', () => window.stop())
   }
 
   #ping(answered: () => void): void {

@@ -1,5 +1,5 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { readCertificateFile, renewalTime } from '../../src/device/certificate-file.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { grantRole } from '../../src/device/grant.ts'
@@ -9,29 +9,15 @@ import { AccessDeniedError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import {
-  asAda,
-  DAY,
-  deviceAt,
-  foundedFleet,
-  HOUR,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { asAda, DAY, deviceAt, HOUR, joinedDevice, type TestFleet } from './fleet.ts'
+import { eachWithCluster } from './scene.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
 })
 
 test('a fresh certificate is used without asking anybody', async () => {

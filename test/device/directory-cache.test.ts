@@ -1,21 +1,17 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { loadDirectory, offlineDirectory } from '../../src/device/directory-cache.ts'
 import { verifiedDirectory } from '../../src/device/directory-check.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { requireState } from '../../src/device/state.ts'
 import { Directory } from '../../src/directory/directory.ts'
-import { foundedFleet, inviteLink, removeDevices, type TestFleet } from './fleet.ts'
+import { inviteLink, type TestFleet } from './fleet.ts'
+import { eachWithFleet } from './scene.ts'
 
 let fleet: TestFleet
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithFleet((founded) => {
+  fleet = founded
 })
 
 /** The hub as it was before the last statement. */

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { readImpersonator } from '../../src/access/impersonator.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { grantRole } from '../../src/device/grant.ts'
@@ -7,28 +7,15 @@ import { revokeUser } from '../../src/device/revoke.ts'
 import { ungrant } from '../../src/device/ungrant.ts'
 import type { ClusterRole } from '../../src/kube/rbac.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import {
-  asAda,
-  foundedFleet,
-  HOUR,
-  IMPERSONATOR_PATH,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { asAda, HOUR, IMPERSONATOR_PATH, joinedDevice, type TestFleet } from './fleet.ts'
+import { eachWithCluster } from './scene.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
 })
 
 const user = (name: string) => ({ kind: 'user', name }) as const

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { appendStatements } from '../../src/device/append.ts'
 import { loadDirectory } from '../../src/device/directory-cache.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
@@ -9,17 +9,13 @@ import { requireState } from '../../src/device/state.ts'
 import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
-import { asAda, foundedFleet, removeDevices, type TestFleet } from './fleet.ts'
+import { asAda, type TestFleet } from './fleet.ts'
+import { eachWithFleet } from './scene.ts'
 
 let fleet: TestFleet
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithFleet((founded) => {
+  fleet = founded
 })
 
 /** An administrator signs what the hub is from now on. */

@@ -3,32 +3,21 @@ import { X509Certificate } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { kubeconfigFor } from '../../src/device/kubeconfig.ts'
 import { localProxy } from '../../src/device/local-proxy.ts'
 import { mergeEntries } from '../../src/kubeconfig/merge.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import {
-  DAY,
-  foundedFleet,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { DAY, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
+import { eachWithCluster } from './scene.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
 })
 
 const options = {

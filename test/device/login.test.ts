@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { grantRole } from '../../src/device/grant.ts'
 import { createInvite } from '../../src/device/invite.ts'
@@ -13,7 +13,6 @@ import {
   asAda,
   DAY,
   deviceAt,
-  foundedFleet,
   HOUR,
   inviteLink,
   joinedDevice,
@@ -21,19 +20,14 @@ import {
   MovableWorld,
   newDevice,
   registeredCluster,
-  removeDevices,
   type TestFleet,
 } from './fleet.ts'
+import { eachWithFleet } from './scene.ts'
 
 let fleet: TestFleet
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithFleet((founded) => {
+  fleet = founded
 })
 
 test('the first administrator founds the fleet, and keeps fleet key and device key here', async () => {

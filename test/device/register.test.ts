@@ -1,31 +1,18 @@
 import { readdir } from 'node:fs/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { listClusters, removeCluster, showCluster } from '../../src/device/clusters.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { registrationPath } from '../../src/device/home.ts'
 import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
 import { readRegistration } from '../../src/device/registration.ts'
 import { Secret } from '../../src/secret.ts'
-import {
-  asAda,
-  deviceAt,
-  foundedFleet,
-  HOUR,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { asAda, deviceAt, HOUR, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
+import { eachWithFleet } from './scene.ts'
 
 let fleet: TestFleet
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithFleet((founded) => {
+  fleet = founded
 })
 
 const options = (name: string) => ({ name, labels: { region: 'eu' }, endpoint: 'public' }) as const

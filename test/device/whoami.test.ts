@@ -1,22 +1,18 @@
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { readCertificateFile } from '../../src/device/certificate-file.ts'
 import { certificatePath } from '../../src/device/home.ts'
 import { login } from '../../src/device/login.ts'
 import { whoami } from '../../src/device/whoami.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import { DAY, foundedFleet, registeredCluster, removeDevices, type TestFleet } from './fleet.ts'
+import { DAY, type TestFleet } from './fleet.ts'
+import { eachWithCluster } from './scene.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
-})
-
-afterEach(async () => {
-  await fleet.hub.stop()
-  await removeDevices()
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
 })
 
 async function forgetCertificate(): Promise<void> {

@@ -4,15 +4,16 @@ import { expect } from 'vitest'
 import type { LongRunning } from './program.ts'
 
 /** The local ports that a running `kubectl port-forward` took for these remote ones. */
-export function forwardedPorts(
+export async function forwardedPorts(
   forward: LongRunning,
   remote: readonly number[],
 ): Promise<readonly number[]> {
-  return Promise.all(
-    remote.map(async (port) =>
-      Number((await forward.shows(new RegExp(`127\\.0\\.0\\.1:(\\d+) -> ${port}\\b`)))[1]),
-    ),
-  )
+  const local: number[] = []
+  for (const port of remote) {
+    const match = await forward.shows(new RegExp(`127\\.0\\.0\\.1:(\\d+) -> ${port}\\b`))
+    local.push(Number(match[1]))
+  }
+  return local
 }
 
 export interface LocalConnection {

@@ -28,6 +28,7 @@ export interface ClusterAccess {
 export class Stage {
   readonly directory: string
   hub!: LongRunning
+  hubHost = '127.0.0.1'
   hubPort = 0
   startLink = ''
   readonly agents = new Map<string, LongRunning>()
@@ -41,7 +42,8 @@ export class Stage {
   /** A hub that has just started; nobody is in yet. */
   static async open(host = '127.0.0.1'): Promise<Stage> {
     const stage = new Stage(await mkdtemp(join(tmpdir(), 'mcm-test-stage-')))
-    await stage.startHub(host)
+    stage.hubHost = host
+    await stage.startHub()
     return stage
   }
 
@@ -49,7 +51,7 @@ export class Stage {
     return join(this.directory, 'hub')
   }
 
-  async startHub(host = '127.0.0.1'): Promise<void> {
+  async startHub(host = this.hubHost): Promise<void> {
     const args = [
       'hub',
       'start',

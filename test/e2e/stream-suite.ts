@@ -57,7 +57,7 @@ const WAYS: readonly { readonly mode: Mode; readonly transport: Transport }[] = 
   { mode: 'proxy', transport: 'spdy' },
 ]
 
-function transportEnv(transport: Transport): Record<string, string> {
+export function transportEnv(transport: Transport): Record<string, string> {
   const wanted = String(transport === 'websocket')
   return { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: wanted, KUBECTL_PORT_FORWARD_WEBSOCKETS: wanted }
 }
@@ -177,11 +177,9 @@ export function streamSuite(options: StreamSuiteOptions): void {
           })
 
           test('attach carries what is typed to the main process', async () => {
-            const command = `(echo ${transport}-${mode}; sleep 30) | exec "$KUBECTL" attach -i talker`
-            const attached = new LongRunning('sh', ['-c', command], {
-              ...env(),
-              KUBECTL: await kubectlPath(version),
-            })
+            const program = await kubectlPath(version)
+            const attached = new LongRunning(program, ['attach', '-i', 'talker'], env(), 'pipe')
+            attached.child.stdin!.write(`${transport}-${mode}\n`)
             await attached.shows(new RegExp(`heard ${transport}-${mode}`))
             await attached.stop()
           })
@@ -297,7 +295,7 @@ export function streamSuite(options: StreamSuiteOptions): void {
 }
 
 /** Makes the pods of the suite with the administrator's own hand, past mcm. */
-async function startPods({ adminKubeconfig, image }: StreamCluster): Promise<void> {
+export async function startPods({ adminKubeconfig, image }: StreamCluster): Promise<void> {
   const admin = (args: readonly string[], input?: string) =>
     runKubectl('1.36.3', args, {
       kubeconfig: adminKubeconfig,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { UpstreamEvents } from '../../src/forward/upstream.ts'
+import { PipeBudget } from '../../src/pipe/budget.ts'
 import { type ClusterUpstream, clusterUpstream } from '../../src/proxy/cluster-upstream.ts'
 import type { AgentResponse, Stage } from './stage.ts'
 import { startStage } from './stage.ts'
@@ -9,7 +10,8 @@ let upstream: ClusterUpstream
 beforeEach(async () => {
   stage = await startStage()
   const silent = { info: () => {}, warn: () => {}, error: () => {} }
-  const deps = { world: stage.world, log: silent, ways: stage.ways }
+  const budget = new PipeBudget(64 << 20)
+  const deps = { world: stage.world, log: silent, ways: stage.ways, budget }
   upstream = clusterUpstream(deps, stage.clusters[0]!)
 })
 afterEach(async () => {

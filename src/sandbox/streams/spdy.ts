@@ -39,7 +39,7 @@ export class SpdyConnection {
   readonly #unpacker = new HeaderUnpacker()
   readonly #streams = new Map<number, SpdyStream>()
   readonly #stalled = new Set<SpdyStream>()
-  readonly #pings = new Map<number, () => void>()
+  readonly #pings = new Map<number, PromiseWithResolvers<void>>()
   #waiting: (() => void)[] = []
   #nextId: number
   #nextPing: number
@@ -57,6 +57,7 @@ export class SpdyConnection {
     transport.on('error', () => transport.destroy())
     transport.once('end', () => transport.end())
     transport.once('close', () => this.#forgetAll())
+    transport.resume()
   }
 
   /** Opens a stream and waits for the reply. @throws Error when it is refused, or the connection ends */
@@ -68,12 +69,14 @@ export class SpdyConnection {
     return stream.replied.then(() => stream)
   }
 
-  /** Resolves when the other side has answered. */
+  /** Resolves when the other side has answered. @throws Error when the connection ends before */
   ping(): Promise<void> {
     const id = this.#nextPing
     this.#nextPing += 2
+    const answer = Promise.withResolvers<void>()
+    this.#pings.set(id, answer)
     this.#send(controlFrame(FRAME.PING, 0, [id]))
-    return new Promise((resolve) => this.#pings.set(id, resolve))
+    return answer.promise
   }
 
   /** Resets every stream, says GOAWAY and ends the transport once that is on its way. */
@@ -194,13 +197,14 @@ export class SpdyConnection {
   #receivePing(id: number): void {
     const isOurs = id % 2 === (this.#options.role === 'client' ? 1 : 0)
     if (!isOurs) return void this.#send(controlFrame(FRAME.PING, 0, [id]))
-    this.#pings.get(id)?.()
+    this.#pings.get(id)?.resolve()
     this.#pings.delete(id)
   }
 
   #forgetAll(): void {
     this.#isClosing = true
     for (const stream of [...this.#streams.values()]) stream.receiveReset()
+    for (const ping of this.#pings.values()) ping.reject(new Error('the connection has ended'))
     this.#release()
   }
 }

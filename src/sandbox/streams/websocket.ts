@@ -49,6 +49,7 @@ export class WebSocketConnection {
     socket.once('end', () => socket.end())
     socket.on('data', (chunk: Buffer) => this.#receive(chunk))
     if (options.head?.length) socket.unshift(options.head)
+    socket.resume()
   }
 
   /** @returns whether more may be written at once; otherwise wait for `drained` */

@@ -1,0 +1,141 @@
+/**
+ * What must survive when the way between `mcm proxy` and the agent breaks: streams of real kubectl, which neither it
+ * nor the API server may notice. The same for every cluster in which pods run.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { kubectlPath, runKubectl } from '../cluster/kubectl.ts'
+import { LongRunning, MCM } from './program.ts'
+import type { Person } from './stage.ts'
+import { type StreamCluster, transportEnv } from './stream-suite.ts'
+import {
+  type Env,
+  startCounting,
+  startFollowing,
+  startForwarding,
+  startWatching,
+  type UnderWay,
+} from './survive-streams.ts'
+import { Way } from './survive-way.ts'
+
+export interface SurviveSuiteOptions {
+  readonly title: string
+  readonly start: () => Promise<StreamCluster>
+  /** How long a path stands still without a word, in the test for that; 0 leaves it out. */
+  readonly frozenMs: number
+  readonly skip?: boolean
+}
+
+const KUBECTL = '1.36.3'
+
+/** Somebody who reaches the cluster through a `mcm proxy` of their own, over a network that can fail. */
+interface Traveller {
+  readonly person: Person
+  readonly way: Way
+  readonly proxy: LongRunning
+  readonly env: Env
+}
+
+export function surviveSuite(options: SurviveSuiteOptions): void {
+  describe.skipIf(options.skip ?? false)(options.title, () => {
+    let cluster: StreamCluster
+    let scratch: string
+    let kubectl: string
+    let sam: Traveller
+    const travellers: Traveller[] = []
+
+    beforeAll(async () => {
+      scratch = await mkdtemp(join(tmpdir(), 'mcm-test-survive-'))
+      kubectl = await kubectlPath(KUBECTL)
+      cluster = await options.start()
+      sam = await travel('sam')
+    })
+
+    afterAll(async () => {
+      for (const { proxy, way } of travellers) {
+        await proxy.stop('SIGKILL')
+        way.close()
+      }
+      await cluster?.close()
+      await rm(scratch, { recursive: true, force: true })
+    })
+
+    async function travel(name: string): Promise<Traveller> {
+      const { stage, owner, name: clusterName } = cluster
+      const person = await stage.join(owner, name, ['--cluster', clusterName, '--role', 'admin'])
+      const way = await Way.open()
+      const env = { ...person.env, HTTPS_PROXY: way.url, NO_PROXY: '', no_proxy: '' }
+      const proxy = new LongRunning(process.execPath, [MCM, 'proxy'], env)
+      await proxy.shows(/https:\/\/127\.0\.0\.1:\d+/)
+      const kubeconfig = join(scratch, name)
+      await person.must(['kubeconfig', '--all', '--mode', 'proxy', '--output', kubeconfig])
+      const traveller = { person, way, proxy, env: { ...person.env, KUBECONFIG: kubeconfig } }
+      travellers.push(traveller)
+      return traveller
+    }
+
+    const admin = (...args: string[]) =>
+      runKubectl(KUBECTL, args, { kubeconfig: cluster.adminKubeconfig, timeoutMs: 60_000 })
+    const touch = async (name: string) => {
+      const { exitCode, stderr } = await admin('create', 'configmap', name)
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
+    }
+
+    async function startAll({ env }: Traveller): Promise<UnderWay[]> {
+      const [websocket, spdy] = [transportEnv('websocket'), transportEnv('spdy')]
+      return Promise.all([
+        startCounting(kubectl, { ...env, ...websocket }, 'exec over WebSocket'),
+        startCounting(kubectl, { ...env, ...spdy }, 'exec over SPDY'),
+        startFollowing(kubectl, env),
+        startWatching(kubectl, env, touch),
+        startForwarding(kubectl, { ...env, ...websocket }),
+        startForwarding(kubectl, { ...env, ...spdy }),
+      ])
+    }
+
+    async function allGoOn(streams: readonly UnderWay[], what: string): Promise<void> {
+      const began = performance.now()
+      await Promise.all(
+        streams.map(async ({ name, goesOn, program }) => {
+          try {
+            await goesOn()
+          } catch (error) {
+            const { stdout, stderr } = program
+            throw new Error(`${name}: ${stdout.slice(-300)}\n${stderr}`, { cause: error })
+          }
+        }),
+      )
+      console.info(`${what}: all streams go on after ${Math.round(performance.now() - began)} ms`)
+    }
+
+    const endAll = (streams: readonly UnderWay[]) =>
+      Promise.all(streams.map((stream) => stream.end()))
+    const suspensions = ({ proxy }: Traveller) =>
+      proxy.stderr.match(/session_suspended/g)?.length ?? 0
+
+    test('the network breaks off, twice, and is away for some seconds', async () => {
+      const streams = await startAll(sam)
+      sam.way.cut()
+      await allGoOn(streams, 'cut')
+      expect(suspensions(sam)).toBeGreaterThan(0)
+      sam.way.down()
+      await sleep(5_000)
+      sam.way.up()
+      await allGoOn(streams, 'away for 5 s')
+      await endAll(streams)
+    })
+
+    test('the hub is killed and started again', async () => {
+      const { stage } = cluster
+      const streams = await startAll(sam)
+      await stage.hub.stop('SIGKILL')
+      await sleep(3_000)
+      await stage.startHub()
+      await allGoOn(streams, 'hub killed, 3 s later started')
+      await endAll(streams)
+    })
+  })
+}
