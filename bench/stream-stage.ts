@@ -22,8 +22,8 @@ export interface StreamStage {
   readonly hubPid: number
   /** A folder in memory where there is one. */
   readonly scratch: string
-  /** The last lines that hub and agent logged. */
-  lastWords(): string
+  /** The last lines that hub, agent, API server and kubelet logged. */
+  lastWords(): Promise<string>
   close(): Promise<void>
 }
 
@@ -47,13 +47,20 @@ export async function openStreamStage(distance?: Distance): Promise<StreamStage>
     const place = { node, stage, alice, scratch, ends }
     const kubeconfigs = distance ? await farAway(place, distance) : await nearby(place)
     const hubPid = stage.hub.child.pid!
-    const lastWords = () =>
-      [stage.hub, ...stage.agents.values()].map(({ stderr }) => stderr.slice(-WORDS)).join('\n')
+    const lastWords = () => wordsOf(node, [stage.hub, ...stage.agents.values()])
     return { node, kubeconfigs, env: alice.env, hubPid, scratch, lastWords, close }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+async function wordsOf(node: WholeNode, programs: readonly LongRunning[]): Promise<string> {
+  const logs = ['kube-apiserver.log', 'kubelet.log', 'containerd.log'].map((name) =>
+    readFile(join(node.directory, name), 'utf8').catch(String),
+  )
+  const texts = [...programs.map(({ stderr }) => stderr), ...(await Promise.all(logs))]
+  return texts.map((text) => text.slice(-WORDS)).join('\n---\n')
 }
 
 interface Place {

@@ -26,7 +26,7 @@ export async function streams(report: Report): Promise<void> {
     await measures.startPods(stage, SIZES)
     await measureAll(report, stage)
   } catch (error) {
-    process.stderr.write(stage.lastWords())
+    process.stderr.write(await stage.lastWords())
     throw error
   } finally {
     await stage.close()

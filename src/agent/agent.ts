@@ -56,7 +56,10 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
   requireServerRuntime(deps.runtime, 'the agent')
   requireDirect(deps.apiServer.connection)
   const ending = new AbortController()
-  const signal = AbortSignal.any([deps.signal, ending.signal])
+  const { signal } = ending
+  const abandon = () => ending.abort(deps.signal.reason)
+  deps.signal.addEventListener('abort', abandon, { once: true })
+  if (deps.signal.aborted) abandon()
   const transport = agentTransport(deps.apiServer)
   const api = openKubernetes(transport)
   try {
@@ -72,7 +75,7 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
       try {
         const { tunnels, direct, pipes } = outward
         // Before their carriers are gone: the other ends shall hear why.
-        setTimeout(() => pipes.stop(), STOP_GRACE_MS - SAY_GOODBYE_MS)
+        pipes.stop(STOP_GRACE_MS - SAY_GOODBYE_MS)
         await Promise.all([tunnels.stop(STOP_GRACE_MS), direct?.stop(STOP_GRACE_MS)])
         ending.abort()
         traffic.stop()
@@ -81,6 +84,8 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
         closed.resolve()
       }
     }
+    // From here on its end gives those who are served some time.
+    deps.signal.removeEventListener('abort', abandon)
     if (deps.signal.aborted) void stop()
     else deps.signal.addEventListener('abort', () => void stop(), { once: true })
     return { address: outward.health?.address ?? '', closed: closed.promise, stop }

@@ -87,7 +87,7 @@ export function openAgentServers(sources: ServerSources): AgentServers {
       const session = openSession(from, connection, origin, carrier, pipe)
       const { socket, protocol } = connection
       if (session instanceof Session) {
-        pipe?.arm(pipeExporterOf(socket), session.id)
+        pipe?.arm(pipeExporterOf(socket), session.id, () => session.live.size > 0)
         traffic.accept(socket, protocol, session)
       } else if (session) refusing.accept(socket, protocol, session)
       else socket.destroy()

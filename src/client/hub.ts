@@ -58,7 +58,10 @@ export interface HubApi {
   ping(timeoutMs: number): Promise<boolean>
   /** Resolves when the connection is gone. */
   readonly closed: Promise<void>
+  /** Ends it when what runs on it has ended. */
   close(): void
+  /** Ends it and everything on it. */
+  abandon(): void
 }
 
 export interface DirectoryQuery {
@@ -94,6 +97,7 @@ export function openHub(socket: Duplex): HubApi {
     ping: (timeoutMs) => ping(peer, timeoutMs),
     closed: new Promise((resolve) => session.once('close', resolve)),
     close: () => session.close(),
+    abandon: () => session.destroy(),
   }
 }
 

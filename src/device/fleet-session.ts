@@ -6,7 +6,12 @@ import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
 import { extendFromHub, keepDirectory, loadDirectory } from './directory-cache.ts'
 import { DEVICE_KEY } from './home.ts'
-import { connectToHub, type HubConnection, hubCandidates } from './hub-connection.ts'
+import {
+  connectToHub,
+  type HubCandidate,
+  type HubConnection,
+  hubCandidates,
+} from './hub-connection.ts'
 import { type DeviceState, requireState } from './state.ts'
 
 /** A connection to the hub as this device, with the directory of this moment, verified. */
@@ -35,12 +40,16 @@ export async function withFleet<T>(
   }
 }
 
-/** The same for whoever keeps the connection; close its hub. */
-export async function openFleet(device: Device): Promise<FleetSession> {
+/** The same for whoever keeps the connection; close its hub. `choose` says which candidates to try. */
+export async function openFleet(
+  device: Device,
+  choose = (candidates: HubCandidate[]) => candidates,
+): Promise<FleetSession> {
   const state = await requireState(device.home)
   const key = await requireDeviceKey(device, state)
   const cached = await loadDirectory(device.home, state.fleet)
-  const connection = await connectToHub(device, hubCandidates(state, cached), key)
+  const candidates = choose(hubCandidates(state, cached))
+  const connection = await connectToHub(device, candidates, key)
   try {
     const { hub } = connection
     const session = { device, state, directory: cached, key, connection, hub }

@@ -1,14 +1,17 @@
 import type { Duplex } from 'node:stream'
 import { type EitherWay, eitherWay } from '../client/either-way.ts'
-import type { Directory } from '../directory/directory.ts'
-import { UnreachableError } from '../errors.ts'
-import type { CarrierWish } from '../pipe/initiator.ts'
+import type { HubApi } from '../client/hub.ts'
+import { Directory } from '../directory/directory.ts'
+import { AccessDeniedError, UnreachableError } from '../errors.ts'
+import { type CarrierWish, ProvenEnd } from '../pipe/initiator.ts'
 import { clusterHost, pipeHost } from '../protocol/names.ts'
 import { credentialFor } from './credentials.ts'
 import type { Device } from './device.ts'
 import { offlineDirectory } from './directory-cache.ts'
 import { type FleetSession, openFleet, syncDirectory } from './fleet-session.ts'
+import type { HubCandidate } from './hub-connection.ts'
 import type { Credential } from './kept-credential.ts'
+import { requireState } from './state.ts'
 import { dialDirect, directTraveller, type Traveller } from './way-to-agent.ts'
 
 /**
@@ -39,6 +42,9 @@ class Line implements HubLine {
   readonly eitherWay: EitherWay
   readonly #device: Device
   #session: Promise<FleetSession> | undefined
+  /** Of that session, once it is open. */
+  #hub: HubApi | undefined
+  #probing: Promise<boolean> | undefined
   /** As it was verified last. */
   #directory: Directory | undefined
   #isClosed = false
@@ -75,9 +81,20 @@ class Line implements HubLine {
     return hub.connect(`${clusterHost(clusterId)}:443`)
   }
 
-  async connectPipe(clusterId: string, { replica }: CarrierWish): Promise<Duplex> {
-    const { hub } = await this.#open()
-    return hub.connect(`${pipeHost(clusterId)}:443`, replica)
+  async connectPipe(clusterId: string, wish: CarrierWish): Promise<Duplex> {
+    const { replica, attempt } = wish
+    const authority = `${pipeHost(clusterId)}:443`
+    if (replica === undefined) return (await this.#open()).hub.connect(authority)
+    try {
+      const { hub, connection } = await this.#live()
+      return await hub.connect(authority, replica).catch(async (error: unknown) => {
+        const other = await this.#elsewhere(connection.candidate, attempt)
+        return other ? carrierOn(other.hub, authority, replica) : Promise.reject(error)
+      })
+    } catch (error) {
+      if (error instanceof AccessDeniedError) await this.#requireStanding(clusterId)
+      throw error
+    }
   }
 
   async connectDirect(clusterId: string): Promise<Duplex | undefined> {
@@ -108,10 +125,78 @@ class Line implements HubLine {
     if (this.#session) return this.#session
     const opening = openFleet(this.#device)
     this.#session = opening
-    const forget = () => {
-      this.#session = undefined
+    this.#hub = undefined
+    const forget = (hub?: HubApi) => {
+      if (this.#hub === hub) this.#session = undefined
     }
-    opening.then(({ hub }) => hub.closed.then(forget), forget)
+    opening.then(
+      ({ hub }) => {
+        this.#hub = hub
+        void hub.closed.then(() => forget(hub))
+      },
+      () => forget(),
+    )
     return opening
   }
+
+  /** One that has just answered: whoever resumes comes from a path that was lost, perhaps without a word. */
+  async #live(): Promise<FleetSession> {
+    const session = await this.#open()
+    this.#probing ??= session.hub.ping(PROBE_MS).finally(() => {
+      this.#probing = undefined
+    })
+    if (await this.#probing) return session
+    session.hub.abandon()
+    await session.hub.closed
+    return this.#open()
+  }
+
+  /** Another way in than the one that could not do it, where there is another. */
+  async #elsewhere(tried: HubCandidate, attempt: number): Promise<FleetSession | undefined> {
+    const nothing: HubCandidate[] = []
+    const others = (all: HubCandidate[]) =>
+      all.filter(({ endpoint, pin }) => endpoint !== tried.endpoint || pin !== tried.pin)
+    const oneOf = (all: HubCandidate[]) => {
+      const rest = others(all)
+      return rest.length === 0 ? nothing : [rest[attempt % rest.length]!]
+    }
+    return openFleet(this.#device, oneOf).catch(() => undefined)
+  }
+
+  /** @throws ProvenEnd when the directory itself says that this device may not go there any more */
+  async #requireStanding(clusterId: string): Promise<void> {
+    await this.#synced().catch(() => {})
+    this.#directory = undefined
+    const { state } = (await this.#kept()) ?? Directory.empty()
+    const { device, user } = await requireState(this.#device.home)
+    if (!state.deviceOwner(device.id) || !state.clusters.has(clusterId)) return
+    if (!state.isLiveDevice(device.id)) throw new ProvenEnd(revoked(device.name))
+    if (!state.isMember(user, clusterId)) throw new ProvenEnd(noMember(user))
+  }
+}
+
+const PROBE_MS = 3_000
+
+/** A carrier on a connection of its own, which ends with it. */
+async function carrierOn(hub: HubApi, authority: string, replica: string): Promise<Duplex> {
+  try {
+    const carrier = await hub.connect(authority, replica)
+    carrier.once('close', () => hub.close())
+    return carrier
+  } catch (error) {
+    hub.close()
+    throw error
+  }
+}
+
+function revoked(name: string): AccessDeniedError {
+  return new AccessDeniedError('MCM_REVOKED', `this device (${name}) has been revoked`, {
+    hint: 'ask an administrator for a new invite',
+  })
+}
+
+function noMember(user: string): AccessDeniedError {
+  return new AccessDeniedError('MCM_NO_GRANT', `${user} may no longer reach this cluster`, {
+    hint: 'ask its owner for a grant',
+  })
 }

@@ -15,6 +15,7 @@ export interface SpliceResult {
 export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
   return new Promise((resolve) => {
     let [sent, received, open] = [0, 0, 2]
+    const hasEnded = new Set<Duplex>()
     left.on('data', (chunk: Buffer) => {
       sent += chunk.length
     })
@@ -22,8 +23,9 @@ export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
       received += chunk.length
     })
     const closed = (stream: Duplex, other: Duplex) => () => {
-      // After a clean end the other one still has bytes to write and ends by itself.
-      if (!stream.writableFinished || !stream.readableEnded) cut(other)
+      // What it gave before its end is still on its way; it takes nothing any more.
+      if (hasEnded.has(stream)) endWhenFlushed(other)
+      else cut(other)
       open -= 1
       if (open === 0) resolve({ sent, received })
     }
@@ -35,12 +37,29 @@ export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
       if (stream.destroyed) queueMicrotask(closed(stream, other))
       else stream.once('close', closed(stream, other))
       stream.once('end', () => {
-        if (isWhole(stream)) other.end()
-        else cut(other)
+        if (!isWhole(stream)) return cut(other)
+        hasEnded.add(stream)
+        other.end()
       })
       stream.pipe(other, { end: false })
     }
   })
+}
+
+/** Its last bytes may be many, and their reader slow; one that takes none of them is not waited for. */
+const FLUSH_MS = 60_000
+
+function endWhenFlushed(stream: Duplex): void {
+  if (stream.destroyed) return
+  stream.resume()
+  const timer = setTimeout(() => cut(stream), FLUSH_MS)
+  stream.once('close', () => clearTimeout(timer))
+  const end = () => {
+    // By itself where its peer has ended as well.
+    if (!stream.readableEnded) stream.destroy()
+  }
+  if (stream.writableFinished) end()
+  else stream.once('finish', end)
 }
 
 /**

@@ -49,8 +49,9 @@ export interface AcceptedPipe {
   /**
    * From now on the pipe can be resumed. @param exporter of the TLS connection on it: `PIPE_EXPORTER_…`
    * @param name of the session, for the log
+   * @param isBusy whether something is under way on it
    */
-  arm(exporter: Buffer, name: string): void
+  arm(exporter: Buffer, name: string, isBusy?: () => boolean): void
   /** Why, if it is destroyed now, for the other end: a code of `RESET`. */
   blame(code: number): void
 }
@@ -60,8 +61,8 @@ export interface PipeAcceptor {
   accept(carrier: Duplex, from: string | undefined): void
   /** Pipes there are, those without a carrier included. */
   readonly size: number
-  /** Ends every pipe and tells the other ends. */
-  stop(): void
+  /** Ends every pipe and tells the other ends; those on which something is under way after `graceMs`. */
+  stop(graceMs?: number): void
 }
 
 export function pipeAcceptor(options: AcceptorOptions): PipeAcceptor {
@@ -123,9 +124,14 @@ class Acceptor implements PipeAcceptor {
     if (this.#byId.get(id) === pipe) this.#byId.delete(id)
   }
 
-  stop(): void {
+  stop(graceMs = 0): void {
     clearInterval(this.#looking)
-    for (const pipe of this.#pipes) pipe.end(RESET.agentEnds)
+    const end = (pipes: Iterable<AgentPipe>) => {
+      for (const pipe of pipes) pipe.end(RESET.agentEnds)
+    }
+    const isIdle = (pipe: AgentPipe) => graceMs === 0 || !pipe.isBusy()
+    end([...this.#pipes].filter(isIdle))
+    if (this.#pipes.size > 0) setTimeout(() => end([...this.#pipes]), graceMs)
   }
 
   #look(): void {
@@ -138,6 +144,7 @@ class AgentPipe implements AcceptedPipe, PipeKeeper {
   keys: PipeKeys | undefined
   /** Of the carrier it has, or had last. */
   generation = 0
+  isBusy: () => boolean = () => false
   readonly #acceptor: Acceptor
   #name = ''
   #resumedAtMs = 0
@@ -163,7 +170,8 @@ class AgentPipe implements AcceptedPipe, PipeKeeper {
     return this.keys?.id.toString('hex') ?? ''
   }
 
-  arm(exporter: Buffer, name: string): void {
+  arm(exporter: Buffer, name: string, isBusy?: () => boolean): void {
+    if (isBusy) this.isBusy = isBusy
     this.keys = pipeKeys(exporter)
     this.#name = name
     this.#acceptor.enlist(this, this.#id)

@@ -5,7 +5,7 @@
 
 import type { Duplex } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
-import { messageOf, UnreachableError } from '../errors.ts'
+import { type McmError, messageOf, UnreachableError } from '../errors.ts'
 import type { Log, World } from '../world.ts'
 import type { PipeBudget } from './budget.ts'
 import { Carrier } from './carrier.ts'
@@ -33,11 +33,22 @@ export interface InitiatorOptions {
   readonly budget: PipeBudget
   /** For sentences: `the agent of idc-k8s`. */
   readonly peerName: string
-  /** A carrier. Whatever it throws is a hint, but the first time. */
+  /** A carrier. Whatever it throws is a hint, but the first time, and but a `ProvenEnd`. */
   dial(wish: CarrierWish): Promise<Duplex>
   /** The pipe has lost its carrier, or has one again. */
   onChange?(isSuspended: boolean): void
   readonly limits?: Partial<PipeLimits>
+}
+
+/** What `dial` throws when the pipe shall end now: nobody's hint, but what this machine has proof of. */
+export class ProvenEnd extends Error {
+  override readonly name = 'ProvenEnd'
+  readonly reason: McmError
+
+  constructor(reason: McmError) {
+    super(reason.message)
+    this.reason = reason
+  }
 }
 
 export interface InitiatedPipe {
@@ -154,6 +165,7 @@ class Initiator implements InitiatedPipe, PipeKeeper {
         return
       } catch (error) {
         this.#hint = messageOf(error)
+        if (error instanceof ProvenEnd) this.#endBecause(error.reason)
         // Nobody waits for anything but to be allowed to forget it.
         if (error instanceof HintedRefusal && this.stream.destroyed) this.stream.abandon()
       }
@@ -259,11 +271,17 @@ class Initiator implements InitiatedPipe, PipeKeeper {
     return wallMs - this.#heardAt >= this.#limits.silentMs
   }
 
+  #endBecause(reason: McmError): void {
+    this.#options.log.warn('session_ended', {
+      peer: this.#options.peerName,
+      reason: reason.message,
+    })
+    this.stream.abandon(reason)
+  }
+
   #giveUp(): void {
-    const { log, peerName } = this.#options
-    log.warn('session_ended', { peer: peerName, reason: this.#hint })
     this.stream.setResetCode(RESET.suspendedTooLong)
-    this.stream.abandon(resetError(peerName, RESET.suspendedTooLong, this.#hint))
+    this.#endBecause(resetError(this.#options.peerName, RESET.suspendedTooLong, this.#hint))
   }
 
   #clocks(): Clocks {

@@ -1,5 +1,6 @@
 import { Refusal } from '../forward/refusal.ts'
 import type { UpstreamCall, UpstreamEvents, UpstreamRequest } from '../forward/upstream.ts'
+import { statusOf } from '../kube/status.ts'
 import type { Credential } from './cluster.ts'
 import type { InnerSession } from './inner-session.ts'
 import { withIdentity } from './outgoing-headers.ts'
@@ -14,7 +15,7 @@ export interface SessionSource {
 
 /**
  * One request on whichever session there is; once more on another where that cannot do harm: a GET or HEAD
- * whose session died before any answer, or whose certificate the agent did not accept.
+ * whose session died or was suspended before any answer, or whose certificate the agent did not accept.
  */
 export function clusterCall(
   source: SessionSource,
@@ -24,6 +25,9 @@ export function clusterCall(
   return new ClusterCall(source, request, events)
 }
 
+/** A path that is back within this time costs nobody a second request. */
+const PATIENCE_MS = 2_000
+
 class ClusterCall implements UpstreamCall {
   readonly #source: SessionSource
   readonly #request: UpstreamRequest
@@ -31,6 +35,8 @@ class ClusterCall implements UpstreamCall {
   #call: UpstreamCall | undefined
   #mayRepeat: boolean
   #isOver = false
+  #stopWaiting: () => void = () => {}
+  #isTryingElsewhere = false
 
   constructor(source: SessionSource, request: UpstreamRequest, events: UpstreamEvents) {
     this.#source = source
@@ -47,6 +53,7 @@ class ClusterCall implements UpstreamCall {
 
   abort(): void {
     this.#isOver = true
+    this.#stopWaiting()
     this.#call?.abort()
   }
 
@@ -54,11 +61,32 @@ class ClusterCall implements UpstreamCall {
     try {
       const session = await this.#source.session()
       if (this.#isOver) return
+      this.#waitOn(session)
       const headers = withIdentity(this.#request.headers, session.credential)
       const events = this.#eventsOf(session)
       this.#call = session.send({ ...this.#request, headers }, events)
     } catch (error) {
       if (!this.#isOver) this.#events.onError(error as Error)
+    }
+  }
+
+  /** While its path is suspended an answer may come later or never: another session may have it at once. */
+  #waitOn(session: InnerSession): void {
+    if (!this.#mayRepeat) return
+    const tryElsewhere = () => void this.#tryElsewhere(session)
+    this.#stopWaiting = session.path.whileSuspended(PATIENCE_MS, tryElsewhere)
+  }
+
+  async #tryElsewhere(session: InnerSession): Promise<void> {
+    if (this.#isTryingElsewhere) return
+    this.#isTryingElsewhere = true
+    try {
+      await this.#source.session()
+      if (this.#mayRepeat && !this.#isOver && session.path.isSuspended) this.#repeat()
+    } catch {
+      // Where there is no other way, waiting is best.
+    } finally {
+      this.#isTryingElsewhere = false
     }
   }
 
@@ -68,7 +96,7 @@ class ClusterCall implements UpstreamCall {
       onResponse: (status, headers) => this.#onResponse(session, status, headers),
       onData: onData.bind(this.#events),
       onEnd: onEnd.bind(this.#events),
-      onError: (error) => this.#onError(error),
+      onError: (error) => this.#onError(session, error),
     }
   }
 
@@ -80,18 +108,21 @@ class ClusterCall implements UpstreamCall {
       return
     }
     this.#mayRepeat = false
+    this.#stopWaiting()
     this.#events.onResponse(status, headers)
   }
 
-  #onError(error: Error): void {
+  #onError({ path }: InnerSession, error: Error): void {
     if (this.#isOver) return
+    this.#stopWaiting()
     const isLost = !(error instanceof Refusal)
     if (isLost && this.#mayRepeat) this.#repeat()
-    else this.#events.onError(error)
+    else this.#events.onError(isLost && path.end ? new Refusal(statusOf(path.end)) : error)
   }
 
   #repeat(): void {
     this.#mayRepeat = false
+    this.#stopWaiting()
     this.#call?.abort()
     this.#call = undefined
     if (!this.#isOver) void this.#send()

@@ -31,7 +31,10 @@ export interface Exchange {
 }
 
 export interface AnswerStream {
-  write(chunk: string): void
+  /** @returns whether more may be written at once; otherwise wait for `drained` */
+  write(chunk: string): boolean
+  /** Resolves when more may be written, or nobody reads any more. */
+  drained(): Promise<void>
   end(): void
 }
 
@@ -77,7 +80,8 @@ export function openExchange(
       start(200, contentType)
       flush(response)
       return {
-        write: (chunk) => void (response as ServerResponse).write(chunk),
+        write: (chunk) => (response as ServerResponse).write(chunk),
+        drained: () => drained(response as ServerResponse),
         end: () => void response.end(),
       }
     },
@@ -132,6 +136,19 @@ function upgradeOf(
 
 function endWith(response: ServerAnswer, body: string | Buffer): void {
   ;(response as ServerResponse).end(body)
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  if (!response.writableNeedDrain || response.destroyed) return Promise.resolve()
+  return new Promise((resolve) => {
+    const go = () => {
+      response.removeListener('drain', go)
+      response.removeListener('close', go)
+      resolve()
+    }
+    response.on('drain', go)
+    response.on('close', go)
+  })
 }
 
 /** The client must see the head of a watch before its first event. */

@@ -348,7 +348,7 @@ describe('an extended CONNECT', () => {
     expect(upstreams).toEqual([])
   })
 
-  test('is refused like any request to somebody whose certificate names nobody', async () => {
+  test('by a certificate that is on no list is 401', async () => {
     const evil = await stage.person('evil', { isUnlisted: true })
     const refused = ask('websocket', [], {}, await openSession(evil))
     expect(await outcome(refused)).toBe(401)

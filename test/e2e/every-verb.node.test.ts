@@ -29,8 +29,9 @@ describe.skipIf(skip)('a whole node, through every way of mcm', () => {
   verbSuite(() => stage, KUBECTLS)
   streamSuite({
     title: 'streams',
-    kubectl: KUBECTLS,
-    bulkBytes: 50_000_000,
+    // The other versions are in the suites above; this one is the same over the sandbox.
+    kubectl: ['1.36.3'],
+    bulkBytes: 5_000_000,
     start: async () => ({
       stage: stage.stage,
       owner: stage.alice,

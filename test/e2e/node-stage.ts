@@ -11,6 +11,13 @@ import { Ways } from './ways.ts'
 
 /** What `npm run image` writes. */
 export const AGENT_IMAGE = join(import.meta.dirname, '..', '..', 'image', 'mcm-agent.tar')
+/** Its name on the node. It has a Node.js of its own. */
+export async function agentImageName(): Promise<string> {
+  const root = join(import.meta.dirname, '..', '..')
+  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
+  return `docker.io/library/mcm-agent:${version}`
+}
+
 export const CLUSTER_NAME = 'idc-k8s'
 
 export interface NodeStage {

@@ -30,6 +30,8 @@ export class Stage {
   hub!: LongRunning
   hubHost = '127.0.0.1'
   hubPort = 0
+  /** Other ports at which the hub may be found; it listens on one at a time. */
+  hubOtherPorts: readonly number[] = []
   startLink = ''
   readonly agents = new Map<string, LongRunning>()
   readonly #people = new Map<string, Person>()
@@ -40,9 +42,11 @@ export class Stage {
   }
 
   /** A hub that has just started; nobody is in yet. */
-  static async open(host = '127.0.0.1'): Promise<Stage> {
+  static async open(host = '127.0.0.1', ports: readonly number[] = []): Promise<Stage> {
     const stage = new Stage(await mkdtemp(join(tmpdir(), 'mcm-test-stage-')))
     stage.hubHost = host
+    stage.hubPort = ports[0] ?? 0
+    stage.hubOtherPorts = ports.slice(1)
     await stage.startHub()
     return stage
   }
@@ -57,6 +61,7 @@ export class Stage {
       'start',
       '--host',
       host,
+      ...this.hubOtherPorts.flatMap((port) => ['--host', `${host}:${port}`]),
       '--listen',
       `${host === 'localhost' ? '127.0.0.1' : host}:${this.hubPort}`,
       '--data',
@@ -72,6 +77,16 @@ export class Stage {
     }
     this.hubPort = Number(line.address.split(':').at(-1))
     if (line.link) this.startLink = line.link
+  }
+
+  /** The hub goes, and comes back at the next of its ports. */
+  async moveHub(): Promise<void> {
+    await this.hub.stop('SIGKILL')
+    const [next, ...rest] = this.hubOtherPorts
+    if (next === undefined) throw new Error('the hub has one port only')
+    this.hubOtherPorts = [...rest, this.hubPort]
+    this.hubPort = next
+    await this.startHub()
   }
 
   person(name: string): Person {

@@ -1,7 +1,8 @@
 /** A client of `mcm proxy` that says exactly what it is told, with the certificate of a kubeconfig. */
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { request as httpsRequest, type IncomingMessage, type RequestOptions } from 'node:https'
+import type { IncomingMessage } from 'node:http'
+import { request as httpsRequest, type RequestOptions } from 'node:https'
 import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { parse } from 'yaml'
@@ -65,13 +66,16 @@ export async function get(endpoint: Endpoint, path: string) {
   return answerOf(request)
 }
 
-/** Switches protocols on an exec and gives the raw stream. @throws Error when it is refused */
+/**
+ * Switches protocols on an exec and gives the raw stream; whoever asks for a WebSocket has to speak in its frames.
+ * @throws Error when it is refused
+ */
 export async function exec(
   endpoint: Endpoint,
   command: string,
   options: SwitchOptions = {},
 ): Promise<Duplex> {
-  const { protocol = 'websocket', id = '' } = options
+  const { protocol = 'SPDY/3.1', id = '' } = options
   const isWebSocket = protocol === 'websocket'
   const path = `/api/v1/namespaces/default/pods/p/exec?command=${command}&id=${id}`
   const request = ask(endpoint, path, {

@@ -2,13 +2,14 @@
  * What must survive when the way between `mcm proxy` and the agent breaks: streams of real kubectl, which neither it
  * nor the API server may notice. The same for every cluster in which pods run.
  */
+import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { kubectlPath, runKubectl } from '../cluster/kubectl.ts'
-import { LongRunning, MCM } from './program.ts'
+import { LongRunning, MCM, runForBytes, runProgram } from './program.ts'
 import type { Person } from './stage.ts'
 import { type StreamCluster, transportEnv } from './stream-suite.ts'
 import {
@@ -113,6 +114,7 @@ export function surviveSuite(options: SurviveSuiteOptions): void {
 
     const endAll = (streams: readonly UnderWay[]) =>
       Promise.all(streams.map((stream) => stream.end()))
+    const run = ({ env }: Traveller, args: readonly string[]) => runProgram(kubectl, args, { env })
     const suspensions = ({ proxy }: Traveller) =>
       proxy.stderr.match(/session_suspended/g)?.length ?? 0
 
@@ -136,6 +138,88 @@ export function surviveSuite(options: SurviveSuiteOptions): void {
       await stage.startHub()
       await allGoOn(streams, 'hub killed, 3 s later started')
       await endAll(streams)
+    })
+
+    test('the hub goes and another comes at another of its addresses', async () => {
+      const { stage } = cluster
+      if (stage.hubOtherPorts.length === 0) return
+      const streams = await startAll(sam)
+      await stage.moveHub()
+      await allGoOn(streams, 'hub at another address')
+      await endAll(streams)
+    })
+
+    test('an agent that is told to stop says so: nobody waits for it', async () => {
+      const { stage, name, adminKubeconfig } = cluster
+      const agent = stage.agents.get(`${name}/a`)
+      if (!agent) return
+      const stream = await startCounting(kubectl, sam.env, 'exec')
+      await agent.stop('SIGTERM')
+      expect(await stream.program.ended).not.toBe(0)
+      expect(stream.program.stderr).toContain('the agent was stopped')
+      await stage.startAgent(name, { adminKubeconfig })
+      await expect
+        .poll(async () => (await run(sam, ['get', 'pods'])).exitCode, { timeout: 30_000 })
+        .toBe(0)
+    })
+
+    test.skipIf(options.frozenMs === 0)(
+      'the path stands still, without a word, for longer than any client waits for a pong',
+      async () => {
+        const streams = await startAll(sam)
+        sam.way.freeze()
+        await sleep(options.frozenMs)
+        for (const { name, program } of streams)
+          expect([name, program.child.exitCode, program.stderr]).toEqual([name, null, ''])
+        sam.way.thaw()
+        await allGoOn(streams, `frozen for ${options.frozenMs / 1000} s`)
+        await endAll(streams)
+      },
+    )
+
+    test('sixty megabytes there and back pass three broken connections, byte for byte', async () => {
+      const input = randomBytes(60_000_000)
+      const before = suspensions(sam)
+      const copying = runForBytes(kubectl, ['exec', '-i', 'shell', '--', 'cat'], {
+        env: sam.env,
+        input,
+        timeoutMs: 120_000,
+      })
+      for (let cuts = 0; cuts < 3; cuts++) {
+        await sleep(400)
+        sam.way.cut()
+      }
+      const { stdout, stderr, exitCode } = await copying
+      expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 })
+      expect(stdout.equals(input)).toBe(true)
+      expect(suspensions(sam)).toBeGreaterThan(before)
+    })
+
+    test('whoever is revoked while their path is broken is out, at both ends, and hears why', async () => {
+      const eve = await travel('eve')
+      const stream = await startCounting(kubectl, eve.env, 'exec')
+      eve.way.down()
+      await expect.poll(() => suspensions(eve)).toBeGreaterThan(0)
+      await cluster.owner.must(['revoke', 'eve', '--yes'])
+      eve.way.up()
+      expect(await stream.program.ended).not.toBe(0)
+      expect(stream.program.stderr).toMatch(/has been revoked|no longer stands/)
+      expect(eve.proxy.stderr).toMatch(/(has been revoked|no longer stands).*session_ended/)
+    })
+
+    test('whoever is revoked while a stream runs hears why, and within a second or two', async () => {
+      const kim = await travel('kim')
+      const stream = await startCounting(kubectl, kim.env, 'exec')
+      await cluster.owner.must(['revoke', 'kim', '--yes'])
+      expect(await stream.program.ended).not.toBe(0)
+      expect(stream.program.stderr).toMatch(/has been revoked|no longer stands/)
+    })
+
+    test('a request that has no answer yet is not lost with its connection', async () => {
+      const gets = Array.from({ length: 5 }, () => run(sam, ['get', 'pods', '-o', 'name']))
+      sam.way.cut()
+      for (const { exitCode, stderr } of await Promise.all(gets))
+        expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' })
     })
   })
 }

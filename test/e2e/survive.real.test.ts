@@ -1,4 +1,5 @@
 import { networkInterfaces } from 'node:os'
+import { freePort } from '../cluster/free-port.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
 import { startSandboxCluster } from './sandbox-cluster.ts'
 import { Stage } from './stage.ts'
@@ -20,7 +21,7 @@ const skip = skipLoudly(
 
 async function startRegisteredSandbox(): Promise<StreamCluster> {
   const sandbox = await startSandboxCluster()
-  const stage = await Stage.open(ADDRESS)
+  const stage = await Stage.open(ADDRESS, [await freePort(), await freePort()])
   const owner = await stage.found('alice')
   await stage.addCluster(owner, NAME, sandbox)
   const kubeconfig = await owner.kubeconfig('static')

@@ -1,5 +1,5 @@
 /** A person at a terminal: `exec -it`, `attach -it`, `run -it`, `debug -it`, with keys, a window that changes, and codes. */
-import { describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { kubectlPath } from '../cluster/kubectl.ts'
 import type { KubernetesVersion } from '../cluster/kubernetes-version.ts'
 import { SHELL_IMAGE } from '../cluster/pod-images.ts'
@@ -15,6 +15,8 @@ export function terminalSuite(
   stage: () => NodeStage,
   kubectls: readonly KubernetesVersion[],
 ): void {
+  beforeAll(() => stage().node.runShellPod({ name: 'terminal', command: ['sleep', '100000'] }))
+
   describe.each(kubectls)('a person at a terminal, with kubectl %s', (kubectl) => {
     const lanes = lanesOf(kubectl)
     const named = (word: string, { name }: Lane) =>
@@ -27,7 +29,7 @@ export function terminalSuite(
 
     test('exec -it: size, echo, keys, a window that changes, the end of input and its code', async () => {
       await inEach(lanes, async (lane) => {
-        const terminal = await open(lane, ['exec', '-it', 'same', '--', 'sh'])
+        const terminal = await open(lane, ['exec', '-it', 'terminal', '--', 'sh'])
         await terminal.shows(/\/ # /)
         terminal.type('stty size; echo "<$((6*7))>"\r')
         await terminal.shows(/24 80\r\n<42>\r\n/)

@@ -1,20 +1,24 @@
 /** What takes more than one command to see: streams that live, many at once, what changes the cluster. */
 import { randomBytes } from 'node:crypto'
+import { readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { request } from 'undici'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { KubernetesVersion } from '../cluster/kubernetes-version.ts'
 import { SHELL_IMAGE } from '../cluster/pod-images.ts'
 import { inEach, type Lane, lanesOf } from './every-way.ts'
 import { connectLocal, echoThrough, forwardedPorts } from './forwarded-port.ts'
-import type { NodeStage } from './node-stage.ts'
+import { agentImageName, type NodeStage } from './node-stage.ts'
 import type { LongRunning } from './program.ts'
+import { sha256 } from './ways.ts'
 
 const CONNECTIONS = 50
 const ECHO_PORT = 7003
 
 export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesVersion[]): void {
   beforeAll(async () => {
-    const command = ['sh', '-c', `nc -ll -p ${ECHO_PORT} -e cat`]
-    await stage().node.runShellPod({ name: 'echo', command })
+    await stage().node.runShellPod({ name: 'plain', command: ['sleep', '100000'] })
+    await runEchoPod(stage(), ECHO_PORT)
   })
 
   describe.each(kubectls)('kubectl %s', (kubectl) => {
@@ -28,7 +32,7 @@ export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesV
     test('the transport is the one that this kubectl chooses by itself, or is told to use', async () => {
       await inEach(lanes, async (lane) => {
         const marker = `chosen-${lane.name}-${dashed}`
-        const { stdout } = await run(lane, ['exec', 'echo', '--', 'echo', marker])
+        const { stdout } = await run(lane, ['exec', 'plain', '--', 'echo', marker])
         expect(stdout.toString()).toBe(`${marker}\n`)
         const events = await stage().node.auditEvents()
         const verbs = events
@@ -40,7 +44,8 @@ export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesV
 
     test('logs -f shows what is said as it is said, to the end', async () => {
       const name = `said-${dashed}`
-      const script = 'echo first; until [ -e /tmp/go ]; do sleep 0.1; done; seq 1 20000'
+      const until = (file: string) => `until [ -e ${file} ]; do sleep 0.1; done`
+      const script = `echo first; ${until('/tmp/go')}; seq 1 20000; ${until('/tmp/end')}`
       await stage().mustAsAdmin(['create', '-f', '-'], onePod(name, ['sh', '-c', script]))
       await stage().mustAsAdmin(['wait', `pod/${name}`, '--for=condition=Ready', '--timeout=60s'])
       const following = new Map<Lane, LongRunning>()
@@ -51,6 +56,10 @@ export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesV
       })
       await stage().mustAsAdmin(['exec', name, '--', 'touch', '/tmp/go'])
       const whole = `first\n${Array.from({ length: 20_000 }, (_, index) => `${index + 1}\n`).join('')}`
+      await inEach(lanes, async (lane) => {
+        await following.get(lane)!.shows(/\n20000\n/)
+      })
+      await stage().mustAsAdmin(['exec', name, '--', 'touch', '/tmp/end'])
       await inEach(lanes, async (lane) => {
         const logs = following.get(lane)!
         expect(await logs.ended).toBe(0)
@@ -85,23 +94,28 @@ export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesV
         '--raw',
         '/api/v1/nodes/mcm-test',
       ])
-      const name = JSON.parse(direct.stdout.toString()).metadata.uid
+      const { uid } = JSON.parse(direct.stdout.toString()).metadata
       await inEach(lanes, async (lane) => {
-        const proxy = await start(lane, ['proxy', '--port=0'])
+        // A server with a path, which that of `mcm proxy` is, must be asked for.
+        const path = lane.way === 'proxy' ? ['--append-server-path'] : []
+        const proxy = await start(lane, ['proxy', '--port=0', ...path])
         const [, port] = await proxy.shows(/Starting to serve on 127\.0\.0\.1:(\d+)/)
         const url = `http://127.0.0.1:${port}/api/v1`
-        const node = await (await fetch(`${url}/nodes/mcm-test`)).json()
-        expect((node as { metadata: { uid: string } }).metadata.uid).toBe(name)
-        const path = `${url}/namespaces/default/configmaps?watch=1&timeoutSeconds=60`
-        const watch = (await fetch(path)).body!.pipeThrough(new TextDecoderStream()).getReader()
+        // Not `fetch`: it calls itself a browser's (Sec-Fetch-Mode), which `mcm proxy` refuses by design.
+        const node = await request(`${url}/nodes/mcm-test`)
+        expect(await node.body.json()).toMatchObject({ metadata: { uid } })
+        const events = `${url}/namespaces/default/configmaps?watch=1&timeoutSeconds=60`
+        const watch = (await request(events)).body.setEncoding('utf8')
         const made = `proxied-${lane.name}-${dashed}`
         await stage().mustAsAdmin(['create', 'configmap', made])
-        for (let text = ''; !text.includes(`"name":"${made}"`); ) {
-          const { value, done } = await watch.read()
-          expect(done).toBe(false)
-          text += value
-        }
-        await watch.cancel()
+        let text = ''
+        watch
+          .on('error', () => {})
+          .on('data', (chunk: string) => {
+            text += chunk
+          })
+        await expect.poll(() => text).toContain(`"name":"${made}"`)
+        watch.destroy()
         await proxy.stop()
       })
     })
@@ -133,6 +147,31 @@ export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesV
       })
     })
 
+    test('cp carries fifty megabytes there and back unchanged', async () => {
+      const content = randomBytes(50_000_000)
+      const { scratch } = stage()
+      const there = join(scratch, `there-${dashed}`)
+      await writeFile(there, content)
+      for (const lane of lanes) {
+        const remote = `plain:/tmp/copied-${lane.name}-${dashed}`
+        const back = join(scratch, `back-${lane.name}-${dashed}`)
+        expect(await run(lane, ['cp', there, remote])).toMatchObject({ exitCode: 0 })
+        const sum = await run(lane, [
+          'exec',
+          'plain',
+          '--',
+          'sha256sum',
+          remote.slice('plain:'.length),
+        ])
+        expect(sum.stdout.toString().split(' ')[0]).toBe(sha256(content))
+        expect(await run(lane, ['cp', remote, back])).toMatchObject({ exitCode: 0 })
+        expect(sha256(await readFile(back)), lane.name).toBe(sha256(content))
+        await run(lane, ['exec', 'plain', '--', 'rm', remote.slice('plain:'.length)])
+        await rm(back)
+      }
+      await rm(there)
+    })
+
     test('rollout status follows a rollout to its end', async () => {
       await inEach(lanes, async (lane) => {
         const name = `rolled-${lane.name}-${dashed}`
@@ -162,6 +201,13 @@ export function verbSuite(stage: () => NodeStage, kubectls: readonly KubernetesV
       }
     })
   })
+}
+
+/** Many at once want a server with a queue for them, which busybox's `nc` has not: the agent's image has Node. */
+async function runEchoPod({ node }: NodeStage, port: number): Promise<void> {
+  const program = `require('net').createServer((s) => s.on('error', () => {}).pipe(s)).listen(${port})`
+  const command = ['/usr/local/bin/node', '--eval', program]
+  await node.runShellPod({ name: 'echo', image: await agentImageName(), command })
 }
 
 /**

@@ -8,6 +8,7 @@ import {
   isPrincipalName,
   newClusterId,
   parseClusterAuthority,
+  pipeHost,
   requireClusterName,
   requirePrincipalName,
 } from '../../src/protocol/names.ts'
@@ -77,6 +78,7 @@ describe('a cluster', () => {
     const id = 'c-abcdefgh27'
     expect(parseClusterAuthority(`${clusterHost(id)}:443`)).toEqual({ id, kind: 'session' })
     expect(parseClusterAuthority(`${enrolmentHost(id)}:443`)).toEqual({ id, kind: 'enrolment' })
+    expect(parseClusterAuthority(`${pipeHost(id)}:443`)).toEqual({ id, kind: 'pipe' })
   })
 
   test.each([
@@ -89,6 +91,8 @@ describe('a cluster', () => {
     'c-abcdefgh21.clusters.mcm.internal:443',
     'x.c-abcdefgh27.clusters.mcm.internal:443',
     'enrol.enrol.c-abcdefgh27.clusters.mcm.internal:443',
+    'pipe.enrol.c-abcdefgh27.clusters.mcm.internal:443',
+    'pipe.clusters.mcm.internal:443',
     'c-abcdefgh27.clusters.mcm.internal.evil.com:443',
     'evil.com@c-abcdefgh27.clusters.mcm.internal:443',
     'c-abcdefgh27xclusters.mcm.internal:443',

@@ -4,7 +4,12 @@
  */
 import { once } from 'node:events'
 import type { IncomingMessage } from 'node:http'
-import type { Http2SecureServer, Http2ServerRequest } from 'node:http2'
+import type {
+  Http2SecureServer,
+  Http2ServerRequest,
+  IncomingHttpHeaders,
+  ServerHttp2Stream,
+} from 'node:http2'
 import { createSecureServer } from 'node:http2'
 import type { AddressInfo } from 'node:net'
 import { connect as connectTcp } from 'node:net'
@@ -68,6 +73,8 @@ export interface TestAgent {
   readonly seen: Seen[]
   /** Answers ordinary requests. */
   answer: (request: AgentRequest, response: AgentResponse) => void
+  /** Answers extended CONNECTs, where they are offered. */
+  connect: (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void
   /** Answers upgrades. */
   upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void
   stop(): Promise<void>
@@ -109,11 +116,12 @@ export async function startStage(
     clusters: ProxyCluster[]
     agent: TestAgent
   }) => Partial<ProxyDeps> = () => ({}),
+  offersConnect = false,
 ): Promise<Stage> {
   const world = new TestWorld()
   const serverCa = await createAuthority(world, { commonName: 'server' })
   const userCa = await createAuthority(world, { commonName: 'users' })
-  const agent = await startAgent(world, serverCa, userCa)
+  const agent = await startAgent(world, serverCa, userCa, offersConnect)
   const ways = testWays(world, userCa, agent)
   const clusters = [
     { id: CLUSTER_ID, name: 'idc-k8s', host: HOST, serverCaPem: serverCa.certificatePem },
@@ -163,6 +171,7 @@ export async function startAgent(
   world: World,
   serverCa: Authority,
   userCa: Authority,
+  offersConnect = false,
 ): Promise<TestAgent> {
   const key = generateKeyPair()
   const subject = { publicKeyDer: key.publicKeyDer, host: HOST }
@@ -170,6 +179,7 @@ export async function startAgent(
   const server = createSecureServer({
     allowHTTP1: true,
     maxSessionMemory: 256,
+    settings: { enableConnectProtocol: offersConnect },
     cert: certificate.pem,
     key: key.privateKeyPem.reveal(),
     ca: userCa.certificatePem,
@@ -192,6 +202,7 @@ function agentOf(server: Http2SecureServer): TestAgent {
     seen: [],
     answer: (_request, response) => response.end('ok'),
     upgrade: (_request, socket) => socket.destroy(),
+    connect: (stream) => stream.destroy(),
     stop: async () => {
       for (const socket of sockets) socket.destroy()
       server.close()
@@ -211,6 +222,11 @@ function agentOf(server: Http2SecureServer): TestAgent {
   server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     agent.seen.push(seenOf(request))
     agent.upgrade(request, socket, head)
+  })
+  server.on('connect', (request: Http2ServerRequest) => {
+    agent.seen.push(seenOf(request))
+    request.stream.on('error', () => {})
+    agent.connect(request.stream, request.headers)
   })
   server.on('sessionError', () => {})
   server.on('tlsClientError', () => {})

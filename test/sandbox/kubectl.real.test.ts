@@ -205,18 +205,41 @@ describe.each(['1.36.3', '1.33.13'] as const)('kubectl %s', async (version) => {
     expect(await output('-n rights get pods --as bob -o name')).toBe('')
   })
 
-  test.runIf(isHere)('exec, attach, cp and port-forward end at once and say why', async () => {
+  test.runIf(isHere)('a stream is refused to whoever may only get', async () => {
     const pod = (await output('get pods -l app=web -o jsonpath={.items[0].metadata.name}')).trim()
-    for (const command of [`exec ${pod} -- ls`, `port-forward ${pod} 18080`]) {
-      const { stderr, exitCode } = await run(command, { timeoutMs: 20_000 })
-      expect(exitCode).toBe(1)
-      expect(stderr).toContain('the sandbox has no containers to run commands in')
-    }
     await output('create role looker --verb=get --resource=pods,pods/exec')
     await output('create rolebinding looker --role=looker --user=eve')
     expect((await run(`exec ${pod} --as eve -- ls`)).stderr).toContain(
       'cannot create resource "pods/exec"',
     )
+  })
+
+  test.runIf(isHere).each(['true', 'false'])('streams, WebSockets being %s', async (websockets) => {
+    const env = {
+      KUBECTL_REMOTE_COMMAND_WEBSOCKETS: websockets,
+      KUBECTL_PORT_FORWARD_WEBSOCKETS: websockets,
+    }
+    const pod = (await output('get pods -l app=web -o jsonpath={.items[0].metadata.name}')).trim()
+    const kubeconfig = join(directory, 'kubeconfig')
+    const exec = (words: readonly string[], input?: string) =>
+      runKubectl(version, ['exec', '-i', pod, '--', ...words], {
+        kubeconfig,
+        env,
+        ...(input !== undefined && { input }),
+      })
+    expect(await exec(['wc', '-c'], 'x'.repeat(1_000_000))).toMatchObject({
+      stdout: '1000000\n',
+      exitCode: 0,
+    })
+    expect((await exec(['sh', '-c', 'exit 7'])).exitCode).toBe(7)
+    const missing = await exec(['no-such-command'])
+    expect(missing.exitCode).toBe(127)
+    expect(missing.stderr).toContain('executable file not found in $PATH')
+    const verb = websockets === 'true' ? 'get' : 'create'
+    const audited = sandbox
+      .auditEvents()
+      .filter(({ requestURI }) => requestURI.includes('no-such-command'))
+    expect(audited.slice(-2).map((event) => event.verb)).toEqual([verb, verb])
   })
 
   test.runIf(isHere)('delete, of one, of all, and of a namespace with what is in it', async () => {

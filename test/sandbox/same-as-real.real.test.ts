@@ -41,7 +41,7 @@ describe.runIf(possible.possible)('the sandbox answers as a real API server', ()
   beforeAll(async () => {
     ;[real, sandbox] = await Promise.all([
       startApiServer({ version: '1.36.3' }),
-      runningSandbox({ kubernetesVersion: 'v1.36.3' }),
+      runningSandbox({ kubernetesVersion: 'v1.36.3', runsPods: false }),
     ])
     targets = [
       { url: real.url, caPem: real.caPem, cert: real.admin },

@@ -292,6 +292,13 @@ const more: readonly Step[] = [
   get(`${NS}/pods/zzz/log`),
   get(`${NS}/pods/p2/log`),
   post(`${NS}/pods/zzz/exec?command=ls`, undefined),
+  ...['exec?command=ls', 'attach', 'portforward'].flatMap((stream) => [
+    get(`${NS}/pods/p/${stream}`),
+    post(`${NS}/pods/p/${stream}`, undefined),
+    del(`${NS}/pods/p/${stream}`),
+  ]),
+  get(`${NS}/pods/p/exec?command=ls&container=zzz`),
+  get(`${NS}/pods/p/attach?container=c`),
   del(`${NS}/pods/p2?gracePeriodSeconds=0`),
   post(VAP, {
     metadata: { name: 'r' },
@@ -593,6 +600,7 @@ const rights: readonly Step[] = [
     role(
       'reader',
       rule(['get', 'list'], ['pods']),
+      rule(['get'], ['pods/exec', 'pods/portforward']),
       rule(['get'], ['configmaps'], { resourceNames: ['only'] }),
     ),
   ),
@@ -625,6 +633,10 @@ const rights: readonly Step[] = [
     binding('bob', { kind: 'ClusterRole', name: 'cluster-admin' }, BOB),
   ),
   as('bob', get(`${NS}/pods?limit=1`)),
+  as('bob', get(`${NS}/pods/x/exec?command=ls`)),
+  as('bob', post(`${NS}/pods/x/exec?command=ls`, undefined)),
+  as('bob', get(`${NS}/pods/x/portforward`)),
+  as('bob', get(`${NS}/pods/x/attach`)),
   as('bob', get(`${NS}/configmaps/only`)),
   as('bob', get(`${NS}/configmaps/other`)),
   as('bob', get(`${NS}/configmaps?fieldSelector=metadata.name%3Donly`)),

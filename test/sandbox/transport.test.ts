@@ -157,56 +157,6 @@ describe('bodies', () => {
   })
 })
 
-describe('streams the sandbox has not', () => {
-  const path = '/api/v1/namespaces/kube-system/pods/coredns-6f6b679f8f-4bq8h'
-
-  test.each(['websocket', 'SPDY/3.1'])(
-    'an upgrade to %s is answered at once, and says why',
-    async (protocol) => {
-      for (const subresource of ['exec?command=ls', 'attach', 'portforward']) {
-        const headers = [
-          ['Connection', 'Upgrade'],
-          ['Upgrade', protocol],
-          ['Sec-WebSocket-Key', 'AAAAAAAAAAAAAAAAAAAAAA=='],
-          ['Sec-WebSocket-Version', '13'],
-        ] as const
-        const method = protocol === 'websocket' ? 'GET' : 'POST'
-        const answer = await on.ask({
-          method,
-          path: `${path}/${subresource}`,
-          headers,
-          ...(method === 'POST' && { body: '' }),
-        })
-        expect(answer.status).toBe(501)
-        expect(messageOf(answer)).toBe('the sandbox has no containers to run commands in')
-      }
-    },
-  )
-
-  test('a pod that is not there is not found first', async () => {
-    expect((await on.post(`${NS}/pods/absent/exec`, '')).status).toBe(404)
-  })
-
-  test('a WebSocket needs the right to create, as since 1.35', async () => {
-    const headers = [['Impersonate-User', 'bob']] as const
-    const role = {
-      metadata: { name: 'getter' },
-      rules: [{ apiGroups: [''], resources: ['pods/exec'], verbs: ['get'] }],
-    }
-    await on.post('/apis/rbac.authorization.k8s.io/v1/clusterroles', role)
-    const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'getter' }
-    const subjects = [{ kind: 'User', name: 'bob' }]
-    await on.post('/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
-      metadata: { name: 'getter' },
-      roleRef,
-      subjects,
-    })
-    const answer = await on.get(`${path}/exec?command=ls`, headers)
-    expect(answer.status).toBe(403)
-    expect(messageOf(answer)).toContain('cannot create resource "pods/exec"')
-  })
-})
-
 test('stop ends watches, idle connections and requests that were never finished', async () => {
   const sandbox = await runningSandbox()
   const { host, port, url } = sandbox.address

@@ -63,7 +63,7 @@ function seedNode(put: Put, world: World, kubernetesVersion: string): void {
     type: 'Ready',
     status: 'True',
     reason: 'SandboxReady',
-    message: 'the sandbox runs no containers',
+    message: 'the sandbox simulates containers',
     lastHeartbeatTime: time,
     lastTransitionTime: time,
   }

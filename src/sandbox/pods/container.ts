@@ -2,6 +2,7 @@
  * One simulated container: its files, its main process, and what is run in it. Everything happens in this
  * program's memory: no process, no file and no socket of the machine is touched.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Log, World } from '../../world.ts'
 import { ContainerLog } from './container-log.ts'
 import { type ContainerParts, type Listener, ProcessTable } from './container-parts.ts'
@@ -55,6 +56,9 @@ const SIGKILL = 9
 const SIGHUP = 1
 const SIGINT = 2
 const NOT_FOUND = 127
+/** Together about three megabytes a second. */
+const PACED_BYTES = 64 * 1024
+const PACE_MS = 20
 const SERVER = ['sleep', 'infinity']
 
 export class Container implements ContainerParts {
@@ -70,6 +74,7 @@ export class Container implements ContainerParts {
   readonly #stdin = new Pipe()
   readonly #attached = { stdout: new Set<Sink>(), stderr: new Set<Sink>() }
   readonly #main: Process
+  #unpaced = 0
 
   constructor(deps: ContainerDeps, spec: ContainerSpec) {
     this.#deps = deps
@@ -140,6 +145,7 @@ export class Container implements ContainerParts {
 
   async #publish(bytes: Buffer, attached: Set<Sink>): Promise<void> {
     this.log.append(bytes)
+    await this.#pace(bytes.length)
     for (const sink of [...attached]) {
       try {
         await sink.write(bytes)
@@ -147,6 +153,14 @@ export class Container implements ContainerParts {
         attached.delete(sink)
       }
     }
+  }
+
+  /** A log is written no faster than to a disk, or one loud pod would take all the time there is. */
+  async #pace(bytes: number): Promise<void> {
+    this.#unpaced += bytes
+    if (this.#unpaced < PACED_BYTES) return
+    this.#unpaced = 0
+    await sleep(PACE_MS)
   }
 
   async #passStdin(source: Source): Promise<void> {

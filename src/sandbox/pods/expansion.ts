@@ -60,7 +60,10 @@ async function fieldsOf(word: Word, expansion: Expansion): Promise<readonly (rea
       current.push({ text: piece, isQuoted: false })
     }
   }
-  if (current) fields.push(current)
+  // The quotes around "$@" are no field of their own.
+  const isOnlyAll = word.some((part) => part.kind === 'parameter' && part.name === '@')
+  const isEmpty = current?.every((piece) => piece.text === '') ?? true
+  if (current && !(isOnlyAll && isEmpty)) fields.push(current)
   return fields
 }
 

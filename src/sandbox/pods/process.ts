@@ -67,13 +67,14 @@ export type Program = (context: ProgramContext) => Promise<number>
 
 /** The value of a promise, unless the process is killed before. @throws Killed */
 export async function unlessKilled<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  // Whatever comes of it when nobody waits any more is nobody's business.
+  promise.catch(() => {})
   signal.throwIfAborted()
   let onAbort = () => {}
   const killed = new Promise<never>((_, reject) => {
     onAbort = () => reject(signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
   })
-  promise.catch(() => {})
   try {
     return await Promise.race([promise, killed])
   } finally {

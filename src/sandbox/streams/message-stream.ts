@@ -24,9 +24,13 @@ function streamBytes(exchange: Exchange): AnswerStream {
   const { socket, head, protocol } = switchToWebSocket(exchange, LOG_PROTOCOLS)
   const websocket = new WebSocketConnection(socket, { role: 'server', head, onMessage: () => {} })
   const send = (bytes: Buffer) =>
-    void websocket.send(protocol === BASE64 ? bytes.toString('base64') : bytes)
+    websocket.send(protocol === BASE64 ? bytes.toString('base64') : bytes)
   send(Buffer.alloc(0))
-  return { write: (text) => send(Buffer.from(text)), end: () => websocket.close() }
+  return {
+    write: (text) => send(Buffer.from(text)),
+    drained: () => websocket.drained(),
+    end: () => websocket.close(),
+  }
 }
 
 /** As with the real one, the client must say where it comes from. */
@@ -35,7 +39,11 @@ function streamEvents(exchange: Exchange): AnswerStream {
   if (!isKnown) throw new PlainRefusal(403, '')
   const { socket, head } = switchToWebSocket(exchange, ['', ...protocolsOf(exchange)])
   const websocket = new WebSocketConnection(socket, { role: 'server', head, onMessage: () => {} })
-  return { write: (text) => void websocket.send(text), end: () => websocket.close() }
+  return {
+    write: (text) => websocket.send(text),
+    drained: () => websocket.drained(),
+    end: () => websocket.close(),
+  }
 }
 
 /** One is taken whatever it is, several are refused. */

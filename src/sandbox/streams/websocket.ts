@@ -59,11 +59,19 @@ export class WebSocketConnection {
     return this.#write(isText ? OPCODE.TEXT : OPCODE.BINARY, Buffer.from(message))
   }
 
-  /** Resolves when what was sent has left, or the socket is closed. */
+  /** Resolves when more may be sent, or the socket is closed. */
   async drained(): Promise<void> {
-    if (!this.#socket.writableNeedDrain || this.#socket.destroyed) return
-    const drain = new Promise((resolve) => this.#socket.once('drain', resolve))
-    await Promise.race([drain, this.closed])
+    const socket = this.#socket
+    if (!socket.writableNeedDrain || socket.destroyed) return
+    await new Promise<void>((resolve) => {
+      const go = () => {
+        socket.removeListener('drain', go)
+        socket.removeListener('close', go)
+        resolve()
+      }
+      socket.on('drain', go)
+      socket.on('close', go)
+    })
   }
 
   pause(): void {

@@ -3,6 +3,7 @@
  * one from the start, and go on once a second for whoever follows.
  */
 import type { ResourceContext } from '../context.ts'
+import type { AnswerStream } from '../exchange.ts'
 import { type KubeObject, textAt } from '../json.ts'
 import type { ContainerLog, LogLine } from '../pods/container-log.ts'
 import { badRequest, methodNotAllowed } from '../refusals.ts'
@@ -24,6 +25,7 @@ export async function answerLog(context: ResourceContext): Promise<number> {
     return 204
   }
   const log = sandbox.node.logOf(pod, container)
+  const shown = log?.end ?? 0
   const lines = selected(context, linesOf(pod, log))
   const follows = exchange.query.get('follow') === 'true'
   if (!follows && exchange.upgrade?.to !== 'websocket') {
@@ -32,7 +34,7 @@ export async function answerLog(context: ResourceContext): Promise<number> {
   }
   const stream = answerStream(exchange, TEXT, 'bytes')
   for (const line of lines) stream.write(line)
-  if (follows && isRunning(pod)) await follow(context, pod, container, (text) => stream.write(text))
+  if (follows && isRunning(pod)) await follow(context, { pod, container, log, shown, stream })
   stream.end()
   return 200
 }
@@ -83,37 +85,65 @@ function format({ exchange }: ResourceContext, { time, text }: LogLine): string 
   return isTimed ? `${time.replace('Z', '000000Z')} ${text}` : text
 }
 
-/** What is said from now on, until the client, the container or the pod is gone. */
-function follow(
-  context: ResourceContext,
-  pod: KubeObject,
-  container: string,
-  write: (text: string) => void,
-): Promise<void> {
-  const { sandbox, exchange, resource } = context
-  const { node, storage, world } = sandbox
-  const show = (line: LogLine) => write(format(context, line))
-  let number = 0
-  return new Promise((resolve) => {
-    const timer = setInterval(() => {
-      if (seededLog(pod) === '') return
-      number += 1
-      const text = `sandbox: line ${number} of a pod that only pretends to run\n`
-      show({ time: world.now().toISOString(), text })
-    }, FOLLOW_INTERVAL_MS)
-    const ends = [
-      node.logOf(pod, container)?.subscribe(show) ?? (() => {}),
-      storage.subscribe(resource, ({ type, object }) => {
-        if (type === 'DELETED' && object.metadata.uid === pod.metadata.uid) end()
-      }),
-    ]
-    const end = () => {
-      clearInterval(timer)
-      for (const unsubscribe of ends) unsubscribe()
-      resolve()
-    }
-    void node.containerOf(pod, container)?.exited.then(() => setImmediate(end))
-    if (exchange.signal.aborted) end()
-    else exchange.signal.addEventListener('abort', end, { once: true })
+interface Following {
+  readonly pod: KubeObject
+  readonly container: string
+  readonly log: ContainerLog | undefined
+  /** The place of the first line that is not shown yet. */
+  readonly shown: number
+  readonly stream: AnswerStream
+}
+
+/** What is said from now on, until the client, the container or the pod is gone; no faster than it is read. */
+async function follow(context: ResourceContext, following: Following): Promise<void> {
+  const { log, stream } = following
+  let [next, isOver, wake] = [following.shown, false, () => {}]
+  const unsubscribe = log?.subscribe(() => wake())
+  const stop = whenOver(context, following, () => {
+    isOver = true
+    wake()
   })
+  const timer = pretend(context, following)
+  for (;;) {
+    const wasOver = isOver
+    const lines = log?.linesFrom(next) ?? []
+    next = log?.end ?? 0
+    for (const line of lines)
+      if (!stream.write(format(context, line)) && !context.exchange.signal.aborted)
+        await stream.drained()
+    if (wasOver) break
+    // What came meanwhile has woken nobody.
+    if (!isOver && next === (log?.end ?? 0))
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+  }
+  clearInterval(timer)
+  unsubscribe?.()
+  stop()
+}
+
+/** Calls back once the client, the container or the pod is gone; the answer ends the watch for it. */
+function whenOver(
+  { sandbox, exchange, resource }: ResourceContext,
+  { pod, container }: Following,
+  over: () => void,
+): () => void {
+  void sandbox.node.containerOf(pod, container)?.exited.then(() => setImmediate(over))
+  if (exchange.signal.aborted) over()
+  else exchange.signal.addEventListener('abort', over, { once: true })
+  return sandbox.storage.subscribe(resource, ({ type, object }) => {
+    if (type === 'DELETED' && object.metadata.uid === pod.metadata.uid) over()
+  })
+}
+
+/** A seeded pod says something once a second to whoever follows it. */
+function pretend(context: ResourceContext, { pod, stream }: Following): NodeJS.Timeout | undefined {
+  if (seededLog(pod) === '') return undefined
+  let number = 0
+  return setInterval(() => {
+    number += 1
+    const text = `sandbox: line ${number} of a pod that only pretends to run\n`
+    stream.write(format(context, { time: context.sandbox.world.now().toISOString(), text }))
+  }, FOLLOW_INTERVAL_MS)
 }
