@@ -5,7 +5,7 @@
  */
 import { once } from 'node:events'
 import { connect as connectTcp, createServer, type Socket } from 'node:net'
-import type { Duplex } from 'node:stream'
+import { type Duplex, duplexPair } from 'node:stream'
 import { createSecureContext, TLSSocket } from 'node:tls'
 import { openInner } from '../src/client/inner.ts'
 import { type AcceptedPipe, pipeAcceptor } from '../src/pipe/acceptor.ts'
@@ -18,12 +18,13 @@ import { issueServerCertificate } from '../src/pki/profiles.ts'
 import { realWorld } from '../src/runtime.ts'
 import { serveTunnel } from '../src/tunnel/agent-end.ts'
 import { openTunnel } from '../src/tunnel/hub-end.ts'
+import { collectBuffersYoung } from '../src/young-space.ts'
 import { median, round, time } from './timing.ts'
 
 const HOST = 'c-aaaaaaaaaa.clusters.mcm.internal'
-const BULK_BYTES = 400 << 20
+const BULK_BYTES = 100 << 20
 const CHUNK = Buffer.alloc(64 << 10, 'x')
-const ROUNDS = 5
+const ROUNDS = 15
 const SESSIONS = 300
 const quiet = { info: () => {}, warn: () => {}, error: () => {} }
 const world = realWorld()
@@ -34,10 +35,22 @@ interface Joined {
   readonly agent: TLSSocket
 }
 
+/** A path that is `oneWayMs` long and as wide as anybody likes. */
+function distant(near: Duplex, oneWayMs: number): Duplex {
+  const [end, there] = duplexPair({ highWaterMark: 64 << 20 })
+  const carry = (from: Duplex, to: Duplex) => {
+    from.on('data', (chunk: Buffer) => setTimeout(() => to.write(chunk), oneWayMs))
+    from.on('error', () => {})
+  }
+  carry(near, there)
+  carry(there, near)
+  return end
+}
+
 interface Stage {
   /** The one TCP connection under everything. */
   readonly tcp: Socket
-  join(kind: 'plain' | 'pipe'): Promise<Joined>
+  join(kind: 'plain' | 'pipe', oneWayMs?: number): Promise<Joined>
 }
 
 async function openStage(): Promise<Stage> {
@@ -80,13 +93,16 @@ async function openStage(): Promise<Stage> {
   const options = { host: HOST, serverCaPem: serverCa.certificatePem, alpn: [] }
   return {
     tcp: near,
-    async join(kind) {
+    async join(kind, oneWayMs = 0) {
       const agent = new Promise<TLSSocket>((resolve) => waiting.push(resolve))
       if (kind === 'plain') {
         const client = await openInner(await hub.connect('plain:443'), options)
         return { client, agent: await agent }
       }
-      const dial = () => hub.connect('pipe:443')
+      const dial = async () => {
+        const carrier = await hub.connect('pipe:443')
+        return oneWayMs === 0 ? carrier : distant(carrier, oneWayMs)
+      }
       const pipe = await openPipe({ world, log: quiet, budget, peerName: 'the agent', dial })
       const client = await openInner(pipe.stream, options)
       pipe.arm(exporterOf(client))
@@ -168,6 +184,7 @@ async function memory(stage: Stage, kind: 'plain' | 'pipe'): Promise<number> {
   return bytes
 }
 
+collectBuffersYoung()
 const stage = await openStage()
 const kinds = ['plain', 'pipe'] as const
 const bulks = { plain: [], pipe: [] } as Record<string, Awaited<ReturnType<typeof bulk>>[]>
@@ -192,6 +209,11 @@ for (const kind of kinds) {
   )
   joined.client.destroy()
 }
+const far = await stage.join('pipe', 25)
+await bulk(far, stage.tcp)
+const { rate } = await bulk(far, stage.tcp)
+console.log(`pipe   bulk at a round trip of 50 ms ${round(rate * 8, 0)} Mbit/s`)
+far.client.destroy()
 for (const kind of kinds) {
   const bytes = await memory(stage, kind)
   console.log(`${kind.padEnd(6)} ${round(bytes / 1024, 1)} KiB for an idle session, both ends`)

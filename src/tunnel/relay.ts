@@ -76,6 +76,10 @@ class Flow {
   carried = 0
   hasEnded = false
   #isGathering = false
+  readonly #flush = (): void => {
+    this.#isGathering = false
+    this.to.uncork()
+  }
 
   constructor(from: Duplex, to: Duplex) {
     this.from = from
@@ -96,17 +100,12 @@ class Flow {
     from.resume()
   }
 
-  /** What arrives in one turn of the event loop is written as one: half the work of piece by piece. */
+  /** What arrives in one turn of the event loop is written as one: half the system calls of piece by piece. */
   #gather(): void {
     if (this.#isGathering) return
     this.#isGathering = true
     this.to.cork()
     setImmediate(this.#flush)
-  }
-
-  readonly #flush = (): void => {
-    this.#isGathering = false
-    this.to.uncork()
   }
 
   #end(): void {

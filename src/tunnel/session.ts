@@ -62,7 +62,7 @@ export function superviseSession(
 ): TunnelEnd {
   const draining = Promise.withResolvers<void>()
   const closed = Promise.withResolvers<void>()
-  const heartbeat = startHeartbeat(session, socket, options)
+  const heartbeat = new Heartbeat(session, socket, options)
   let graceTimer: NodeJS.Timeout | undefined
   function end(): void {
     session.destroy()
@@ -76,7 +76,10 @@ export function superviseSession(
   }
   // HTTP/2 has its own half-close; a socket that stays half open would keep a dead session.
   socket.allowHalfOpen = false
-  whenReady(session, () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+  whenReady(session, () => {
+    session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+    heartbeat.ping()
+  })
   session.on('error', (error) => options.log.warn('tunnel_error', { reason: error.message }))
   session.once('goaway', (code, _lastStream, data) => {
     const why = data === undefined ? {} : { reason: printable(Buffer.from(data).toString()) }
@@ -96,7 +99,7 @@ export function superviseSession(
     draining: draining.promise,
     closed: closed.promise,
     isOpen: () => !session.closed && !session.destroyed,
-    roundTripMs: heartbeat.roundTripMs,
+    roundTripMs: () => heartbeat.roundTripMs,
     async stop(graceMs = 0) {
       draining.resolve()
       if (!session.closed) session.close()
@@ -119,69 +122,79 @@ function whenReady(session: Http2Session, work: () => void): void {
 const PING_INTERVAL_MS = 4_000
 const PING_TIMEOUT_MS = 10_000
 
-interface Heartbeat {
-  roundTripMs(): number | null
-  stop(): void
-}
-
 /** Looks so many times in a timeout, so that a dead path is noticed in time whenever it died. */
 const LOOKS = 20
 
 /**
  * Pings, one at a time, and destroys the session when a ping stays unanswered and not one byte came
  * either: a link full of data delays a ping's answer behind it and is not dead. A path that dies is
- * noticed after `pingIntervalMs` and `pingTimeoutMs` together, and a twentieth of the latter.
+ * noticed after `pingIntervalMs` and `pingTimeoutMs` together, and a twentieth of the latter. A hub has
+ * thousands of these: each has one timer, and looks only while it waits for an answer.
  */
-function startHeartbeat(session: Http2Session, socket: Duplex, options: TunnelOptions): Heartbeat {
-  const intervalMs = options.pingIntervalMs ?? PING_INTERVAL_MS
-  const timeoutMs = options.pingTimeoutMs ?? PING_TIMEOUT_MS
-  let roundTripMs: number | null = null
-  let pingedAt: number | undefined
-  let heardAt = performance.now()
-  let bytesSeen = bytesRead(socket)
-  let pingTimer: NodeJS.Timeout | undefined
-  let lookTimer: NodeJS.Timeout | undefined
+class Heartbeat {
+  roundTripMs: number | null = null
+  readonly #session: Http2Session
+  readonly #socket: Duplex
+  readonly #options: TunnelOptions
+  #timer: NodeJS.Timeout | undefined
+  #heardAt = 0
+  #bytesSeen = 0
 
-  // A draining session answers no pings (Node cancels them); its drain has an end of its own.
-  const isOver = () => session.destroyed || session.closed
-  function ping(): void {
-    if (isOver()) return
-    pingedAt = performance.now()
-    session.ping((error, durationMs) => {
-      if (error || session.destroyed) return
-      pingedAt = undefined
-      roundTripMs = durationMs
-      pingTimer = setTimeout(ping, intervalMs)
+  constructor(session: Http2Session, socket: Duplex, options: TunnelOptions) {
+    this.#session = session
+    this.#socket = socket
+    this.#options = options
+  }
+
+  ping(): void {
+    if (this.#isOver()) return
+    this.#heardAt = performance.now()
+    this.#bytesSeen = bytesRead(this.#socket)
+    this.#timer = setInterval(() => this.#look(), this.#timeoutMs / LOOKS)
+    this.#session.ping((error, durationMs) => {
+      if (!error && !this.#session.destroyed) this.#answered(durationMs)
     })
   }
-  function isSilent(): boolean {
-    const now = performance.now()
-    const bytes = bytesRead(socket)
-    if (bytes !== bytesSeen) heardAt = now
-    bytesSeen = bytes
-    return pingedAt !== undefined && now - Math.max(pingedAt, heardAt) >= timeoutMs
-  }
-  /** Twice: when this process itself stood still, its timers come before what has arrived meanwhile. */
-  function look(): void {
-    if (isSilent()) setImmediate(judge)
-  }
-  function judge(): void {
-    if (isOver() || !isSilent()) return
-    options.log.warn('tunnel_silent', { timeoutMs })
-    session.destroy()
-    socket.destroy()
+
+  stop(): void {
+    clearTimeout(this.#timer)
   }
 
-  whenReady(session, () => {
-    ping()
-    lookTimer = setInterval(look, timeoutMs / LOOKS)
-  })
-  return {
-    roundTripMs: () => roundTripMs,
-    stop() {
-      clearTimeout(pingTimer)
-      clearInterval(lookTimer)
-    },
+  #answered(durationMs: number): void {
+    this.roundTripMs = durationMs
+    clearTimeout(this.#timer)
+    const intervalMs = this.#options.pingIntervalMs ?? PING_INTERVAL_MS
+    this.#timer = setTimeout(() => this.ping(), intervalMs)
+  }
+
+  /** Twice: when this process itself stood still, its timers come before what has arrived meanwhile. */
+  #look(): void {
+    if (this.#isSilent()) setImmediate(() => this.#judge(this.#timer))
+  }
+
+  #judge(timer: NodeJS.Timeout | undefined): void {
+    // Another timer: the answer has come.
+    if (timer !== this.#timer || this.#isOver() || !this.#isSilent()) return
+    this.#options.log.warn('tunnel_silent', { timeoutMs: this.#timeoutMs })
+    this.#session.destroy()
+    this.#socket.destroy()
+  }
+
+  #isSilent(): boolean {
+    const now = performance.now()
+    const bytes = bytesRead(this.#socket)
+    if (bytes !== this.#bytesSeen) this.#heardAt = now
+    this.#bytesSeen = bytes
+    return now - this.#heardAt >= this.#timeoutMs
+  }
+
+  /** A draining session answers no pings (Node cancels them); its drain has an end of its own. */
+  #isOver(): boolean {
+    return this.#session.destroyed || this.#session.closed
+  }
+
+  get #timeoutMs(): number {
+    return this.#options.pingTimeoutMs ?? PING_TIMEOUT_MS
   }
 }
 
