@@ -17,6 +17,7 @@ import {
   isSameUserAndGroups,
   requireUser,
 } from '../kube/impersonation.ts'
+import { isReservedName } from '../kube/reserved-name.ts'
 import type { Standing } from './authenticate.ts'
 
 /** One question of SelfSubjectAccessReview (authorization.k8s.io/v1), asked as the caller. */
@@ -45,6 +46,7 @@ export async function nestedImpersonation(
   review: Review,
 ): Promise<Impersonation> {
   if (isOwnIdentity(standing, request)) return standing.impersonation
+  if (asksForGroupsAlone(request)) requireUser(request)
   const asked = namesAsked(request)
   const unlisted = asked.find((name) => !isListed(name, standing.names))
   if (unlisted !== undefined) throw refused(unlisted.header, whyUnlisted(unlisted))
@@ -71,6 +73,13 @@ function isOwnIdentity({ identity, impersonation }: Standing, request: Impersona
   const asked = { user, groups }
   const isBare = isSameUserAndGroups(asked, { user: identity.user, groups: identity.groups })
   return isBare || isSameUserAndGroups(asked, impersonation)
+}
+
+/** `--as-group` without `--as`: a mistake, unless a group is one that nobody may ask for. */
+function asksForGroupsAlone({ user, groups, uid, extras }: ImpersonationRequest): boolean {
+  return (
+    user === undefined && uid === undefined && extras.size === 0 && !groups.some(isReservedName)
+  )
 }
 
 /** One name that was asked for, and the header it came in. */

@@ -24,7 +24,9 @@ export default class ProxyStart extends McmCommand {
   async run() {
     const { flags } = await this.parse(ProxyStart)
     requirePrivateRuntime(this.runtime.nodeFacts, 'the local proxy')
-    const device = await this.device()
+    // Its connections outlive the signal for a moment: agents hear that sessions end.
+    const ending = new AbortController()
+    const device = { ...(await this.device()), signal: ending.signal }
     const local = await localProxy(device)
     const ways = openProxyWays(device)
     const proxy = await startProxy(
@@ -41,5 +43,6 @@ export default class ProxyStart extends McmCommand {
     this.announce(proxy.address, viewListening)
     await proxy.closed
     ways.close()
+    ending.abort()
   }
 }

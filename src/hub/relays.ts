@@ -108,6 +108,9 @@ class LiveRelays implements Relays {
   }
 
   async drain(drainMs: number): Promise<void> {
+    // What carries a pipe is made good by another hub, or this one when it is back: the sooner the better.
+    for (const entry of this.#entries)
+      if (entry.passage.target.kind === 'pipe') end(entry, 'the hub stops')
     if (this.#entries.size === 0) return
     const empty = new Promise<void>((resolve) => {
       this.#whenEmpty = resolve

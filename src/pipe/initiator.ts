@@ -55,6 +55,8 @@ export interface InitiatedPipe {
   /** What TLS runs on. */
   readonly stream: Duplex
   readonly isSuspended: boolean
+  /** Resolves when both ends know that it has ended, or this end will not try to tell any more. */
+  readonly over: Promise<void>
   /** From now on the pipe can be resumed. @param exporter of the TLS connection on it: `PIPE_EXPORTER_…` */
   arm(exporter: Buffer): void
   /** Ends it at once, without telling the other end. */
@@ -76,6 +78,8 @@ export async function openPipe(options: InitiatorOptions): Promise<InitiatedPipe
 
 class Initiator implements InitiatedPipe, PipeKeeper {
   readonly stream: PipeStream
+  readonly over: Promise<void>
+  readonly #resolveOver: () => void
   readonly #options: InitiatorOptions
   readonly #limits: PipeLimits
   readonly #over = new AbortController()
@@ -96,6 +100,9 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   #hasSlept = false
 
   constructor(options: InitiatorOptions, first: Duplex) {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.over = promise
+    this.#resolveOver = resolve
     this.#options = options
     this.#limits = { ...PIPE_LIMITS, ...options.limits }
     const { budget, peerName } = options
@@ -151,6 +158,7 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   onOver(): void {
     clearInterval(this.#looking)
     this.#over.abort()
+    this.#resolveOver()
   }
 
   // Finding another carrier.

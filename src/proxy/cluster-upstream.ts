@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises'
 import { type EitherWay, eitherWay } from '../client/either-way.ts'
 import type { InnerOptions } from '../client/inner.ts'
 import { askHttp1Upgrade } from '../forward/http1-upgrade.ts'
@@ -49,6 +50,9 @@ export interface ClusterUpstreamDeps {
 export function clusterUpstream(deps: ClusterUpstreamDeps, cluster: ProxyCluster): ClusterUpstream {
   return new WarmUpstream(deps, cluster)
 }
+
+/** For telling the agent that sessions have ended. */
+const GOODBYE_MS = 1_000
 
 /** How one upgrade is asked for, and as whom. */
 interface UpgradeWay {
@@ -107,8 +111,14 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     for (const session of this.#sessions) session.beat()
   }
 
+  /** The agent shall hear of it, so that nothing waits there to be resumed. */
   async close(): Promise<void> {
+    const goodbyes = Array.from(this.#sessions, ({ path }) => path.over)
     this.#sessions.close()
+    const over = new AbortController()
+    const late = pause(GOODBYE_MS, undefined, { signal: over.signal }).catch(() => {})
+    await Promise.race([Promise.all(goodbyes), late])
+    over.abort()
   }
 
   /** Rejects with a `Refusal` within the deadline. */

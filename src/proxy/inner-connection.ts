@@ -34,6 +34,7 @@ export async function openPiped(
   const path = new PipePath()
   const pipe = await openOrNone(sources, path)
   if (!pipe) return openPlain(await sources.connect(), options)
+  path.over = pipe.over
   pipe.stream.once('error', (error) => {
     if (isMcmError(error)) path.end = error
   })

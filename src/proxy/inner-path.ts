@@ -10,6 +10,8 @@ export interface InnerPath {
   readonly isSuspended: boolean
   /** Why it ended, once it did by itself. */
   readonly end: McmError | undefined
+  /** Resolves when the other end knows that it has ended, or cannot be told. */
+  readonly over: Promise<void>
   /** Calls `act` again and again, every `ms`, while it is suspended. Gives the end of that. */
   whileSuspended(ms: number, act: () => void): () => void
 }
@@ -19,6 +21,7 @@ export const PLAIN_PATH: InnerPath = {
   isPipe: false,
   isSuspended: false,
   end: undefined,
+  over: Promise.resolve(),
   whileSuspended: () => () => {},
 }
 
@@ -26,6 +29,7 @@ export const PLAIN_PATH: InnerPath = {
 export class PipePath implements InnerPath {
   readonly isPipe = true
   end: McmError | undefined
+  over: Promise<void> = Promise.resolve()
   #isSuspended = false
   readonly #watchers = new Set<Watcher>()
 

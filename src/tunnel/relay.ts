@@ -75,11 +75,6 @@ class Flow {
   readonly to: Duplex
   carried = 0
   hasEnded = false
-  #isGathering = false
-  readonly #flush = (): void => {
-    this.#isGathering = false
-    this.to.uncork()
-  }
 
   constructor(from: Duplex, to: Duplex) {
     this.from = from
@@ -90,7 +85,6 @@ class Flow {
     const { from, to } = this
     from.on('data', (chunk: Buffer) => {
       this.carried += chunk.length
-      this.#gather()
       if (!to.write(chunk)) from.pause()
     })
     to.on('drain', () => from.resume())
@@ -98,14 +92,6 @@ class Flow {
     else from.once('end', () => this.#end())
     // A stream that somebody has paused before does not begin to flow by being listened to.
     from.resume()
-  }
-
-  /** What arrives in one turn of the event loop is written as one: half the system calls of piece by piece. */
-  #gather(): void {
-    if (this.#isGathering) return
-    this.#isGathering = true
-    this.to.cork()
-    setImmediate(this.#flush)
   }
 
   #end(): void {

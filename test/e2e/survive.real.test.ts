@@ -46,5 +46,10 @@ surviveSuite({
   title: 'streams of real kubectl to pods of the sandbox survive',
   start: startRegisteredSandbox,
   frozenMs: Number(process.env['MCM_TEST_FROZEN_MS'] ?? 0),
+  movesHub: true,
+  async replaceAgents({ stage, name, adminKubeconfig }) {
+    await stage.agents.get(`${name}/a`)!.stop('SIGTERM')
+    await stage.startAgent(name, { adminKubeconfig })
+  },
   skip,
 })
