@@ -23,7 +23,7 @@ export default defineConfig({
           // Most of the time would go into starting processes and loading the same modules.
           isolate: false,
           maxWorkers: 3,
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },
@@ -34,7 +34,7 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
           include: [isolated],
           maxWorkers: 3,
-          testTimeout: 30_000,
+          testTimeout: 60_000,
           hookTimeout: 60_000,
         },
       },

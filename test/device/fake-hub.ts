@@ -148,8 +148,8 @@ export class FakeHub {
     const authority = String(headers[':authority'])
     this.requests.push(`CONNECT ${authority}`)
     const target = parseClusterAuthority(authority)
-    const owner = key === undefined ? undefined : this.directory.state.deviceOwner(key)
-    if (!target || !owner) throw new AccessDeniedError('MCM_FORBIDDEN', 'no such cluster for you')
+    const mayPass = key !== undefined && this.directory.state.isLiveDevice(key)
+    if (!target || !mayPass) throw new AccessDeniedError('MCM_FORBIDDEN', 'no such cluster for you')
     const agent = this.agents.get(target.id)
     if (!agent) {
       throw new UnreachableError('MCM_AGENT_UNREACHABLE', `no agent of ${target.id} is connected`)

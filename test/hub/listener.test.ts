@@ -260,9 +260,10 @@ describe('connections on which nothing happens', () => {
     const socket = await stage.tls(undefined, ['http/1.1'])
     const timer = setInterval(() => socket.write('x'), 20)
     socket.write('GET /healthz HTTP/1.1\r\nX: ')
-    const answer = (await endOf(socket)).toString()
+    // A byte that crosses the end of the connection makes a reset of it.
+    const answer = await endOf(socket).catch(() => '')
     clearInterval(timer)
-    expect(answer).not.toContain('200')
+    expect(answer.toString()).not.toContain('200')
   })
 })
 

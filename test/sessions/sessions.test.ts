@@ -13,7 +13,7 @@ let program: Awaited<ReturnType<typeof buildProgram>>
 
 beforeAll(async () => {
   program = await buildProgram()
-}, 60_000)
+}, 120_000)
 
 afterAll(() => program.remove())
 
@@ -39,7 +39,7 @@ test.concurrent.each(names)(
     }
     if (writes) writeFileSync(path, withAnswers(text, answers))
   },
-  120_000,
+  300_000,
 )
 
 function withAnswers(text: string, answers: ReadonlyMap<number, string>): string {
