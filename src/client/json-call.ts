@@ -45,7 +45,10 @@ export function startSession(socket: Duplex, authority: string): ClientHttp2Sess
     maxSessionMemory: MAX_SESSION_MEMORY_MB,
     settings: { enablePush: false, initialWindowSize: STREAM_WINDOW_BYTES },
   })
-  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+  // Told of its beginning, a session may already be over.
+  session.once('connect', () => {
+    if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+  })
   // Every call and stream reports the end of the session to its own caller.
   session.on('error', () => {})
   return session

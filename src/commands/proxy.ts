@@ -11,6 +11,7 @@ export default class ProxyStart extends McmCommand {
     'serve your clusters on localhost, with keys in memory and warm sessions'
   static override description =
     'For clients that cannot use the exec plugin, and for speed: no handshake per kubectl. ' +
+    'What runs through it (exec, logs -f, port-forward, watch) survives a hub restart, another network or a closed lid of up to two minutes. ' +
     'Contexts for it: kubeconfig --mode proxy --merge.'
   static override examples = ['<%= config.bin %> proxy', '<%= config.bin %> proxy --port 7443']
   static override flags = {

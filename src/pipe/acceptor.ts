@@ -65,6 +65,9 @@ export interface PipeAcceptor {
   stop(graceMs?: number): void
 }
 
+/** Pipes that have ended here and wait to tell the other end, or to deliver their last bytes. */
+const MAX_LINGERING = 256
+
 export function pipeAcceptor(options: AcceptorOptions): PipeAcceptor {
   return new Acceptor(options)
 }
@@ -136,6 +139,9 @@ class Acceptor implements PipeAcceptor {
 
   #look(): void {
     for (const pipe of this.#pipes) pipe.look()
+    // Whoever runs on one counts in their own limits; what is left to say to those that are gone counts here.
+    const left = [...this.#pipes].filter(({ stream }) => stream.destroyed)
+    for (const pipe of left.slice(0, -MAX_LINGERING)) pipe.stream.abandon()
   }
 }
 

@@ -53,7 +53,9 @@ export class PipeStream extends Duplex implements CarrierOwner {
   #resetCode: number = RESET.aborted
 
   constructor(options: PipeStreamOptions) {
-    super({ allowHalfOpen: true, writableHighWaterMark: READ_BYTES })
+    // TLS takes the close of what it runs on for its own, and forgets what its reader has not had yet: whoever
+    // runs on it says when it is done.
+    super({ allowHalfOpen: true, autoDestroy: false, writableHighWaterMark: READ_BYTES })
     this.#options = options
     this.core = new PipeEnd(options.budget)
     // Whoever uses it adds a handler that says more.

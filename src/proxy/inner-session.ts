@@ -70,7 +70,10 @@ export function innerSession(options: InnerSessionOptions): InnerSession {
     settings: { enablePush: false, initialWindowSize: NEAR_WINDOW_BYTES },
     maxSessionMemory: 64,
   })
-  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW_BYTES))
+  // Told of its beginning, a session may already be over.
+  session.once('connect', () => {
+    if (!session.destroyed) session.setLocalWindowSize(SESSION_WINDOW_BYTES)
+  })
   return new WarmSession(session, options)
 }
 

@@ -7,6 +7,9 @@ import { performServerHandshake } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer, type Server, type TLSSocket } from 'node:tls'
 import { decoupleWrites } from '../../src/duplex.ts'
+import { pipeAcceptor } from '../../src/pipe/acceptor.ts'
+import { PipeBudget } from '../../src/pipe/budget.ts'
+import { realWorld } from '../../src/runtime.ts'
 
 /** A certificate, with whatever stands in its chain, and its key: PEM. */
 export interface InnerIdentity {
@@ -22,6 +25,14 @@ export class Canary {
   /** How handshakes ended that did not succeed: the alert a client sent, as OpenSSL names it. */
   readonly refusals: string[] = []
   readonly #tls: Server
+  readonly #pipes = pipeAcceptor({
+    world: realWorld(),
+    log: { info() {}, warn() {}, error() {} },
+    budget: new PipeBudget(64 << 20),
+    replica: 'canary',
+    takePlace: () => () => {},
+    onPipe: ({ stream }) => this.accept(stream),
+  })
   readonly #http1 = createHttpServer((request, response) => {
     this.requests.push(`${request.method} ${request.url}`)
     response.end('the canary sang')
@@ -46,6 +57,11 @@ export class Canary {
     // Who half-closes in the middle of a handshake will not go on with it.
     stream.once('end', () => stream.destroy())
     this.#tls.emit('connection', stream)
+  }
+
+  /** The same behind the pipe that `mcm proxy` puts below its inner layer. */
+  acceptPiped(carrier: Duplex): void {
+    this.#pipes.accept(carrier, undefined)
   }
 
   #serve(socket: TLSSocket): void {

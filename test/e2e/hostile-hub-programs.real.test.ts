@@ -64,7 +64,9 @@ describe.skipIf(skip)('a hub that owns its key and ends the inner layer itself',
   function show(session: InnerIdentity, enrolment: InnerIdentity): Canaries {
     const canaries = { session: new Canary(session), enrolment: new Canary(enrolment) }
     const deed: Deed = ({ authority, client }) => {
-      canaries[authority.startsWith('enrol.') ? 'enrolment' : 'session'].accept(client)
+      if (authority.startsWith('enrol.')) canaries.enrolment.accept(client)
+      else if (authority.startsWith('pipe.')) canaries.session.acceptPiped(client)
+      else canaries.session.accept(client)
     }
     hub.deed = deed
     return canaries

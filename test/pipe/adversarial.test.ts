@@ -285,6 +285,17 @@ describe('a stranger on a carrier', () => {
     expect(client.isSuspended).toBe(false)
   })
 
+  it('cannot pile up sessions that have ended and wait for somebody to hear of it', async () => {
+    staged()
+    for (let count = 0; count < 300; count++) {
+      const { client, agent } = await stage.open()
+      stage.lastWire.freeze()
+      agent.stream.destroy()
+      client.abandon()
+    }
+    await until(() => stage.acceptor.size === 256)
+  })
+
   it('makes the agent hold no memory with tiny frames by the ten thousand that nobody reads', async () => {
     const { client, agent } = await staged().open()
     stage.meddle = (chunk, toward) => (toward === 'agent' ? [chunk] : [])

@@ -6,7 +6,7 @@ import { openInner } from '../../src/client/inner.ts'
 import { PIPE_EXPORTER_BYTES, PIPE_EXPORTER_LABEL } from '../../src/pipe/proof.ts'
 import { agentIdentity } from '../client/certificates.ts'
 import { type Seeded, seeded } from './seeded.ts'
-import { type Ends, PipeStage, until } from './stage.ts'
+import { type Ends, PipeStage, readAll, until } from './stage.ts'
 import type { Meddle } from './wire.ts'
 
 /** Whatever carriers do, a pipe gives out what was put in, or ends. One seed is one story. */
@@ -115,6 +115,21 @@ describe('a carrier that changes, repeats or drops bytes below TLS', () => {
     await until(() => core.isResumable)
     return { ...ends, tls: { client: atClient, agent: atAgent } }
   }
+
+  it('gives TLS the time to read what has arrived when both ends are done', async () => {
+    stage = new PipeStage({ limits: LIMITS })
+    const { tls } = await withTls()
+    const sent = seeded(3).bytes(50_000)
+    tls.agent.pause()
+    tls.client.end(sent)
+    tls.agent.end()
+    tls.client.resume()
+    await until(() => stage.acceptor.size === 0)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const read = readAll(tls.agent)
+    tls.agent.resume()
+    expect((await read).equals(sent)).toBe(true)
+  })
 
   it('is nothing to TLS when it only cuts', async () => {
     const random = seeded(7)
