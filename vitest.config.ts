@@ -7,6 +7,9 @@ const real = 'test/**/*.real.test.ts'
 const node = 'test/**/*.node.test.ts'
 const long = 'test/**/*.long.test.ts'
 
+// Nobody waits for CI, and with more its two cores would be late for what tests of time expect.
+const WORKERS = process.env['CI'] === 'true' ? 2 : 3
+
 export default defineConfig({
   test: {
     reporters: ['default', './scripts/counts-reporter.ts'],
@@ -22,7 +25,7 @@ export default defineConfig({
           exclude: [isolated, real, node, long],
           // Most of the time would go into starting processes and loading the same modules.
           isolate: false,
-          maxWorkers: 3,
+          maxWorkers: WORKERS,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },
@@ -33,7 +36,7 @@ export default defineConfig({
           name: 'isolated',
           sequence: { groupOrder: 0 },
           include: [isolated],
-          maxWorkers: 3,
+          maxWorkers: WORKERS,
           testTimeout: 60_000,
           hookTimeout: 60_000,
         },

@@ -122,7 +122,7 @@ export class PipeStage {
   }
 }
 
-export async function until(isSo: () => boolean, timeoutMs = 10_000): Promise<void> {
+export async function until(isSo: () => boolean, timeoutMs = 30_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!isSo()) {
     if (performance.now() > deadline) throw new Error(`not so within ${timeoutMs} ms: ${isSo}`)
