@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { McmError } from '../errors.ts'
-import type { AcceptedPipe } from '../pipe/agent-pipe.ts'
+import type { AcceptedPipe } from '../pipe/acceptor.ts'
 import { RESET } from '../pipe/pipe-end.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 
