@@ -144,13 +144,15 @@ export function surviveSuite(options: SurviveSuiteOptions): void {
       await endAll(streams)
     })
 
-    if (options.movesHub)
-      test('the hub goes and another comes at another of its addresses', async () => {
+    test.skipIf(!options.movesHub)(
+      'the hub goes and another comes at another of its addresses',
+      async () => {
         const streams = await startAll(sam)
         await cluster.stage.moveHub()
         await allGoOn(streams, 'hub at another address')
         await endAll(streams)
-      })
+      },
+    )
 
     test('agents that are told to stop say so: nobody waits for them', async () => {
       const stream = await startCounting(kubectl, sam.env, 'exec')
@@ -164,8 +166,9 @@ export function surviveSuite(options: SurviveSuiteOptions): void {
         .toBe(0)
     })
 
-    if (options.frozenMs > 0)
-      test('the path stands still, without a word, for longer than any client waits for a pong', async () => {
+    test.skipIf(options.frozenMs === 0)(
+      'the path stands still, without a word, for longer than any client waits for a pong',
+      async () => {
         const streams = await startAll(sam)
         sam.way.freeze()
         await sleep(options.frozenMs)
@@ -174,7 +177,8 @@ export function surviveSuite(options: SurviveSuiteOptions): void {
         sam.way.thaw()
         await allGoOn(streams, `frozen for ${options.frozenMs / 1000} s`)
         await endAll(streams)
-      })
+      },
+    )
 
     test('sixty megabytes there and back pass three broken connections, byte for byte', async () => {
       const input = randomBytes(60_000_000)
