@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { Reply } from './exchange.ts'
-import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
-import { headOf } from './raw-answer.ts'
+import type { ListenerHandlers, ListenerTimeouts } from './listener-handlers.ts'
+import { headOf } from './raw-head.ts'
 import type { StallWatch } from './stall-watch.ts'
 import { http1UpgradeClient } from './upgrade-client.ts'
 

@@ -12,7 +12,7 @@ import type { Duplex } from 'node:stream'
 import { failureStatus } from '../kube/status.ts'
 import { type Reply, replyStatus, type UpgradeExchange } from './exchange.ts'
 import { fitFlowWindow, NEAR_WINDOW_BYTES } from './flow-window.ts'
-import type { ListenerHandlers, ListenerTimeouts } from './listener.ts'
+import type { ListenerHandlers, ListenerTimeouts, RetireIdle } from './listener-handlers.ts'
 import type { StallWatch } from './stall-watch.ts'
 import { http2UpgradeClient } from './upgrade-client.ts'
 import { methodOfConnect } from './upgrade-request.ts'
@@ -20,6 +20,8 @@ import { methodOfConnect } from './upgrade-request.ts'
 const SESSION_WINDOW_BYTES = 32 * 1024 * 1024
 /** Below the half minute after which load balancers and NAT forget a connection. */
 const PING_MS = 20_000
+/** Without a request for so long a session counts as idle. */
+const IDLE_MS = 1_000
 
 /** Ours differ from Node's where a busy, honest client would meet Node's limits. */
 const SESSION_OPTIONS = {
@@ -51,13 +53,13 @@ export interface Http2ServerOptions {
   readonly isDistant: boolean
 }
 
-/** Serves HTTP/2 on one connection. */
+/** Serves HTTP/2 on one connection. Gives what ends it in good order where it is idle. */
 export function serveHttp2<Context>(
   socket: Duplex,
   handlers: ListenerHandlers<Context>,
   { timeouts, stalls, takesExtendedConnect, isDistant }: Http2ServerOptions,
   context: Context,
-): void {
+): RetireIdle {
   // HTTP/2 has a half-close of its own; below it one would keep a dead session for ever.
   socket.allowHalfOpen = false
   socket.once('end', () => socket.destroy())
@@ -85,6 +87,26 @@ export function serveHttp2<Context>(
     if (agreeToContinue(stream as ServerHttp2Stream, fields, exchange.reply))
       handlers.request(exchange)
   })
+  return retireWhenIdle(session)
+}
+
+/** Whoever has asked nothing yet, or asked just now, may be about to: that one is left alone. */
+function retireWhenIdle(session: ServerHttp2Session): RetireIdle {
+  let openStreams = 0
+  let idleSince = Number.POSITIVE_INFINITY
+  session.on('stream', (stream) => {
+    openStreams += 1
+    stream.once('close', () => {
+      openStreams -= 1
+      idleSince = performance.now()
+    })
+  })
+  return () => {
+    if (session.closed || session.destroyed) return true
+    if (openStreams > 0 || performance.now() - idleSince < IDLE_MS) return false
+    session.close()
+    return true
+  }
 }
 
 function exchangeOf<Context>(
@@ -182,8 +204,10 @@ function http2Reply(stream: ServerHttp2Stream, session: Http2Session, hasBody: b
     end: (chunk) => {
       if (isGone()) return
       stream.end(chunk, () => {
-        // The rest of a refused body is not wanted (RFC 9113 §8.1).
-        if (hasBody && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)
+        // The rest of a refused body is not wanted (RFC 9113 §8.1); unread, it would keep the stream for ever.
+        if (!hasBody || stream.readableEnded) return
+        stream.resume()
+        stream.close(constants.NGHTTP2_NO_ERROR)
       })
     },
     // With an error: a plain close would send END_STREAM first, and the answer would look whole.

@@ -5,30 +5,15 @@
  */
 
 import type { Duplex } from 'node:stream'
-import type { Exchange, UpgradeExchange } from './exchange.ts'
 import { http1Server } from './http1-listener.ts'
 import { serveHttp2 } from './http2-listener.ts'
+import {
+  DEFAULT_TIMEOUTS,
+  type ListenerHandlers,
+  type ListenerTimeouts,
+  type RetireIdle,
+} from './listener-handlers.ts'
 import { stallWatch } from './stall-watch.ts'
-
-export interface ListenerHandlers<Context> {
-  request(exchange: Exchange<Context>): void
-  upgrade(exchange: UpgradeExchange<Context>): void
-}
-
-export interface ListenerTimeouts {
-  /** For the head of an HTTP/1.1 request, and for the first SETTINGS of HTTP/2. */
-  readonly headMs: number
-  /** For a request body without progress while it is wanted. */
-  readonly bodyStallMs: number
-  /** For an idle HTTP/1.1 connection; above the 90 s of Go's clients. */
-  readonly idleMs: number
-}
-
-export const DEFAULT_TIMEOUTS: ListenerTimeouts = {
-  headMs: 10_000,
-  bodyStallMs: 60_000,
-  idleMs: 95_000,
-}
 
 export interface ListenerOptions {
   readonly timeouts?: ListenerTimeouts | undefined
@@ -40,7 +25,7 @@ export interface ListenerOptions {
 
 export interface Listener<Context> {
   /** Serves one connection, set up to its last handshake, by the protocol it negotiated. */
-  accept(socket: Duplex, protocol: 'h2' | 'http/1.1', context: Context): void
+  accept(socket: Duplex, protocol: 'h2' | 'http/1.1', context: Context): RetireIdle
   /** Stops its timers; the connections are their owner's to end. */
   stop(): void
 }
@@ -56,9 +41,11 @@ export function openListener<Context>(
     accept: (socket, protocol, context) => {
       // An error on a connection is the end of that connection and of nothing else.
       socket.on('error', () => socket.destroy())
-      if (protocol === 'h2')
-        serveHttp2(socket, handlers, { timeouts, stalls, takesExtendedConnect, isDistant }, context)
-      else http1.accept(socket, context)
+      const http2 = { timeouts, stalls, takesExtendedConnect, isDistant }
+      if (protocol === 'h2') return serveHttp2(socket, handlers, http2, context)
+      http1.accept(socket, context)
+      // Where HTTP/1.1 cannot say so, whoever asks at that moment would lose a request.
+      return () => false
     },
     stop: () => {
       http1.stop()

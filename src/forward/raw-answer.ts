@@ -1,4 +1,3 @@
-import { STATUS_CODES } from 'node:http'
 import type { Duplex, Readable } from 'node:stream'
 import { type Status, warningOf } from '../kube/status.ts'
 import type { UpgradeClient } from './upgrade-client.ts'
@@ -8,14 +7,6 @@ import { isWhole } from './whole.ts'
 const ANSWER_TIMEOUT_MS = 10_000
 /** How long the other side may take to close after our end. */
 const LINGER_MS = 1_000
-
-/** A message head as bytes; its reason phrase is ours, never text of an upstream. */
-export function headOf(status: number, headers: readonly string[]): string {
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? 'Unknown'}\r\n`
-  for (let index = 0; index + 1 < headers.length; index += 2)
-    head += `${headers[index]}: ${headers[index + 1]}\r\n`
-  return `${head}\r\n`
-}
 
 /**
  * One whole answer with a Status instead of a switch, then the end. Resolves when the client's socket is

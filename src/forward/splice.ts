@@ -1,65 +1,156 @@
 import type { Duplex } from 'node:stream'
 import { isWhole } from './whole.ts'
 
-/** Bytes that went each way. */
+export type Side = 'left' | 'right'
+
 export interface SpliceResult {
+  /** Bytes from `left`. */
   readonly sent: number
   readonly received: number
+  /** Who said its last first. */
+  readonly first?: Side
+  /** Who went away first before all was said and heard; absent where both ended in good order. */
+  readonly broken?: {
+    readonly side: Side
+    /** It had said its last by then, and did not wait for the other's. */
+    readonly hadEnded: boolean
+  }
+}
+
+export interface Splice {
+  /** Never rejects. */
+  readonly done: Promise<SpliceResult>
+  /** Lets go of both as they are; `done` resolves with what went until now. */
+  takeApart(): void
 }
 
 /**
  * Joins two streams until both directions have ended: backpressure both ways, the end of one
  * direction passed on by itself (a half-close), an error or an early close of one cutting the
- * other. Never rejects. `sent` counts what came from `left`.
+ * other.
  */
-export function splice(left: Duplex, right: Duplex): Promise<SpliceResult> {
-  return new Promise((resolve) => {
-    let [sent, received, open] = [0, 0, 2]
-    const hasEnded = new Set<Duplex>()
-    left.on('data', (chunk: Buffer) => {
-      sent += chunk.length
-    })
-    right.on('data', (chunk: Buffer) => {
-      received += chunk.length
-    })
-    const closed = (stream: Duplex, other: Duplex) => () => {
-      // What it gave before its end is still on its way; it takes nothing any more.
-      if (hasEnded.has(stream)) endWhenFlushed(other)
-      else cut(other)
-      open -= 1
-      if (open === 0) resolve({ sent, received })
-    }
-    for (const [stream, other] of [
-      [left, right],
-      [right, left],
-    ] as const) {
-      stream.on('error', () => stream.destroy())
-      if (stream.destroyed) queueMicrotask(closed(stream, other))
-      else stream.once('close', closed(stream, other))
-      stream.once('end', () => {
-        if (!isWhole(stream)) return cut(other)
-        hasEnded.add(stream)
-        other.end()
-      })
-      stream.pipe(other, { end: false })
-    }
-  })
+export function splice(left: Duplex, right: Duplex): Splice {
+  return new SplicedPair(left, right)
 }
 
 /** Its last bytes may be many, and their reader slow; one that takes none of them is not waited for. */
 const FLUSH_MS = 60_000
 
-function endWhenFlushed(stream: Duplex): void {
-  if (stream.destroyed) return
-  stream.resume()
-  const timer = setTimeout(() => cut(stream), FLUSH_MS)
-  stream.once('close', () => clearTimeout(timer))
-  const end = () => {
-    // By itself where its peer has ended as well.
-    if (!stream.readableEnded) stream.destroy()
+class SplicedPair implements Splice {
+  readonly done: Promise<SpliceResult>
+  readonly #left: Half
+  readonly #right: Half
+  #resolve!: (result: SpliceResult) => void
+  #broken: SpliceResult['broken']
+  #first: Side | undefined
+  #open = 2
+  #isApart = false
+
+  constructor(left: Duplex, right: Duplex) {
+    this.done = new Promise((resolve) => {
+      this.#resolve = resolve
+    })
+    this.#left = new Half('left', left)
+    this.#right = new Half('right', right)
+    this.#join(this.#left, this.#right)
+    this.#join(this.#right, this.#left)
   }
-  if (stream.writableFinished) end()
-  else stream.once('finish', end)
+
+  takeApart(): void {
+    if (this.#isApart) return
+    this.#isApart = true
+    this.#left.stream.unpipe(this.#right.stream)
+    this.#right.stream.unpipe(this.#left.stream)
+    this.#settle()
+  }
+
+  #join(from: Half, to: Half): void {
+    const { stream } = from
+    const onClose = () => this.#onClose(from, to)
+    stream.on('data', (chunk: Buffer) => {
+      from.bytes += chunk.length
+    })
+    stream.on('error', () => stream.destroy())
+    if (stream.destroyed) queueMicrotask(onClose)
+    else stream.once('close', onClose)
+    stream.once('end', () => this.#onEnd(from, to))
+    stream.pipe(to.stream, { end: false })
+  }
+
+  #onEnd(from: Half, to: Half): void {
+    if (this.#isApart) return
+    if (isWhole(from.stream)) {
+      from.hasEnded = true
+      this.#first ??= from.side
+      to.stream.end()
+    } else {
+      this.#blame(from)
+      cut(to.stream)
+    }
+  }
+
+  #onClose(from: Half, to: Half): void {
+    if (this.#isApart) return
+    if (from.isBroken) this.#blame(from)
+    // What it gave before its end is still on its way; it takes nothing any more.
+    if (from.hasEnded) this.#endWhenFlushed(to)
+    else cut(to.stream)
+    this.#open -= 1
+    if (this.#open === 0) this.#settle()
+  }
+
+  #blame({ side, hasEnded }: Half): void {
+    this.#broken ??= { side, hadEnded: hasEnded }
+  }
+
+  #endWhenFlushed(half: Half): void {
+    const { stream } = half
+    if (stream.destroyed) return
+    stream.resume()
+    const timer = setTimeout(() => {
+      this.#blame(half)
+      cut(stream)
+    }, FLUSH_MS)
+    stream.once('close', () => clearTimeout(timer))
+    const end = () => {
+      // By itself where its peer has ended as well.
+      if (stream.readableEnded) return
+      half.isLetGo = true
+      stream.destroy()
+    }
+    if (stream.writableFinished) end()
+    else stream.once('finish', end)
+  }
+
+  #settle(): void {
+    const [sent, received] = [this.#left.bytes, this.#right.bytes]
+    const [first, broken] = [this.#first, this.#broken]
+    this.#resolve({ sent, received, ...(first && { first }), ...(broken && { broken }) })
+  }
+}
+
+class Half {
+  readonly side: Side
+  readonly stream: Duplex
+  bytes = 0
+  /** It has said its last, in good order. */
+  hasEnded = false
+  /** Closed here, since the other has nothing more for it. */
+  isLetGo = false
+
+  constructor(side: Side, stream: Duplex) {
+    this.side = side
+    this.stream = stream
+  }
+
+  /** Closed before it had said or heard everything. */
+  get isBroken(): boolean {
+    const { stream } = this
+    if (this.isLetGo) return false
+    if (!this.hasEnded || stream.errored !== null) return true
+    // An HTTP/2 stream may close before it counts as finished: its code says how.
+    return 'rstCode' in stream ? !isWhole(stream) : !stream.writableFinished
+  }
 }
 
 /**

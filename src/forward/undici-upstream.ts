@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { connect } from 'node:tls'
 import { type Dispatcher, Pool } from 'undici'
+import { ConnectionQueue } from './connection-queue.ts'
 import type { RawHeaders } from './headers.ts'
 import { askHttp1Upgrade } from './http1-upgrade.ts'
 import {
@@ -48,16 +49,22 @@ export function undiciUpstream(options: TlsUpstreamOptions): Upstream {
     bodyTimeout: 0,
     connect: { ...tlsOptions(options), timeout, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS },
   })
+  const queued: QueuedPool = { pool, queue: new ConnectionQueue(pool) }
   return {
     name: options.name,
     authority,
-    send: (request, events) => sendWithOneRetry(pool, request, events),
+    send: (request, events) => sendWithOneRetry(queued, request, events),
     upgrade: async (head, signal) => {
       const socket = await dedicatedSocket(options, timeout, signal)
       return askHttp1Upgrade(socket, authority, head, signal)
     },
     close: () => pool.destroy(),
   }
+}
+
+interface QueuedPool {
+  readonly pool: Dispatcher
+  readonly queue: ConnectionQueue
 }
 
 function tlsOptions(options: TlsUpstreamOptions) {
@@ -69,7 +76,7 @@ function tlsOptions(options: TlsUpstreamOptions) {
 }
 
 function sendWithOneRetry(
-  pool: Dispatcher,
+  pool: QueuedPool,
   request: UpstreamRequest,
   events: UpstreamEvents,
 ): UpstreamCall {
@@ -105,22 +112,27 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
   hasResponse = false
   readonly #events: UpstreamEvents
   #controller: Dispatcher.DispatchController | undefined
+  #leave: () => void = () => {}
   #isOver = false
 
   constructor(events: UpstreamEvents) {
     this.#events = events
   }
 
-  dispatch(pool: Dispatcher, request: UpstreamRequest): this {
+  dispatch({ pool, queue }: QueuedPool, request: UpstreamRequest): this {
     const { method, target, headers, body = null, answerTimeoutMs } = request
-    try {
-      pool.dispatch(
-        { method, path: target, headers, body, headersTimeout: answerTimeoutMs, bodyTimeout: 0 },
-        this,
-      )
-    } catch (error) {
-      this.onResponseError(undefined, error as Error)
-    }
+    const head = { method, path: target, headers, body, headersTimeout: answerTimeoutMs }
+    this.#leave = queue.enter({
+      start: () => {
+        try {
+          pool.dispatch({ ...head, bodyTimeout: 0 }, this)
+        } catch (error) {
+          this.onResponseError(undefined, error as Error)
+        }
+      },
+      fail: (error) => this.onResponseError(undefined, error),
+    })
+    if (this.#isOver) this.#leave()
     return this
   }
 
@@ -130,7 +142,7 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
 
   abort(): void {
     if (this.#isOver) return
-    this.#isOver = true
+    this.#finish()
     this.#controller?.abort(new Error('aborted'))
   }
 
@@ -168,17 +180,22 @@ class UndiciCall implements UpstreamCall, Dispatcher.DispatchHandler {
 
   onResponseEnd(): void {
     if (this.#isOver) return
-    this.#isOver = true
+    this.#finish()
     this.#events.onEnd()
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
     if (this.#isOver) return
-    this.#isOver = true
+    this.#finish()
     const isWrong = isProtocolError(error)
     this.#events.onError(
       isWrong ? new UpstreamProtocolError(error.message, { cause: error }) : error,
     )
+  }
+
+  #finish(): void {
+    this.#isOver = true
+    this.#leave()
   }
 }
 

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { RawHeaders } from './headers.ts'
-import { headOf } from './raw-answer.ts'
+import { headOf } from './raw-head.ts'
 
 /**
  * The client's side of a switch of protocols. It is told once, by `switch` or by `answer`; until then nothing

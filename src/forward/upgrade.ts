@@ -8,10 +8,14 @@ import type { Duplex } from 'node:stream'
 import type { Status } from '../kube/status.ts'
 import type { UpgradeExchange } from './exchange.ts'
 import { statusOfFailure } from './failure.ts'
+import { JoinedSides } from './joined-sides.ts'
 import { answerAndEnd, relayAndEnd } from './raw-answer.ts'
 import { Refusal } from './refusal.ts'
 import { answerHeaders } from './response.ts'
-import { cut, splice } from './splice.ts'
+import { cut, type SpliceResult } from './splice.ts'
+import type { SwitchedProtocol } from './switched-protocol.ts'
+import { SwitchedSpdy } from './switched-spdy.ts'
+import { SwitchedWebSocket } from './switched-websocket.ts'
 import { type UpgradeClient, WEBSOCKET_ACCEPT } from './upgrade-client.ts'
 import {
   type OrdinaryAnswer,
@@ -31,6 +35,7 @@ export interface UpgradeResult {
   readonly bytes: number
   /** From the client, after the switch. */
   readonly bytesFromClient: number
+  /** `client` and `upstream`: who went away first, before all was said and heard. */
   readonly ended: 'complete' | 'client' | 'upstream' | 'cut'
 }
 
@@ -45,8 +50,11 @@ export interface UpgradeRepeat {
 export interface Upgrading {
   /** Never rejects. */
   readonly done: Promise<UpgradeResult>
-  /** Ends both sides at once. */
-  cut(): void
+  /**
+   * Ends both sides at once; with a reason the client is told it first, where its protocol has a place for that, for
+   * which it has less than half a second.
+   */
+  cut(reason?: Status): void
   /** Bytes that wait here for either side. */
   bufferedBytes(): number
 }
@@ -61,7 +69,7 @@ export function forwardUpgrade<Context>(
   const run = new UpgradeRun(exchange.client, upstream)
   return {
     done: run.go(head, repeat),
-    cut: () => run.cut(),
+    cut: (reason) => run.cut(reason),
     bufferedBytes: () => run.bufferedBytes(),
   }
 }
@@ -73,6 +81,7 @@ class UpgradeRun {
   readonly #abort = new AbortController()
   #isCut = false
   #far: Duplex | undefined
+  #joined: JoinedSides | undefined
 
   constructor(client: UpgradeClient, upstream: Upstream) {
     this.#upstream = upstream
@@ -84,8 +93,12 @@ class UpgradeRun {
     if (socket.destroyed) this.#abort.abort()
   }
 
-  cut(): void {
+  cut(reason?: Status): void {
     this.#isCut = true
+    if (this.#joined && reason) {
+      this.#joined.part(reason)
+      return
+    }
     if (this.#far) cut(this.#far)
     cut(this.#near)
   }
@@ -124,14 +137,22 @@ class UpgradeRun {
   async #join(answer: SwitchedAnswer, { protocol }: UpgradeHead): Promise<UpgradeResult> {
     const { socket: far, early } = answer
     const near = this.#near
-    this.#client.switch(protocol, switchedHeaders(answer))
+    const headers = switchedHeaders(answer)
+    this.#client.switch(protocol, headers)
+    const switched = protocolOf(protocol, headers)
+    const { early: earlyFromClient } = this.#client
+    switched.given(early)
+    switched.heard(earlyFromClient)
     if (early.length > 0) near.write(early)
-    const earlyFromClient = this.#client.early
     if (earlyFromClient.length > 0) far.write(earlyFromClient)
-    const { sent, received } = await splice(near, far)
-    const bytesFromClient = sent + earlyFromClient.length
-    const ended = this.#isCut ? 'cut' : 'complete'
-    return { status: 101, bytes: received + early.length, bytesFromClient, ended }
+    this.#joined = new JoinedSides(near, far, switched)
+    const result = await this.#joined.done
+    return {
+      status: 101,
+      bytes: result.received + early.length,
+      bytesFromClient: result.sent + earlyFromClient.length,
+      ended: this.#isCut ? 'cut' : endOf(result, switched),
+    }
   }
 
   /**
@@ -153,6 +174,30 @@ class UpgradeRun {
     await answerAndEnd(this.#client, status)
     return { status: status.code, ...nothing, ended: 'upstream' }
   }
+}
+
+/** An upstream that has said its last, as after any command, need not hear the client out. */
+function endOf(
+  { broken, first }: SpliceResult,
+  protocol: SwitchedProtocol,
+): UpgradeResult['ended'] {
+  if (broken?.side === 'left') return 'client'
+  if (broken && !broken.hadEnded) return 'upstream'
+  return protocol.brokenBy(first === 'left' ? 'client' : 'upstream') ?? 'complete'
+}
+
+/** @param headers of the answer that switched */
+function protocolOf(
+  protocol: UpgradeHead['protocol'],
+  headers: readonly string[],
+): SwitchedProtocol {
+  const find = (name: string) => {
+    const index = headers.findIndex((each, i) => i % 2 === 0 && each.toLowerCase() === name)
+    return index < 0 ? undefined : headers[index + 1]
+  }
+  return protocol === 'websocket'
+    ? new SwitchedWebSocket(find('sec-websocket-protocol'))
+    : new SwitchedSpdy(find('x-stream-protocol-version'))
 }
 
 function isUnauthorized(answer: UpgradeAnswer): boolean {

@@ -4,11 +4,11 @@
  */
 
 import type { Duplex } from 'node:stream'
-import { setTimeout as pause } from 'node:timers/promises'
 import { type McmError, messageOf, UnreachableError } from '../errors.ts'
 import type { Log, World } from '../world.ts'
 import type { PipeBudget } from './budget.ts'
 import { Carrier } from './carrier.ts'
+import { CarrierWatch } from './carrier-watch.ts'
 import { type ControlFrame, FRAME, frame, PIPE_VERSION } from './frame.ts'
 import { PIPE_LIMITS, type PipeLimits } from './limits.ts'
 import { RESET } from './pipe-end.ts'
@@ -83,6 +83,7 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   readonly #options: InitiatorOptions
   readonly #limits: PipeLimits
   readonly #over = new AbortController()
+  readonly #watch: CarrierWatch
   readonly #looking: NodeJS.Timeout
   #replica: string | undefined
   #keys: PipeKeys | undefined
@@ -95,9 +96,6 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   /** By the wall clock. */
   #heardAt: number
   #lookedAt: { readonly elapsedMs: number; readonly wallMs: number }
-  #unansweredSinceMs: number | undefined
-  #isPinging = false
-  #hasSlept = false
 
   constructor(options: InitiatorOptions, first: Duplex) {
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -106,7 +104,9 @@ class Initiator implements InitiatedPipe, PipeKeeper {
     this.#options = options
     this.#limits = { ...PIPE_LIMITS, ...options.limits }
     const { budget, peerName } = options
-    this.stream = new PipeStream({ budget, peerName, keeper: this, ...this.#limits })
+    const rest = { keeper: this, goesLast: true, ...this.#limits }
+    this.stream = new PipeStream({ budget, peerName, ...rest })
+    this.#watch = new CarrierWatch(this.stream, this.#limits)
     this.#lookedAt = this.#clocks()
     this.#heardAt = this.#lookedAt.wallMs
     this.#looking = setInterval(() => this.#look(), this.#limits.lookMs).unref()
@@ -149,7 +149,7 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   onSuspended(why: string): void {
     this.#suspendedAtMs ??= performance.now()
     this.#hint = why
-    this.#forgetQuestion()
+    this.#watch.forget()
     this.#options.log.warn('session_suspended', { peer: this.#options.peerName, reason: why })
     this.#options.onChange?.(true)
     void this.#resume()
@@ -174,22 +174,27 @@ class Initiator implements InitiatedPipe, PipeKeeper {
       } catch (error) {
         this.#hint = messageOf(error)
         if (error instanceof ProvenEnd) this.#endBecause(error.reason)
-        // Nobody waits for anything but to be allowed to forget it.
-        if (error instanceof HintedRefusal && this.stream.destroyed) this.stream.abandon()
+        // A hint is enough where nobody waits for anything but to be allowed to forget it.
+        if (error instanceof HintedRefusal && this.stream.isDone) this.stream.conclude()
       }
     }
   }
 
   async #attempt(attempt: number): Promise<void> {
     this.#generation += 1
-    const { attemptMs } = this.#limits
-    const timeout = AbortSignal.timeout(attemptMs)
-    const signal = AbortSignal.any([this.#over.signal, timeout])
-    const carrier = await this.#dialled({ replica: this.#replica, attempt, signal })
     const generation = this.#generation
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), this.#limits.attemptMs)
+    const signal = AbortSignal.any([this.#over.signal, late.signal])
     const random = (count: number) => this.#options.world.random(count)
-    await resumeOn(carrier, { keys: this.#keys!, generation, stream: this.stream, random, signal })
-    this.#onResumed()
+    try {
+      const carrier = await this.#dialled({ replica: this.#replica, attempt, signal })
+      const { stream } = this
+      await resumeOn(carrier, { keys: this.#keys!, generation, stream, random, signal })
+      this.#onResumed()
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   /** One that comes after its time belongs to nobody. */
@@ -218,8 +223,13 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   async #pauseAfter(attempt: number): Promise<void> {
     const most = Math.min(this.#limits.retryMs, FIRST_RETRY_MS * 2 ** attempt)
     const fraction = Buffer.from(this.#options.world.random(2)).readUInt16BE() / 65_536
-    const { signal } = this.#over
-    await pause(most / 2 + (fraction * most) / 2, undefined, { signal }).catch(() => {})
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, most / 2 + (fraction * most) / 2)
+    const wake = () => resolve()
+    this.#over.signal.addEventListener('abort', wake, { once: true })
+    await promise
+    clearTimeout(timer)
+    this.#over.signal.removeEventListener('abort', wake)
   }
 
   // The clocks.
@@ -228,49 +238,18 @@ class Initiator implements InitiatedPipe, PipeKeeper {
     const now = this.#clocks()
     const sleptMs = now.wallMs - this.#lookedAt.wallMs - (now.elapsedMs - this.#lookedAt.elapsedMs)
     this.#lookedAt = now
-    if (this.stream.carrier) this.#lookAtCarrier(now, sleptMs > SLEPT_MS)
-    else if (this.#isLate(now)) this.#giveUp()
-  }
-
-  #lookAtCarrier({ elapsedMs, wallMs }: Clocks, hasSlept: boolean): void {
-    const carrier = this.stream.carrier!
-    if (this.#suspendedAtMs !== undefined) this.#settle(elapsedMs)
-    const quietMs = elapsedMs - carrier.heardAtMs
-    if (quietMs < this.#limits.lookMs) this.#heardAt = wallMs
-    if (this.#unansweredSinceMs !== undefined && carrier.heardAtMs > this.#unansweredSinceMs)
-      this.#forgetQuestion()
-    if (hasSlept) this.#hasSlept = true
-    if (!this.#isPinging && (hasSlept || quietMs >= this.#limits.pingAfterMs)) {
-      this.#isPinging = true
-      this.stream.ping()
-    }
-    if (this.#isPinging || this.stream.core.isUnacked) this.#unansweredSinceMs ??= elapsedMs
-    // Twice: when this process itself stood still, its timers come before what has arrived meanwhile.
-    if (this.#isUnanswered(carrier)) setImmediate(() => this.#judge(carrier))
+    const { carrier } = this.stream
+    if (carrier) {
+      if (this.#suspendedAtMs !== undefined) this.#settle(now.elapsedMs)
+      if (now.elapsedMs - carrier.heardAtMs < this.#limits.lookMs) this.#heardAt = now.wallMs
+      this.#watch.look(carrier, now.elapsedMs, sleptMs > SLEPT_MS)
+    } else if (this.#isLate(now)) this.#giveUp()
   }
 
   #settle(elapsedMs: number): void {
     if (elapsedMs - this.#resumedAtMs < this.#limits.settledMs) return
     this.#suspendedAtMs = undefined
     this.#attempts = 0
-  }
-
-  #isUnanswered({ heardAtMs }: Carrier): boolean {
-    const { answerMs, answerAwakeMs } = this.#limits
-    if (this.#unansweredSinceMs === undefined || heardAtMs > this.#unansweredSinceMs) return false
-    const limitMs = this.#hasSlept ? answerAwakeMs : answerMs
-    return performance.now() - this.#unansweredSinceMs >= limitMs
-  }
-
-  #judge(carrier: Carrier): void {
-    if (carrier !== this.stream.carrier || !this.#isUnanswered(carrier)) return
-    this.stream.detach('nothing was heard on the way any more')
-  }
-
-  #forgetQuestion(): void {
-    this.#unansweredSinceMs = undefined
-    this.#isPinging = false
-    this.#hasSlept = false
   }
 
   #isLate({ elapsedMs, wallMs }: Clocks): boolean {
@@ -280,6 +259,10 @@ class Initiator implements InitiatedPipe, PipeKeeper {
   }
 
   #endBecause(reason: McmError): void {
+    if (this.stream.isDone) {
+      this.stream.conclude()
+      return
+    }
     this.#options.log.warn('session_ended', {
       peer: this.#options.peerName,
       reason: reason.message,

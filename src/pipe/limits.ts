@@ -1,3 +1,13 @@
+/** What an end of a pipe may hold in each direction (docs/PROTOCOL.md §9.4). */
+export const PIPE_BYTES = {
+  /** May come before the reader has taken anything. */
+  first: 64 << 10,
+  /** However many pipes there are. */
+  floor: 256 << 10,
+  /** The product of 640 Mbit/s and 50 ms. */
+  most: 4 << 20,
+} as const
+
 /** How long things may take on a pipe (docs/PROTOCOL.md §9.4). Milliseconds. */
 export interface PipeLimits {
   /** Without a carrier. */

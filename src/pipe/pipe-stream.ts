@@ -23,6 +23,11 @@ export interface PipeStreamOptions {
   readonly keeper: PipeKeeper
   /** For sentences: `the agent of idc-k8s`. */
   readonly peerName: string
+  /**
+   * This end dials, so it stays until the other has let go: that one could not come back for a last word
+   * which was lost on the way.
+   */
+  readonly goesLast?: boolean
   readonly ackDelayMs?: number
   /** What is left to deliver after the stream was closed is delivered within this time or not at all. */
   readonly lingerMs?: number
@@ -74,6 +79,16 @@ export class PipeStream extends Duplex implements CarrierOwner {
     return this.#carrier
   }
 
+  /** Nobody uses it any more: all that is left is to let the other end know. */
+  get isDone(): boolean {
+    return this.destroyed || this.core.isOver
+  }
+
+  /** Whether the other end must say something before long, if only that it lets go. */
+  get isOwedAnswer(): boolean {
+    return this.core.isUnacked || this.core.isOver
+  }
+
   /** Both ends have keys from now on. */
   arm(): void {
     this.core.arm()
@@ -119,6 +134,11 @@ export class PipeStream extends Duplex implements CarrierOwner {
     this.#finish()
   }
 
+  /** Tries no more to let the other end know. What has arrived is still read. */
+  conclude(): void {
+    this.#finish()
+  }
+
   // The stream.
 
   override _read(): void {
@@ -146,11 +166,10 @@ export class PipeStream extends Duplex implements CarrierOwner {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    const isClean = error === null && this.core.isEnding
+    const isClean = this.core.isOver || (error === null && this.core.isEnding)
     if (!isClean) this.core.reset(this.#resetCode)
-    const lingerMs = this.core.isArmed ? (this.#options.lingerMs ?? LINGER_MS) : UNARMED_LINGER_MS
     if (this.#isOver) this.core.forget()
-    else this.#lingerTimer = setTimeout(() => this.abandon(), lingerMs).unref()
+    else this.#lingerTimer ??= this.#startLingering(() => this.abandon())
     this.#discard()
     this.#pump()
     if (this.isSuspended && !this.#options.keeper.mayResume()) this.#finish()
@@ -192,13 +211,14 @@ export class PipeStream extends Duplex implements CarrierOwner {
 
   onEnd(): void {
     if (this.#isOver) return
-    this.detach('it was ended')
+    if (this.core.isOver) this.#letGo()
+    else this.detach('it was ended')
   }
 
   onLost(why: string): void {
     this.#carrier = undefined
     this.#clearAckTimer()
-    if (this.core.isOver) this.#finish()
+    if (this.core.isOver && !this.#mustStay()) this.#finish()
     else if (!this.#options.keeper.mayResume()) this.#fail(why)
     else {
       this.#releaseWriter()
@@ -275,13 +295,29 @@ export class PipeStream extends Duplex implements CarrierOwner {
       return
     }
     if (end.isOver && this.#carrier) {
-      this.#carrier.end()
-      this.#carrier = undefined
-      this.#finish()
+      if (this.#mustStay()) this.#lingerTimer ??= this.#startLingering(() => this.conclude())
+      else this.#letGo()
       return
     }
     if (this.#carrier && end.ackDue() === 'soon') this.#ackTimer ??= this.#startAckTimer()
     else if (end.ackDue() === 'none') this.#clearAckTimer()
+  }
+
+  /** Over here, and perhaps not yet at the other end. */
+  #mustStay(): boolean {
+    const { goesLast = false, keeper } = this.#options
+    return goesLast && !this.core.isPeerOver && keeper.mayResume()
+  }
+
+  #letGo(): void {
+    this.#carrier?.end()
+    this.#carrier = undefined
+    this.#finish()
+  }
+
+  #startLingering(end: () => void): NodeJS.Timeout {
+    const { lingerMs = LINGER_MS } = this.#options
+    return setTimeout(end, this.core.isArmed ? lingerMs : UNARMED_LINGER_MS).unref()
   }
 
   #startAckTimer(): NodeJS.Timeout {
@@ -304,8 +340,8 @@ export class PipeStream extends Duplex implements CarrierOwner {
     this.#carrier = undefined
     this.#clearAckTimer()
     clearTimeout(this.#lingerTimer)
-    // What has arrived is still read.
     if (this.destroyed) this.core.forget()
+    else this.core.forgetSent()
     this.#options.keeper.onOver()
   }
 }

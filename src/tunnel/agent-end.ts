@@ -1,5 +1,4 @@
 import {
-  constants,
   type IncomingHttpHeaders,
   performServerHandshake,
   type ServerHttp2Stream,
@@ -8,6 +7,7 @@ import type { Duplex } from 'node:stream'
 import { decoupleWrites } from '../duplex.ts'
 import { isMcmError, NotFoundError } from '../errors.ts'
 import { statusOf } from '../kube/status.ts'
+import { answerJson } from './json-answer.ts'
 import { readBody } from './json-body.ts'
 import {
   superviseSession,
@@ -86,7 +86,7 @@ async function answer(
       headers[':path'] ?? '',
       body,
     )
-    respondJson(stream, status, answered)
+    answerJson(stream, status, answered)
   } catch (error) {
     refuse(stream, error, options)
   }
@@ -95,15 +95,5 @@ async function answer(
 function refuse(stream: ServerHttp2Stream, error: unknown, options: TunnelOptions): void {
   if (!isMcmError(error)) options.log.error('tunnel_request_failed', { reason: String(error) })
   const status = statusOf(error)
-  respondJson(stream, status.code, status)
-}
-
-function respondJson(stream: ServerHttp2Stream, status: number, body: unknown): void {
-  if (stream.destroyed || stream.closed) return
-  if (stream.headersSent) {
-    stream.close(constants.NGHTTP2_INTERNAL_ERROR)
-    return
-  }
-  stream.respond({ ':status': status, 'content-type': 'application/json' })
-  stream.end(body === undefined ? '' : JSON.stringify(body))
+  answerJson(stream, status.code, status)
 }

@@ -10,7 +10,8 @@ import {
   valuesOf,
   withoutHopByHop,
 } from '../../src/forward/headers.ts'
-import { DEFAULT_TIMEOUTS, type Listener, openListener } from '../../src/forward/listener.ts'
+import { type Listener, openListener } from '../../src/forward/listener.ts'
+import { DEFAULT_TIMEOUTS } from '../../src/forward/listener-handlers.ts'
 import { answerAndEnd } from '../../src/forward/raw-answer.ts'
 import { Refusal } from '../../src/forward/refusal.ts'
 import { requireOriginForm } from '../../src/forward/target.ts'

@@ -29,25 +29,82 @@ function slowReader() {
 test('what one side gave before it broke arrives whole at a slow reader', async () => {
   const reader = slowReader()
   const [right, server] = await socketPair(ends, true)
-  const done = splice(reader.stream, right)
+  const { done } = splice(reader.stream, right)
   server.end('last words')
   await once(right, 'end')
   right.destroy(new Error('it hears nothing any more'))
   await once(right, 'close').catch(() => {})
   expect(reader.stream.destroyed).toBe(false)
   reader.release()
-  expect(await done).toEqual({ sent: 0, received: 10 })
+  expect(await done).toEqual({
+    sent: 0,
+    received: 10,
+    first: 'right',
+    broken: { side: 'right', hadEnded: true },
+  })
   expect(reader.taken()).toBe(10)
 })
 
 test('one that goes away without an end takes the other with it at once', async () => {
   const [left, client] = await socketPair(ends, true)
   const [right, server] = await socketPair(ends, true)
-  const done = splice(left, right)
+  const { done } = splice(left, right)
   client.write('unfinished')
   await once(server, 'data')
   client.resetAndDestroy()
   await once(server, 'end')
   expect(right.destroyed).toBe(true)
-  expect(await done).toEqual({ sent: 10, received: 0 })
+  expect(await done).toEqual({
+    sent: 10,
+    received: 0,
+    broken: { side: 'left', hadEnded: false },
+  })
+})
+
+test('two ends in good order are nobody’s fault, whoever was first', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  const { done } = splice(left, right)
+  server.end('that was all')
+  await once(client.resume(), 'end')
+  client.end('thanks')
+  await once(server.resume(), 'end')
+  expect(await done).toEqual({ sent: 6, received: 12, first: 'right' })
+})
+
+test('one that breaks off while the other speaks is the one that broke it', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  const { done } = splice(left, right)
+  server.write('half of')
+  await once(client, 'data')
+  server.resetAndDestroy()
+  expect((await done).broken).toEqual({ side: 'right', hadEnded: false })
+  expect(left.destroyed).toBe(true)
+})
+
+test('one that said its last and did not hear the other’s is told from one that did not', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  const { done } = splice(left, right)
+  client.end('only this')
+  await once(server.resume(), 'end')
+  client.resetAndDestroy()
+  server.write(Buffer.alloc(1 << 20))
+  expect(await done).toMatchObject({ first: 'left', broken: { side: 'left', hadEnded: true } })
+})
+
+test('two that are taken apart are left as they are', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  const pair = splice(left, right)
+  client.write('before')
+  await once(server, 'data')
+  pair.takeApart()
+  expect(await pair.done).toEqual({ sent: 6, received: 0 })
+  server.end()
+  await once(right.resume(), 'end')
+  expect([left.destroyed, left.writableEnded]).toEqual([false, false])
+  left.end('a last word')
+  expect(String((await once(client, 'data'))[0])).toBe('a last word')
 })

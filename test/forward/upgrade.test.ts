@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { afterEach, beforeAll, expect, test } from 'vitest'
 import { undiciUpstream } from '../../src/forward/undici-upstream.ts'
 import { openGateway } from './gateway.ts'
+import { socketFrame } from './socket-frame.ts'
 import {
   cleanup,
   LF2,
@@ -104,16 +106,17 @@ test('a WebSocket is switched and its bytes go both ways', async () => {
   expect(head).toMatch(/^HTTP\/1.1 101 Switching Protocols\r\n/)
   expect(head.toLowerCase()).toContain('connection: upgrade\r\nupgrade: websocket\r\n')
   expect(head).toContain(`Sec-WebSocket-Accept: ${ACCEPT}`)
-  client.write('hello')
-  expect(await readUntil(client, 'hello')).toBe('hello')
+  const close = Buffer.from([0x88, 2, 1000 >> 8, 1000 & 0xff])
+  client.write(Buffer.concat([socketFrame(1, Buffer.from('hello')), close]))
+  expect(await readUntil(client, 'hello')).toContain('hello')
   expect(gateway.heads[0]).toMatch(/^GET \/exec\?command=sh HTTP\/1.1\r\n/)
   expect(gateway.heads[0]).toContain('Connection: Upgrade\r\nUpgrade: websocket\r\n')
   client.end()
   await readAll(client)
   expect(await gateway.upgrades[0]!.done).toEqual({
     status: 101,
-    bytes: 5,
-    bytesFromClient: 5,
+    bytes: 11,
+    bytesFromClient: 11,
     ended: 'complete',
   })
 })
@@ -367,6 +370,45 @@ test('an abort of either side ends the other at once', async () => {
   gateway.upgrades[2]!.cut()
   await Promise.all([closed(third), closed(gateway.server.sockets[2]!)])
   expect(await gateway.upgrades[2]!.done).toMatchObject({ ended: 'cut' })
+})
+
+test('who broke a switched connection is told apart from who ended it', async () => {
+  const gateway = await before(SWITCHED_SPDY, echo)
+  const endOf = async (request: string, act: (client: Socket, server: Duplex) => void) => {
+    const index = gateway.upgrades.length
+    const client = await gateway.http1()
+    client.write(request)
+    await readUntil(client, LF2)
+    client.resume()
+    act(client, gateway.server.sockets[index]!)
+    return (await gateway.upgrades[index]!.done).ended
+  }
+  const resetServer = () => {
+    for (const connection of gateway.server.connections) connection.resetAndDestroy()
+  }
+  expect(await endOf(SPDY, (client) => client.end())).toBe('complete')
+  expect(await endOf(SPDY, (client) => client.resetAndDestroy())).toBe('client')
+  expect(await endOf(SPDY, (_client, server) => server.end())).toBe('complete')
+  expect(await endOf(SPDY, resetServer)).toBe('upstream')
+  const halfOfAFrame = Buffer.from('800300010000', 'hex')
+  expect(await endOf(SPDY, (_client, server) => server.end(halfOfAFrame))).toBe('upstream')
+})
+
+test('a WebSocket that ends without a close frame was broken by whoever ended it', async () => {
+  const close = socketFrame(8, Buffer.from([3, 232]))
+  const endOf = async (act: (client: Socket, server: Duplex) => void) => {
+    const gateway = await before(SWITCHED)
+    const client = await gateway.http1()
+    client.write(WEBSOCKET)
+    await readUntil(client, LF2)
+    client.resume()
+    act(client, gateway.server.sockets[0]!)
+    return (await gateway.upgrades[0]!.done).ended
+  }
+  expect(await endOf((client) => client.end())).toBe('client')
+  expect(await endOf((client) => client.end(close))).toBe('complete')
+  expect(await endOf((_client, server) => server.end())).toBe('upstream')
+  expect(await endOf((_client, server) => server.end(close))).toBe('complete')
 })
 
 test('a client that goes away before the 101 ends the connection upstream', async () => {

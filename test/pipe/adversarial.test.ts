@@ -1,16 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type ControlFrame, FRAME, FrameReader, frame, offsetBytes } from '../../src/pipe/frame.ts'
 import { closed, hashAll, hashOf, PipeStage, readAll, type StageOptions, until } from './stage.ts'
+import { startVirtualClock, type VirtualClock } from './virtual-clock.ts'
 import { wire } from './wire.ts'
 
 /** Whoever carries a pipe: it sees ids and frames, and may do with them what it likes. */
 
 const QUICK = { retryMs: 20, ackDelayMs: 10, lookMs: 10, settledMs: 50 }
 let stage: PipeStage
+let clock: VirtualClock
 
-afterEach(() => stage.close())
+beforeEach(() => {
+  clock = startVirtualClock()
+})
+afterEach(() => {
+  stage.close()
+  clock.stop()
+})
 
 function staged(options: StageOptions = {}): PipeStage {
   stage = new PipeStage({ ...options, limits: { ...QUICK, ...options.limits } })

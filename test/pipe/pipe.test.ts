@@ -1,12 +1,21 @@
 import { randomBytes } from 'node:crypto'
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FRAME } from '../../src/pipe/frame.ts'
 import { RESET } from '../../src/pipe/pipe-end.ts'
 import { closed, hashAll, hashOf, PipeStage, readAll, type StageOptions, until } from './stage.ts'
+import { startVirtualClock, type VirtualClock } from './virtual-clock.ts'
 
 const QUICK = { retryMs: 20, ackDelayMs: 10, lookMs: 10, settledMs: 50 }
 let stage: PipeStage
+let clock: VirtualClock
 
-afterEach(() => stage.close())
+beforeEach(() => {
+  clock = startVirtualClock()
+})
+afterEach(() => {
+  stage.close()
+  clock.stop()
+})
 
 function staged(options: StageOptions = {}): PipeStage {
   stage = new PipeStage({ ...options, limits: { ...QUICK, ...options.limits } })
@@ -247,6 +256,69 @@ describe('a pipe whose carrier is lost', () => {
     client.stream.end(bulk)
     expect(await hash).toBe(hashOf(bulk))
     expect(stage.wires.length).toBeGreaterThan(5)
+  })
+})
+
+describe('a last word that is lost on the way', () => {
+  /** Both ends say their last; the frame of that type toward that side is lost, and the carrier with it. */
+  async function losing(type: number, toward: 'agent' | 'client', fate: 'cut' | 'freeze') {
+    staged({ limits: { answerMs: 60 } })
+    const { client, agent } = await stage.open()
+    let lost = 0
+    stage.meddle = (chunk, to) => {
+      const isIt = to === toward && chunk[0] === type && lost === 0
+      if (isIt) lost += 1
+      return isIt ? [fate] : [chunk]
+    }
+    return { client, agent, lost: () => lost }
+  }
+
+  it.each(['cut', 'freeze'] as const)(
+    'is said again by the client, which goes last (%s)',
+    async (fate) => {
+      const { client, agent, lost } = await losing(FRAME.ack, 'agent', fate)
+      client.stream.end()
+      await readAll(agent.stream)
+      agent.stream.end()
+      await readAll(client.stream)
+      await until(() => stage.acceptor.size === 0)
+      await client.over
+      expect([lost(), stage.wires.length]).toEqual([1, 2])
+    },
+  )
+
+  it('is said again where the agent broke it off', async () => {
+    const { client, agent, lost } = await losing(FRAME.closed, 'agent', 'cut')
+    agent.blame(RESET.notAllowed)
+    agent.stream.destroy()
+    await closed(client.stream)
+    await until(() => stage.acceptor.size === 0)
+    await client.over
+    expect([lost(), stage.wires.length]).toEqual([1, 2])
+  })
+
+  it('is not waited for when the agent has forgotten the pipe by then', async () => {
+    const { client, agent, lost } = await losing(FRAME.ack, 'client', 'cut')
+    agent.stream.end()
+    await readAll(client.stream)
+    client.stream.end()
+    await readAll(agent.stream)
+    await until(() => stage.acceptor.size === 0)
+    client.stream.destroy()
+    await client.over
+    expect([lost(), stage.wires.length]).toEqual([1, 2])
+  })
+
+  it('is not waited for without end: an agent that does not let go is let go of', async () => {
+    staged({ limits: { lingerMs: 80, answerMs: 60_000 } })
+    const { client, agent } = await stage.open()
+    stage.lastWire.agent.end = () => stage.lastWire.agent
+    const read = Promise.all([readAll(client.stream), readAll(agent.stream)])
+    client.stream.end()
+    agent.stream.end()
+    await read
+    await client.over
+    expect(client.stream.destroyed).toBe(false)
   })
 })
 

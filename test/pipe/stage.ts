@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Duplex } from 'node:stream'
-import { type AcceptedPipe, type PipeAcceptor, pipeAcceptor } from '../../src/pipe/acceptor.ts'
+import { type PipeAcceptor, pipeAcceptor } from '../../src/pipe/acceptor.ts'
+import type { AcceptedPipe } from '../../src/pipe/agent-pipe.ts'
 import { PipeBudget } from '../../src/pipe/budget.ts'
 import { type CarrierWish, type InitiatedPipe, openPipe } from '../../src/pipe/initiator.ts'
 import type { PipeLimits } from '../../src/pipe/limits.ts'
@@ -14,6 +15,8 @@ export interface StageOptions {
   /** Of each process. */
   readonly capBytes?: number
   readonly meddle?: Meddle
+  /** Where nonces and the pauses between attempts come from. */
+  readonly random?: (byteCount: number) => Buffer
   /** Before a carrier is made: throwing is no way, a stream is one that leads elsewhere. */
   readonly onDial?: (wish: CarrierWish) => Dialled | Promise<Dialled>
 }
@@ -60,7 +63,7 @@ export class PipeStage {
 
   readonly world = {
     now: () => new Date(Date.now() + this.aheadMs),
-    random: (count: number) => randomBytes(count),
+    random: (count: number) => (this.#options.random ?? randomBytes)(count),
   }
 
   readonly log: Log = {
