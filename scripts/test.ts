@@ -31,6 +31,8 @@ mustRun('build', process.execPath, ['scripts/build.ts'])
 const projects = ['unit', 'isolated']
 if (run('Kubernetes binaries', process.execPath, ['test/cluster/prepare.ts'])) {
   projects.push('real')
+  // What cannot be had there, the tests that want it say, and fail where it is required.
+  run('clients that others wrote', process.execPath, ['test/clients/prepare.ts'])
   if (process.getuid?.() === 0 && run('agent image', process.execPath, ['scripts/image.ts']))
     projects.push('node')
 }

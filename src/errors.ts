@@ -27,6 +27,8 @@ export type ErrorCode =
   | 'MCM_CERTIFICATE_UNKNOWN'
   | 'MCM_DEVICE_UNKNOWN'
   | 'MCM_OWNER_SIGNS'
+  | 'MCM_TOKEN_REFUSED'
+  | 'MCM_LOGIN_ENDED'
   // access
   | 'MCM_REVOKED'
   | 'MCM_NO_GRANT'
@@ -36,6 +38,7 @@ export type ErrorCode =
   | 'MCM_HUB_UNREACHABLE'
   | 'MCM_AGENT_UNREACHABLE'
   | 'MCM_API_SERVER_UNREACHABLE'
+  | 'MCM_PROVIDER_UNREACHABLE'
   | 'MCM_TIMEOUT'
   | 'MCM_CHECK_FAILED'
   | 'MCM_PORT_TAKEN'
@@ -127,6 +130,8 @@ export class StateError extends McmError {
 }
 
 export const EXIT_INTERRUPTED = 130
+/** Of a comparison that found a difference, as `diff` has it; a bug of ours is never taken for no difference. */
+export const EXIT_DIFFERENT = 1
 /** Of a command that ran on many clusters: some of them failed, or every one. */
 export const EXIT_SOME_FAILED = 9
 export const EXIT_ALL_FAILED = 10

@@ -1,5 +1,6 @@
 import packageManifest from '../package.json' with { type: 'json' }
-import { plainClusterArgument, runCredential } from './credential.ts'
+import { plainClusterArgument } from './credential/exec-credential.ts'
+import { runCredential } from './credential/plugin.ts'
 
 /** What must start at once, without the command framework: `mcm credential` and `mcm --version`. */
 export async function main(argv: string[], entry: string): Promise<void> {

@@ -5,12 +5,14 @@ import { isatty } from 'node:tty'
 import type { ChildEnd } from './device/child-process.ts'
 import type { Device } from './device/device.ts'
 import { type Home, homeAt, homeDirectoryOf, keychainService } from './device/home.ts'
+import { lineRunner } from './device/run-line.ts'
 import { readState } from './device/state.ts'
 import { UsageError } from './errors.ts'
 import type { KubeconfigFiles, KubeconfigLocation } from './kubeconfig/file.ts'
 import { proxyFromEnvironment } from './proxy-environment.ts'
 import { readTextIfAny, resolveLinks, withFileLock, writeFileAtomic } from './store/files.ts'
 import { type KeychainChoice, openSecretStore, type SecretStore } from './store/secrets.ts'
+import { browserOpener } from './terminal/browser.ts'
 import { openProgress } from './terminal/progress.ts'
 import { openScreen, type Screen } from './terminal/screen.ts'
 import type { Log, World } from './world.ts'
@@ -76,6 +78,7 @@ export function openRuntime(env: Environment = process.env): Runtime {
   const directory = homeDirectoryOf(env, homedir())
   const home = homeAt(directory)
   const proxyFor = (target: URL) => proxyFromEnvironment(env, target)
+  const openBrowser = browserOpener(env, process.platform)
   const openSecrets = (choice?: KeychainChoice) => openSecretsOf(home, env, screen, choice)
   return {
     world,
@@ -111,6 +114,8 @@ export function openRuntime(env: Environment = process.env): Runtime {
       progress: openProgress(screen, { quiet }),
       signal,
       proxyFor,
+      ...(openBrowser ? { openBrowser } : {}),
+      runCommand: lineRunner(env, signal),
     }),
     openLog,
     nodeFacts: {

@@ -1,12 +1,14 @@
 import type { KubernetesObject } from '../kube/object.ts'
 import type { ClusterRole, ClusterRoleBinding, Role, RoleBinding } from '../kube/rbac.ts'
 import { RBAC_GROUP, RBAC_VERSION } from '../kube/rbac.ts'
+import { CEILING_NAME } from './ceiling.ts'
 import { IMPERSONATOR_NAME } from './impersonator.ts'
 import { MANAGED_BY_MCM } from './label.ts'
 
 /**
  * The agent's two service accounts and what each may do. `mcm-agent` works in its own namespace and
- * can speak for nobody; `mcm-impersonator` speaks for the listed people and can do nothing else.
+ * can speak for nobody; `mcm-impersonator` speaks for the listed people, below the ceiling, and can do
+ * nothing else.
  */
 
 export const AGENT_NAMESPACE = 'mcm-system'
@@ -15,7 +17,7 @@ export const AGENT_NAME = 'mcm-agent'
 /** The lease by which the replicas agree who does what only one should. */
 export const AGENT_LEASE = 'mcm-agent'
 
-/** Service accounts, roles and bindings, besides the impersonator's own ClusterRole. */
+/** Service accounts, roles and bindings, besides the ClusterRoles of the impersonator: names and ceiling. */
 export function agentRights(): KubernetesObject[] {
   return [
     serviceAccount(AGENT_NAME),
@@ -25,6 +27,7 @@ export function agentRights(): KubernetesObject[] {
     impersonatorReaderRole(),
     clusterRoleBinding(`${AGENT_NAME}-impersonator-reader`, AGENT_NAME),
     clusterRoleBinding(IMPERSONATOR_NAME, IMPERSONATOR_NAME),
+    clusterRoleBinding(CEILING_NAME, IMPERSONATOR_NAME),
   ]
 }
 
@@ -60,7 +63,7 @@ function agentRole(): Role {
   }
 }
 
-/** The list of names, to be read only: list and watch work with `fieldSelector=metadata.name=…`. */
+/** The list of names and the ceiling, to be read only: list and watch work with `fieldSelector=metadata.name=…`. */
 function impersonatorReaderRole(): ClusterRole {
   return {
     apiVersion: RBAC_VERSION,
@@ -70,7 +73,7 @@ function impersonatorReaderRole(): ClusterRole {
       {
         apiGroups: [RBAC_GROUP],
         resources: ['clusterroles'],
-        resourceNames: [IMPERSONATOR_NAME],
+        resourceNames: [IMPERSONATOR_NAME, CEILING_NAME],
         verbs: ['get', 'list', 'watch'],
       },
     ],

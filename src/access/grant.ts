@@ -8,7 +8,7 @@ import { createHash } from 'node:crypto'
 import { UsageError } from '../errors.ts'
 import type { ClusterRoleBinding, RoleBinding, Subject } from '../kube/rbac.ts'
 import { RBAC_GROUP, RBAC_VERSION } from '../kube/rbac.ts'
-import { requirePrincipalName } from '../protocol/names.ts'
+import { isPrincipalName, requirePrincipalName } from '../protocol/names.ts'
 import { bareName, prefixedName } from './identity.ts'
 import type { ImpersonatorNames } from './impersonator.ts'
 import {
@@ -20,6 +20,7 @@ import {
   PRINCIPAL_LABEL,
 } from './label.ts'
 import { clusterRoleName, isNamespacePreset } from './role.ts'
+import { bareTimedGroup, timedGroupName, timedGroupOf } from './timed-group.ts'
 
 /** Who is granted something; the bare name. */
 export interface GrantSubject {
@@ -33,16 +34,22 @@ export interface Grant {
   readonly role: string
   /** Absent: all namespaces. */
   readonly namespace?: string
+  /** When it ends by itself: then it is bound to its timed group (PROTOCOL §3.5). */
+  readonly expires?: Date
 }
 
-const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
+/** A grant as a binding in a cluster says it; when one with a timed group ends stands in the directory alone. */
+export type BoundGrant = Omit<Grant, 'expires'> & { readonly timedGroup?: string }
+
+/** What a namespace may be called (RFC 1123). */
+export const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 /**
  * A grant from what a person wrote; the role may be short (`dev`).
  * @throws UsageError MCM_BAD_NAME a name that cannot be; MCM_USAGE `ns-…` without a namespace
  */
 export function requireGrant(wish: Grant): Grant {
-  const { subject, namespace } = wish
+  const { subject, namespace, expires } = wish
   requirePrincipalName(subject.name, subject.kind)
   const role = clusterRoleName(wish.role)
   if (namespace === undefined && isNamespacePreset(role))
@@ -51,7 +58,12 @@ export function requireGrant(wish: Grant): Grant {
     })
   if (namespace !== undefined && !NAMESPACE.test(namespace))
     throw new UsageError('MCM_BAD_NAME', `namespace ${JSON.stringify(namespace)} cannot exist`)
-  return { subject, role, ...(namespace === undefined ? {} : { namespace }) }
+  return {
+    subject,
+    role,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(expires === undefined ? {} : { expires }),
+  }
 }
 
 /**
@@ -70,7 +82,7 @@ export function bindingOf(
   const binding = {
     apiVersion: RBAC_VERSION,
     roleRef: { apiGroup: RBAC_GROUP, kind: 'ClusterRole', name: grant.role },
-    subjects: [subjectOf(grant.subject, prefix)],
+    subjects: [subjectOf(grant, prefix)],
   } as const
   if (grant.namespace === undefined) return { ...binding, kind: 'ClusterRoleBinding', metadata }
   return { ...binding, kind: 'RoleBinding', metadata: { ...metadata, namespace: grant.namespace } }
@@ -86,13 +98,16 @@ export function bindingPath(binding: RoleBinding | ClusterRoleBinding): string {
 
 /**
  * The grants that a binding read from the cluster really gives to people of mcm, whoever made it: by
- * its roleRef and subjects, never by its annotations. Subjects without the prefix are not ours.
+ * its roleRef and subjects, never by its annotations. (Whom a timed group stands for is written there, and
+ * believed because the group's name is its hash.) Subjects without the prefix are not ours.
  */
-export function grantsOf(binding: RoleBinding | ClusterRoleBinding, prefix: string): Grant[] {
+export function grantsOf(binding: RoleBinding | ClusterRoleBinding, prefix: string): BoundGrant[] {
   if (binding.roleRef.kind !== 'ClusterRole') return []
   const namespace = binding.kind === 'RoleBinding' ? binding.metadata.namespace : undefined
   const rest = { role: binding.roleRef.name, ...(namespace === undefined ? {} : { namespace }) }
   return (binding.subjects ?? []).flatMap((subject) => {
+    const timedGroup = subject.kind === 'Group' ? bareTimedGroup(subject.name, prefix) : undefined
+    if (timedGroup !== undefined) return timedGrant(binding, rest, timedGroup)
     const ours = grantSubject(subject, prefix)
     return ours ? [{ subject: ours, ...rest }] : []
   })
@@ -103,7 +118,7 @@ export function isManagedBinding(binding: RoleBinding | ClusterRoleBinding): boo
   return binding.metadata.labels?.[MANAGED_BY_LABEL] === MANAGED_BY_MCM[MANAGED_BY_LABEL]
 }
 
-/** One text for one grant: equal grants, equal keys. */
+/** One text for one grant: equal grants, equal keys, whenever they end. */
 export function grantKey(grant: Grant): string {
   const { subject, role, namespace } = grant
   return JSON.stringify([subject.kind, subject.name, clusterRoleName(role), namespace ?? null])
@@ -121,8 +136,9 @@ export function namesForGrant(
 ): ImpersonatorNames {
   const { kind, name } = grant.subject
   const own = prefixedName(name, prefix)
-  if (kind === 'user') return { users: [own], groups: [] }
-  return { users: members.map((member) => prefixedName(member, prefix)), groups: [own] }
+  const users = kind === 'user' ? [own] : members.map((member) => prefixedName(member, prefix))
+  if (grant.expires) return { users, groups: [timedGroupName(timedGroupOf(grant), prefix)] }
+  return { users, groups: kind === 'user' ? [] : [own] }
 }
 
 function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefined) {
@@ -132,6 +148,9 @@ function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefi
       [subject.kind]: subject.name,
       role: grant.role,
       ...(grant.namespace === undefined ? {} : { namespace: grant.namespace }),
+      ...(grant.expires === undefined
+        ? {}
+        : { expires: `${grant.expires.toISOString().slice(0, 19)}Z` }),
     }),
     ...(nickname === undefined ? {} : { [NICKNAME_ANNOTATION]: nickname }),
   }
@@ -149,9 +168,11 @@ function bindingName(grant: Grant, prefix: string): string {
   return ['mcm', kind, ...(readable === '' ? [] : [readable]), hash].join('-')
 }
 
-function subjectOf(subject: GrantSubject, prefix: string): Subject {
-  const kind = subject.kind === 'user' ? 'User' : 'Group'
-  return { kind, name: prefixedName(subject.name, prefix), apiGroup: RBAC_GROUP }
+function subjectOf(grant: Grant, prefix: string): Subject {
+  const { kind, name } = grant.subject
+  const own = { name: prefixedName(name, prefix), apiGroup: RBAC_GROUP } as const
+  if (!grant.expires) return { kind: kind === 'user' ? 'User' : 'Group', ...own }
+  return { ...own, kind: 'Group', name: timedGroupName(timedGroupOf(grant), prefix) }
 }
 
 function grantSubject(subject: Subject, prefix: string): GrantSubject | undefined {
@@ -159,4 +180,26 @@ function grantSubject(subject: Subject, prefix: string): GrantSubject | undefine
   const name = bareName(subject.name, prefix)
   if (name === undefined) return undefined
   return { kind: subject.kind === 'User' ? 'user' : 'group', name }
+}
+
+/** The subject that a binding names for its timed group, if the group is made of it. */
+function timedGrant(
+  binding: RoleBinding | ClusterRoleBinding,
+  rest: Pick<BoundGrant, 'role' | 'namespace'>,
+  timedGroup: string,
+): BoundGrant[] {
+  const subject = annotatedSubject(binding.metadata.annotations?.[GRANT_ANNOTATION])
+  if (!subject || timedGroupOf({ subject, ...rest }) !== timedGroup) return []
+  return [{ subject, ...rest, timedGroup }]
+}
+
+function annotatedSubject(text: string | undefined): GrantSubject | undefined {
+  try {
+    const { user, group } = JSON.parse(text ?? '{}') as { user?: unknown; group?: unknown }
+    const [kind, name] =
+      user === undefined ? (['group', group] as const) : (['user', user] as const)
+    return typeof name === 'string' && isPrincipalName(name) ? { kind, name } : undefined
+  } catch {
+    return undefined
+  }
 }

@@ -7,6 +7,7 @@ import { UsageError } from '../errors.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
 import { isReservedName } from '../kube/reserved-name.ts'
 import { isPrincipalName } from '../protocol/names.ts'
+import { timedGroupName } from './timed-group.ts'
 
 export const DEFAULT_PREFIX = 'mcm:'
 
@@ -25,21 +26,25 @@ export interface Identity {
 
 /**
  * The identity as the API server shall see it.
+ * @param identity with the timed groups (PROTOCOL §3.5) of this moment, if any
  * @param listedGroups the prefixed groups that the impersonator may name; the others are left out, because one
  *   unlisted group refuses the whole request
  * @param session the value of the session extra; without it none is sent
  * @throws Error (a bug, so 500) a name that no certificate of ours can hold: fail closed before any connection
  */
 export function impersonationOf(
-  identity: Identity,
+  identity: Identity & { readonly timedGroups?: readonly string[] },
   prefix: string,
-  listedGroups: ReadonlySet<string>,
+  listedGroups: Pick<ReadonlySet<string>, 'has'>,
   session?: string,
 ): Impersonation {
-  const groups = identity.groups.map((group) => prefixedName(group, prefix))
+  const groups = [
+    ...identity.groups.map((group) => prefixedName(group, prefix)),
+    ...(identity.timedGroups ?? []).map((group) => timedGroupName(group, prefix)),
+  ].filter((group) => listedGroups.has(group))
   const user = prefixedName(identity.user, prefix)
   const extras = session === undefined ? new Map() : new Map([[SESSION_EXTRA, [session]]])
-  return { user, groups: groups.filter((group) => listedGroups.has(group)), extras }
+  return { user, groups, extras }
 }
 
 /** The name of a principal as the API server knows it. @throws Error (a bug) for a name that is none */

@@ -1,7 +1,8 @@
 /**
  * The ClusterRole of the service account that speaks for people. It lists every user and group by
- * name: whoever steals that token can act as those and nobody else. Invariant: there is never a rule
- * for users or groups without names, because such a rule would allow all of them.
+ * name: whoever steals that token can act as those and nobody else. Written for one of two forms of
+ * impersonation, never for both: with both the wider, legacy one would be taken. Invariant: there is
+ * never a rule for users or groups without names, because such a rule would allow all of them.
  */
 
 import { UsageError } from '../errors.ts'
@@ -19,11 +20,28 @@ export interface ImpersonatorNames {
   readonly groups: readonly string[]
 }
 
+/**
+ * `legacy`: the verb `impersonate`, and whoever is impersonated may do all they may do. `constrained`
+ * (KEP-5284, on by default from Kubernetes 1.36): `impersonate:user-info`, and besides only what
+ * ClusterRole `mcm-ceiling` allows.
+ */
+export type ImpersonationForm = 'legacy' | 'constrained'
+
+const AUTHENTICATION_GROUP = 'authentication.k8s.io'
+
+/** Where users and groups are of, and with which verb they are impersonated. */
+const FORMS = {
+  legacy: { apiGroups: [''], verbs: ['impersonate'] },
+  constrained: { apiGroups: [AUTHENTICATION_GROUP], verbs: ['impersonate:user-info'] },
+} as const satisfies Readonly<Record<ImpersonationForm, Pick<PolicyRule, 'apiGroups' | 'verbs'>>>
+
 export const NO_NAMES: ImpersonatorNames = { users: [], groups: [] }
 
 /** What stands in a role: its names, and whether it allows more than names (the owner's opt-out). */
 export interface ImpersonatorList extends ImpersonatorNames {
   readonly isUnrestricted: boolean
+  /** The role is of the constrained form, and of no other. */
+  readonly isConstrained?: true
   /** Uids that the owner added to the role by hand, for `--as-uid`; mcm adds none. */
   readonly uids?: readonly string[]
   /** The same for `--as-user-extra`: values by key, in lower case. */
@@ -31,22 +49,23 @@ export interface ImpersonatorList extends ImpersonatorNames {
 }
 
 /** The ClusterRole that may impersonate exactly these. @throws UsageError MCM_BAD_NAME a `system:`/`kube:` or empty name */
-export function impersonatorRole(names: ImpersonatorNames): ClusterRole {
+export function impersonatorRole(
+  names: ImpersonatorNames,
+  form: ImpersonationForm = 'legacy',
+): ClusterRole {
   const users = sortedNames(names.users)
   const groups = sortedNames(names.groups)
-  return {
-    ...roleHead(),
-    rules: [...namedRule('users', users), ...namedRule('groups', groups), sessionRule()],
-  }
+  const named = [...namedRule('users', users, form), ...namedRule('groups', groups, form)]
+  return { ...roleHead(), rules: [...named, sessionRule(form)] }
 }
 
 /**
  * The owner's opt-out `--impersonate any`: any user, so whoever holds the token is cluster-admin by
  * another name. Say so wherever the cluster is shown.
  */
-export function unrestrictedImpersonatorRole(): ClusterRole {
-  const anybody = { apiGroups: [''], resources: ['users', 'groups'], verbs: ['impersonate'] }
-  return { ...roleHead(), rules: [anybody, sessionRule()] }
+export function unrestrictedImpersonatorRole(form: ImpersonationForm = 'legacy'): ClusterRole {
+  const anybody = { ...FORMS[form], resources: ['users', 'groups'] }
+  return { ...roleHead(), rules: [anybody, sessionRule(form)] }
 }
 
 /** What a role read from the API server lists. Any rule that is wider than names counts as unrestricted. */
@@ -62,9 +81,54 @@ export function readImpersonator(role: { readonly rules?: readonly PolicyRule[] 
     users: names('users'),
     groups: names('groups'),
     isUnrestricted: rules.some(isWide),
+    ...(formOf(role) === 'constrained' ? { isConstrained: true } : {}),
     ...(uids.length > 0 ? { uids } : {}),
     ...(extras.size > 0 ? { extras } : {}),
   } satisfies ImpersonatorList
+}
+
+/** Of which form a role is. One that allows the legacy verb is legacy, whatever else it allows. */
+export function formOf(role: { readonly rules?: readonly PolicyRule[] | null }): ImpersonationForm {
+  const verbs = (role.rules ?? []).filter((rule) => covers(rule, 'users')).flatMap(verbsOf)
+  const isLegacy = verbs.some((verb) => verb === 'impersonate' || verb === '*')
+  return !isLegacy && verbs.includes('impersonate:user-info') ? 'constrained' : 'legacy'
+}
+
+/**
+ * The role as it is, with other names or in another form: the rules for users, groups and our extra are
+ * written anew, the owner's own rules stay and follow the form. The owner's opt-out stays one.
+ * @throws UsageError MCM_BAD_NAME
+ */
+export function rewrittenRules(
+  role: { readonly rules?: readonly PolicyRule[] | null },
+  names: ImpersonatorNames,
+  form: ImpersonationForm = formOf(role),
+): PolicyRule[] {
+  const isAny = readImpersonator(role).isUnrestricted
+  if (isAny && form === formOf(role)) return [...(role.rules ?? [])]
+  const written = isAny ? unrestrictedImpersonatorRole(form) : impersonatorRole(names, form)
+  return [...written.rules, ...rulesBesides(role).map((rule) => inForm(rule, form))]
+}
+
+/**
+ * The rules with one user more, at the end of the list and with everything else as it was: what the fence
+ * (fence.ts) lets the agent write. Undefined where there is no list of users to put it into.
+ */
+export function withUserAppended(
+  role: { readonly rules?: readonly PolicyRule[] | null },
+  user: string,
+): PolicyRule[] | undefined {
+  const rules = role.rules ?? []
+  const { verbs } = FORMS[formOf(role)]
+  const index = rules.findIndex(
+    (rule) =>
+      rule.resources?.join() === 'users' &&
+      rule.verbs.join() === verbs.join() &&
+      (rule.resourceNames ?? []).length > 0,
+  )
+  const list = rules[index]
+  if (list === undefined || isReservedName(user)) return undefined
+  return rules.with(index, { ...list, resourceNames: [...(list.resourceNames ?? []), user] })
 }
 
 /** Rules of a role that are the owner's own: about anything but users, groups and our session extra. */
@@ -72,6 +136,15 @@ export function rulesBesides(role: { readonly rules?: readonly PolicyRule[] | nu
   const ours = ['users', 'groups', SESSION_RESOURCE]
   const isOurs = (rule: PolicyRule) => (rule.resources ?? []).every((each) => ours.includes(each))
   return (role.rules ?? []).filter((rule) => !isOurs(rule))
+}
+
+/** What the owner added for `--as-uid` and `--as-user-extra` has to speak the verb of the names. */
+function inForm(rule: PolicyRule, form: ImpersonationForm): PolicyRule {
+  const [verb] = FORMS[form].verbs
+  const isOfEither = (each: string) => each === 'impersonate' || each === 'impersonate:user-info'
+  if (!rule.verbs.some(isOfEither)) return rule
+  const verbs = rule.verbs.map((each) => (isOfEither(each) ? verb : each))
+  return { ...rule, verbs: [...new Set(verbs)] }
 }
 
 /** Both lists together, each name once, sorted. */
@@ -97,25 +170,35 @@ function roleHead() {
   } as const
 }
 
-function namedRule(resource: 'users' | 'groups', names: readonly string[]): PolicyRule[] {
+function namedRule(
+  resource: 'users' | 'groups',
+  names: readonly string[],
+  form: ImpersonationForm,
+): PolicyRule[] {
   if (names.length === 0) return []
-  return [{ apiGroups: [''], resources: [resource], resourceNames: names, verbs: ['impersonate'] }]
+  const { apiGroups, verbs } = FORMS[form]
+  return [{ apiGroups, resources: [resource], resourceNames: names, verbs }]
 }
 
 const EXTRAS = 'userextras/'
 const SESSION_RESOURCE = EXTRAS + SESSION_EXTRA
 
 /** The session extra carries no rights, and its value is new every time: the key alone is listed. */
-function sessionRule(): PolicyRule {
-  return {
-    apiGroups: ['authentication.k8s.io'],
-    resources: [SESSION_RESOURCE],
-    verbs: ['impersonate'],
-  }
+function sessionRule(form: ImpersonationForm): PolicyRule {
+  const { verbs } = FORMS[form]
+  return { apiGroups: [AUTHENTICATION_GROUP], resources: [SESSION_RESOURCE], verbs }
 }
 
+/** `impersonate-on:…` names no identity: what may be done as one is the ceiling's matter. */
 function mayImpersonate(rule: PolicyRule): boolean {
-  return rule.verbs.some((verb) => verb === '*' || verb.startsWith('impersonate'))
+  return rule.verbs.some(
+    (verb) =>
+      verb === '*' || (verb.startsWith('impersonate') && !verb.startsWith('impersonate-on')),
+  )
+}
+
+function verbsOf(rule: PolicyRule): readonly string[] {
+  return rule.verbs
 }
 
 function covers(rule: PolicyRule, resource: string): boolean {

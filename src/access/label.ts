@@ -7,6 +7,7 @@ export const ROLE_LABEL = 'mcm.dev/role'
 export const PRINCIPAL_LABEL = 'mcm.dev/principal'
 export const GRANT_ANNOTATION = 'mcm.dev/grant'
 export const NICKNAME_ANNOTATION = 'mcm.dev/nickname'
+export const DESCRIPTION_ANNOTATION = 'mcm.dev/description'
 
 export const MANAGED_BY_MCM = { [MANAGED_BY_LABEL]: 'mcm' } as const
 

@@ -9,9 +9,10 @@ import type { Secret } from '../secret.ts'
 import { AGENT_NAME, AGENT_NAMESPACE, agentRights } from './agent-rights.ts'
 import type { AgentWorkload } from './agent-workload.ts'
 import { agentWorkload } from './agent-workload.ts'
+import { type Ceiling, ceilingRole } from './ceiling.ts'
 import type { Grant } from './grant.ts'
 import { bindingOf, namesForGrant, requireGrant } from './grant.ts'
-import type { ImpersonatorNames } from './impersonator.ts'
+import type { ImpersonationForm, ImpersonatorNames } from './impersonator.ts'
 import {
   impersonatorRole,
   NO_NAMES,
@@ -19,6 +20,7 @@ import {
   withNames,
 } from './impersonator.ts'
 import { MANAGED_BY_MCM } from './label.ts'
+import { presetCeiling } from './preset-ceiling.ts'
 import { presetRoles } from './role.ts'
 
 /** The keys of the Secret `mcm-agent`, each a file where it is mounted. */
@@ -56,6 +58,10 @@ export interface ManifestOptions {
   readonly userCaPem?: string
   /** Names listed already, when a cluster is registered again: the role is replaced as a whole. */
   readonly listed?: ImpersonatorNames
+  /** The form the list has already; the legacy one, which every server knows, unless told. */
+  readonly form?: ImpersonationForm
+  /** What can be done through mcm at all; everything but minting tokens unless told. */
+  readonly ceiling?: Ceiling
   /** The owner's opt-out: anybody may be impersonated. */
   readonly impersonateAny?: boolean
   /** API groups of the cluster's custom resources, for `mcm:admin`. */
@@ -77,6 +83,7 @@ export function agentManifest(options: ManifestOptions): KubernetesObject[] {
     configuration(options),
     ...agentRights(),
     impersonator(options, grant),
+    ceilingRole(options.ceiling ?? presetCeiling([], options.customGroups)),
     ...presetRoles(options.customGroups),
     bindingOf(grant, prefix),
   ]
@@ -98,9 +105,9 @@ function namespace(): KubernetesObject {
 }
 
 function impersonator(options: ManifestOptions, grant: Grant): KubernetesObject {
-  if (options.impersonateAny) return unrestrictedImpersonatorRole()
+  if (options.impersonateAny) return unrestrictedImpersonatorRole(options.form)
   const ownNames = namesForGrant(grant, options.prefix)
-  return impersonatorRole(withNames(options.listed ?? NO_NAMES, ownNames))
+  return impersonatorRole(withNames(options.listed ?? NO_NAMES, ownNames), options.form)
 }
 
 interface SecretObject extends KubernetesObject {

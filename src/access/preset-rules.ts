@@ -135,14 +135,18 @@ export function operationRules(): PolicyRule[] {
  *   making the role anew
  */
 export function administrationRules(customGroups: readonly string[]): PolicyRule[] {
-  const groups = [...new Set([...STOCK_GROUPS, ...customGroups.filter(isGroupName)])].sort()
   return [
     { apiGroups: [''], resources: CORE_OF_ADMIN, verbs: READ_WRITE },
-    { apiGroups: groups, resources: ['*'], verbs: READ_WRITE },
+    { apiGroups: groupsBesidesCore(customGroups), resources: ['*'], verbs: READ_WRITE },
     { apiGroups: [RBAC_GROUP], resources: ['clusterroles', 'roles'], verbs: ['bind', 'escalate'] },
     { apiGroups: ['certificates.k8s.io'], resources: ['signers'], verbs: ['approve', 'sign'] },
     { nonResourceURLs: ['*'], verbs: ['get'] },
   ]
+}
+
+/** The groups of a stock API server and these, without the core. */
+export function groupsBesidesCore(customGroups: readonly string[]): string[] {
+  return [...new Set([...STOCK_GROUPS, ...customGroups.filter(isGroupName)])].sort()
 }
 
 /** Streams are get and create together: a WebSocket asks with GET, and get alone once opened a shell. */

@@ -8,7 +8,14 @@
 import { UsageError } from '../errors.ts'
 import type { ClusterRole, PolicyRule } from '../kube/rbac.ts'
 import { RBAC_VERSION } from '../kube/rbac.ts'
-import { MANAGED_BY_MCM, ROLE_LABEL } from './label.ts'
+import { isReservedName } from '../kube/reserved-name.ts'
+import {
+  DESCRIPTION_ANNOTATION,
+  labelValue,
+  MANAGED_BY_LABEL,
+  MANAGED_BY_MCM,
+  ROLE_LABEL,
+} from './label.ts'
 import { administrationRules, operationRules, readRules, workRules } from './preset-rules.ts'
 
 const PRESET_PREFIX = 'mcm:'
@@ -66,10 +73,38 @@ export function presetRole(preset: Preset, customGroups: readonly string[] = [])
     metadata: {
       name: PRESET_PREFIX + preset,
       labels: { ...MANAGED_BY_MCM, [ROLE_LABEL]: preset },
-      annotations: { 'mcm.dev/description': PRESET_DESCRIPTIONS[preset] },
+      annotations: { [DESCRIPTION_ANNOTATION]: PRESET_DESCRIPTIONS[preset] },
     },
     rules: rulesOf(preset, customGroups),
   }
+}
+
+/** Whether a name may be that of a role of the owner's own: neither a preset's nor Kubernetes' own. */
+export function isOwnRoleName(name: string): boolean {
+  return OWN_ROLE_NAME.test(name) && !presetOf(name) && !isReservedName(name)
+}
+
+/** A letter or digit first, so that no shell and no path takes it for anything else. */
+const OWN_ROLE_NAME = /^(?!mcm:)[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/
+
+/** A role of the owner's own, as the ClusterRole of that name. */
+export function ownRole(
+  name: string,
+  rules: readonly PolicyRule[],
+  description?: string,
+): ClusterRole {
+  const labels = { ...MANAGED_BY_MCM, [ROLE_LABEL]: labelValue(name) }
+  const annotations =
+    description === undefined ? {} : { annotations: { [DESCRIPTION_ANNOTATION]: description } }
+  const metadata = { name, labels, ...annotations }
+  return { apiVersion: RBAC_VERSION, kind: 'ClusterRole', metadata, rules }
+}
+
+/** Whether a ClusterRole is such a role, so that mcm may change and delete it. */
+export function isOwnRole({ metadata }: Pick<ClusterRole, 'metadata'>): boolean {
+  const { name, labels } = metadata
+  const isOurs = labels?.[MANAGED_BY_LABEL] === MANAGED_BY_MCM[MANAGED_BY_LABEL]
+  return isOurs && labels?.[ROLE_LABEL] !== undefined && !name.startsWith(PRESET_PREFIX)
 }
 
 function rulesOf(preset: Preset, customGroups: readonly string[]): PolicyRule[] {

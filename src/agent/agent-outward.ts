@@ -2,7 +2,7 @@ import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { McmError } from '../errors.ts'
 import { type PipeAcceptor, pipeAcceptor } from '../pipe/acceptor.ts'
 import { PipeBudget } from '../pipe/budget.ts'
-import type { AgentDeps, AgentOptions } from './agent.ts'
+import type { AgentDeps, AgentOptions } from './agent-deps.ts'
 import type { AgentState } from './agent-state.ts'
 import { type DirectListener, listenDirect } from './direct-listener.ts'
 import { handshakePlaces } from './handshake-places.ts'
@@ -31,7 +31,7 @@ export async function openOutward(
 ) {
   const { world, log, joinToken } = deps
   const { configuration, replica, version } = options
-  const { identity, directory, principals, names } = state
+  const { identity, directory, principals, names, ceiling } = state
   const background = { world, log, signal }
   const { cluster } = configuration
   const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
@@ -44,7 +44,8 @@ export async function openOutward(
     dial,
     ...(joinToken ? { joinToken: () => joinToken() } : {}),
   })
-  const begin = Promise.all([registration.proven, principals.ready, names.ready]).then(() => {})
+  const known = [principals.ready, names.ready, ceiling.ready]
+  const begin = Promise.all([registration.proven, ...known]).then(() => {})
   const direct = await listenIfAsked(options, servers, background, {
     begin,
     isProven: () => registration.isProven(),

@@ -1,13 +1,17 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KubernetesApi } from '../client/kubernetes.ts'
+import type { DirectoryState } from '../directory/state.ts'
 import { messageOf, UnreachableError } from '../errors.ts'
 import { fullJitterBackoff } from '../tunnel/backoff.ts'
+import { type CeilingHolder, startCeiling } from './ceiling-holder.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import { type DirectoryHolder, openDirectoryHolder } from './directory-holder.ts'
 import { type AgentIdentity, loadOrCreateIdentity } from './identity-secret.ts'
 import { type Issuance, openIssuance } from './issuance.ts'
 import { type ListedNames, startListedNames } from './listed-names.ts'
+import { nameAdmission } from './name-admission.ts'
 import { type Principals, startPrincipals } from './principals.ts'
+import { type TokenAdmissions, tokenAdmissions } from './token-admissions.ts'
 import type { Background } from './watched-collection.ts'
 
 /** What an agent knows: its keys, its people, and what admins have signed. */
@@ -15,7 +19,10 @@ export interface AgentState {
   readonly identity: AgentIdentity
   readonly principals: Principals
   readonly names: ListedNames
+  readonly ceiling: CeilingHolder
   readonly directory: DirectoryHolder
+  /** What the directory says, with the people whom tokens admitted here. */
+  readonly people: { readonly state: DirectoryState; isFresh(): boolean }
   readonly issuance: Issuance
 }
 
@@ -29,6 +36,7 @@ export async function openState(
   api: KubernetesApi,
   configuration: AgentConfiguration,
   background: Background,
+  proxyFor: (endpoint: string) => string | undefined,
 ): Promise<AgentState> {
   const { world, log } = background
   const { cluster, fleet } = configuration
@@ -39,8 +47,22 @@ export async function openState(
   )
   const principals = startPrincipals(api, { cluster }, background)
   const names = startListedNames(api, background)
-  const sources = { configuration, identity, principals, names, directory, world, log }
-  return { identity, principals, names, directory, issuance: openIssuance(sources) }
+  const ceiling = startCeiling(api, background)
+  const tokens = tokenAdmissions({ fleet, directory, principals, world, proxyFor })
+  const people = peopleOf(directory, tokens)
+  const sources = { configuration, identity, principals, names, tokens, world, log }
+  const admitName = nameAdmission(api, names)
+  const issuance = openIssuance({ ...sources, admitName, directory: people })
+  return { identity, principals, names, ceiling, directory, people, issuance }
+}
+
+function peopleOf(directory: DirectoryHolder, tokens: TokenAdmissions): AgentState['people'] {
+  return {
+    get state() {
+      return tokens.directory().state
+    },
+    isFresh: () => directory.isFresh(),
+  }
 }
 
 async function untilReachable<T>(

@@ -8,7 +8,7 @@ import { clusterHost, enrolmentHost } from '../protocol/names.ts'
 import type { Log, World } from '../world.ts'
 import { mayCaller, type ResourceQuestion } from './access-review.ts'
 import { noteAdmittedCertificates } from './admitted-certificates.ts'
-import type { AgentDeps } from './agent.ts'
+import type { AgentDeps } from './agent-deps.ts'
 import type { AgentState } from './agent-state.ts'
 import { openAuthentication } from './authenticate.ts'
 import type { AgentConfiguration } from './configuration.ts'
@@ -17,6 +17,7 @@ import { impersonatorUpstream } from './egress.ts'
 import { enrolmentHandlers } from './enrolment.ts'
 import { trafficHandlers } from './handlers.ts'
 import type { AgentIdentity } from './identity-secret.ts'
+import type { ImpersonationSupport } from './impersonation-support.ts'
 import {
   type CertificateRenewal,
   newServerCertificate,
@@ -51,10 +52,11 @@ export async function openTraffic(
   configuration: AgentConfiguration,
   api: KubernetesApi,
   state: AgentState,
+  support: ImpersonationSupport,
 ): Promise<Traffic> {
   const { world, log } = deps
   const { cluster } = configuration
-  const { identity, directory, principals, names, issuance } = state
+  const { identity, people, principals, names, ceiling, issuance } = state
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
   const upstream = upstreamOf(deps.apiServer)
   const token = tokenSource(api, { boundTo: identity.secret }, world)
@@ -69,7 +71,7 @@ export async function openTraffic(
     certificates: principals,
     noteAdmitted: noteAdmittedCertificates(principals, world, log),
     names,
-    directory,
+    directory: people,
   })
   const sessions = openSessions((session, why) => noteCut(log, session, why))
   const traffic = trafficHandlers({
@@ -77,11 +79,22 @@ export async function openTraffic(
     log,
     host: hosts.session,
     authentication,
+    ceiling,
     apiServer,
     workloads: impersonatorUpstream(upstream, token, log, true),
     token,
     review,
-    own: { cluster, issuance, principals, mayCaller: review },
+    own: {
+      cluster,
+      issuance,
+      principals,
+      mayCaller: review,
+      protection: async () => ({
+        names: names.current(),
+        ceiling: ceiling.current(),
+        server: await support.current(),
+      }),
+    },
     limits: userLimits(),
     audit: deps.audit ?? ((event) => log.info('audit', { ...event })),
   })
@@ -108,7 +121,7 @@ export async function openTraffic(
     log,
   )
   const endCutting = cutWhatNoLongerStands(state, sessions, (session) =>
-    authentication.requireStillStanding(session.certificate),
+    authentication.requireStillStanding(session.certificate, session.usedGroups),
   )
   return {
     servers: {
@@ -153,7 +166,7 @@ function whenRenewed<Address>(
  * own end.
  */
 function cutWhatNoLongerStands(
-  { principals, directory, names }: AgentState,
+  { principals, directory, names, ceiling }: AgentState,
   sessions: Sessions,
   judge: (session: Session) => void,
 ): () => void {
@@ -161,6 +174,8 @@ function cutWhatNoLongerStands(
     principals.onRevoked(({ user }) => void sessions.cutUnless(judge, user)),
     directory.onChange(() => void sessions.cutUnless(judge)),
     names.onChange(() => void sessions.cutUnless(judge)),
+    // What runs was let in under another ceiling; which of it this one allows, nobody knows any more.
+    ceiling.onReplaced(() => void sessions.cutUnless(newCeiling)),
   ]
   const sweep = setInterval(() => sessions.cutUnless(judge), SWEEP_MS).unref()
   const measure = setInterval(() => sessions.cutOverBudget(MAX_BUFFERED_BYTES, tooFull()), 1_000)
@@ -194,6 +209,10 @@ async function newCertificates(
     newServerCertificate(world, serverAuthority, hosts.enrolment),
   ])
   return { session, enrolment }
+}
+
+function newCeiling(): never {
+  throw new UnreachableError('MCM_CONFLICT', 'the owner has set another ceiling for this cluster')
 }
 
 function tooFull(): UnreachableError {

@@ -5,42 +5,14 @@
  */
 
 import { openKubernetes } from '../client/kubernetes.ts'
-import { type RuntimeFacts, requireServerRuntime } from '../runtime-floor.ts'
-import type { Log, Running, World } from '../world.ts'
+import { requireServerRuntime } from '../runtime-floor.ts'
+import type { Running } from '../world.ts'
+import type { AgentDeps, AgentOptions } from './agent-deps.ts'
 import { openOutward } from './agent-outward.ts'
 import { openState } from './agent-state.ts'
 import { openTraffic } from './agent-traffic.ts'
-import type { AuditSink } from './audit-event.ts'
-import type { AgentConfiguration } from './configuration.ts'
-import { type AgentConnection, agentTransport, requireDirect } from './connections.ts'
-import type { DirectListenerOptions } from './direct-listener.ts'
-
-export interface AgentDeps {
-  readonly world: World
-  readonly log: Log
-  readonly runtime: RuntimeFacts
-  readonly apiServer: AgentConnection
-  /** The forward proxy that the environment names for a hub endpoint, if any. */
-  proxyFor(endpoint: string): string | undefined
-  /** The log unless told. */
-  readonly audit?: AuditSink
-  /** Ends the agent. */
-  readonly signal: AbortSignal
-  /** The join token as it stands in the configuration now. */
-  joinToken?(): Promise<AgentConfiguration['joinToken']>
-}
-
-export interface AgentOptions {
-  readonly configuration: AgentConfiguration
-  /** Tells this replica from the others: the pod's name. */
-  readonly replica: string
-  /** Of mcm. */
-  readonly version: string
-  /** Where the kubelet asks; without it nowhere. */
-  readonly health?: { readonly host: string; readonly port: number }
-  /** The agent's own address, for when no hub is up; without it nobody can dial in. */
-  readonly direct?: Pick<DirectListenerOptions, 'host' | 'ports'>
-}
+import { agentTransport, requireDirect } from './connections.ts'
+import { impersonationSupport } from './impersonation-support.ts'
 
 /** For requests under way when the agent is told to end. */
 const STOP_GRACE_MS = 2_000
@@ -64,8 +36,11 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
   const api = openKubernetes(transport)
   try {
     const { configuration } = options
-    const state = await openState(api, configuration, { world: deps.world, log: deps.log, signal })
-    const traffic = await openTraffic(deps, configuration, api, state)
+    const background = { world: deps.world, log: deps.log, signal }
+    const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
+    const state = await openState(api, configuration, background, proxyFor)
+    const support = impersonationSupport(transport, deps)
+    const traffic = await openTraffic(deps, configuration, api, state, support)
     const outward = await openOutward(deps, options, api, state, traffic.servers, signal)
     const closed = Promise.withResolvers<void>()
     let hasEnded = false

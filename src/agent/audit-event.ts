@@ -38,7 +38,11 @@ export interface AuditEvent {
   readonly name: string
   /** The HTTP status the client was told; 0 when it went away before. */
   readonly code: number
-  /** How it ended. */
+  /**
+   * How it ended: `complete`; `client` or `upstream`, who went away first before all was said and heard; `refused`; or
+   * why the agent cut it: `revoked`, `expired`, `denied` (no member, no grant, another ceiling), `overfull` (more waited
+   * to be taken than one user may have), `stopped`.
+   */
   readonly ended: string
   /** Why it was refused, where the agent did. */
   readonly refusal?: string

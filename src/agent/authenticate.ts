@@ -5,7 +5,7 @@
  * one of its sources says so and is up to date; else it throws.
  */
 
-import { type Identity, impersonationOf, prefixedName } from '../access/identity.ts'
+import { type Identity, impersonationOf } from '../access/identity.ts'
 import type { ImpersonatorList } from '../access/impersonator.ts'
 import { isConsent } from '../directory/consent.ts'
 import type { DeviceRecord, DirectoryState } from '../directory/state.ts'
@@ -21,6 +21,7 @@ import { BACKDATE_MS } from '../pki/authority.ts'
 import { MAX_OWNER_ISSUED_SECONDS } from '../pki/profiles.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 import type { World } from '../world.ts'
+import { standingGroups } from './standing-groups.ts'
 
 /** Whom a certificate was issued to, as the list says. */
 export interface ListedCertificate {
@@ -84,15 +85,16 @@ export interface Authentication {
   standingOf(certificate: UserCertificate): Promise<Standing>
   /**
    * Whether what a connection has under way may go on: by the newest certificate of the same
-   * device, whether or not the agent hears from its sources at this moment. @throws as above
+   * device, whether or not the agent hears from its sources at this moment, and as long as every group
+   * that it used still stands. @throws as above
    */
-  requireStillStanding(certificate: UserCertificate): void
+  requireStillStanding(certificate: UserCertificate, usedGroups: ReadonlySet<string>): void
 }
 
 export function openAuthentication(sources: AuthenticationSources): Authentication {
   const requireStanding = (certificate: UserCertificate) => judge(sources, certificate)
   return {
-    requireStillStanding: (certificate) => judgeOpen(sources, certificate),
+    requireStillStanding: (certificate, usedGroups) => judgeOpen(sources, certificate, usedGroups),
     standingOf: async (certificate) => {
       try {
         return requireStanding(certificate)
@@ -132,7 +134,11 @@ function judge(sources: AuthenticationSources, certificate: UserCertificate): St
   return { identity: identityOf(certificate), impersonation, names }
 }
 
-function judgeOpen(sources: AuthenticationSources, certificate: UserCertificate): void {
+function judgeOpen(
+  sources: AuthenticationSources,
+  certificate: UserCertificate,
+  usedGroups: ReadonlySet<string>,
+): void {
   const { user, device, notAfter } = certificate
   const now = sources.world.now()
   if (now <= notAfter) requireIssued(sources, certificate)
@@ -142,7 +148,12 @@ function judgeOpen(sources: AuthenticationSources, certificate: UserCertificate)
   }
   requireNotRevoked(sources, certificate)
   requireMember(sources, certificate)
-  requireListed(sources, certificate, sources.names.current())
+  const { groups } = requireListed(sources, certificate, sources.names.current())
+  const lost = [...usedGroups].find((group) => !groups.includes(group))
+  if (lost !== undefined)
+    throw new AccessDeniedError('MCM_NO_GRANT', `${user} is no longer in group ${lost}`, {
+      hint: 'try again with what is left, or ask an admin for a grant',
+    })
 }
 
 function requireNotRevoked(
@@ -222,26 +233,29 @@ function requireConsent(
 }
 
 function requireMember(
-  { directory, cluster }: AuthenticationSources,
+  { directory, cluster, world }: AuthenticationSources,
   { user }: UserCertificate,
 ): void {
-  if (directory.state.isMember(user, cluster)) return
+  if (directory.state.isMember(user, cluster, world.now())) return
   throw new AccessDeniedError('MCM_FORBIDDEN', `${user} is no member of this cluster`, {
     hint: 'ask an admin for a grant',
   })
 }
 
-/** With the groups that the certificate, the directory of today and the list all name. */
+/** The owner's opt-out: nothing is left out. */
+const EVERY_GROUP = { has: () => true }
+
+/** With those of the standing groups that the list names: one unlisted group refuses the whole request. */
 function requireListed(
-  { prefix, directory }: AuthenticationSources,
+  sources: AuthenticationSources,
   certificate: UserCertificate,
   names: ImpersonatorList,
 ): Impersonation {
-  const present = directory.state.deviceOwner(certificate.device)?.user.groups ?? []
-  const spokenFor = present
-    .map((group) => prefixedName(group, prefix))
-    .filter((group) => names.isUnrestricted || names.groups.includes(group))
-  const impersonation = impersonationOf(identityOf(certificate), prefix, new Set(spokenFor))
+  const { cluster, prefix, directory, world } = sources
+  const standing = standingGroups(directory.state, cluster, certificate, world.now())
+  const listed = names.isUnrestricted ? EVERY_GROUP : new Set(names.groups)
+  const identity = { ...identityOf(certificate), ...standing }
+  const impersonation = impersonationOf(identity, prefix, listed)
   if (names.isUnrestricted || names.users.includes(impersonation.user)) return impersonation
   throw new AccessDeniedError('MCM_NO_GRANT', `${certificate.user} has no grant on this cluster`, {
     hint: `ask an admin: mcm grant ${certificate.user} --role ROLE --cluster CLUSTER`,

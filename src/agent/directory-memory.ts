@@ -57,7 +57,8 @@ export async function valuesToRemember(
 
 function revocationsOf(directory: Directory): DirectoryPage {
   const details = [...directory.details.values()]
-  const isRevocation = ({ seq }: { seq: number }) => directory.known.get(seq)?.type === 'revoke'
+  const ends: readonly (string | undefined)[] = ['revoke', 'removal']
+  const isRevocation = ({ seq }: { seq: number }) => ends.includes(directory.known.get(seq)?.type)
   return { head: directory.head, statements: [], details: details.filter(isRevocation) }
 }
 

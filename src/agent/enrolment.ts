@@ -1,6 +1,6 @@
 import { isMcmError, messageOf, NotFoundError, UnreachableError } from '../errors.ts'
 import { type Exchange, replyJson, replyStatus } from '../forward/exchange.ts'
-import type { ListenerHandlers } from '../forward/listener.ts'
+import type { ListenerHandlers } from '../forward/listener-handlers.ts'
 import { answerAndEnd } from '../forward/raw-answer.ts'
 import { badRequest } from '../forward/refusal.ts'
 import { requireMethod, requireOriginForm } from '../forward/target.ts'

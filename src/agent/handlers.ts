@@ -1,16 +1,17 @@
 import { IdentityError } from '../errors.ts'
 import { type Exchange, replyJson, replyStatus, type UpgradeExchange } from '../forward/exchange.ts'
 import { forwardExchange } from '../forward/forward.ts'
-import type { ListenerHandlers } from '../forward/listener.ts'
+import type { ListenerHandlers } from '../forward/listener-handlers.ts'
 import { answerAndEnd } from '../forward/raw-answer.ts'
 import { badRequest, Refusal } from '../forward/refusal.ts'
 import { GATHERED_BODY_BYTES } from '../forward/request-body.ts'
-import { forwardUpgrade } from '../forward/upgrade.ts'
+import { forwardUpgrade, type Upgrading } from '../forward/upgrade.ts'
 import { requireUpgrade, type UpgradeProtocol } from '../forward/upgrade-request.ts'
 import { isLongRunning, type RequestInfo, requestInfo } from '../kube/request-info.ts'
 import type { Status } from '../kube/status.ts'
 import type { World } from '../world.ts'
 import type { Standing } from './authenticate.ts'
+import { requireBelowCeiling } from './ceiling-holder.ts'
 import { tokenRefused, upgradeHeadWithToken } from './egress.ts'
 import { answerOwn, isOwnPath } from './own-endpoints.ts'
 import { ownStatusOf } from './own-status.ts'
@@ -173,7 +174,17 @@ async function switchProtocols(
   const repeat = isProxied(info) ? undefined : { head: again, exhausted: tokenRefused() }
   const upgrading = forwardUpgrade(exchange, apiServer, first, repeat)
   passage.noteBegin()
-  passage.noteEnd(await passage.follow(upgrading))
+  passage.noteEnd(await passage.follow(whoseCutIsHeard(upgrading, passage.session)))
+}
+
+/** The session lives on until the client has been told why. */
+function whoseCutIsHeard(upgrading: Upgrading, session: Session): Upgrading {
+  const cut = (reason?: Status) => {
+    const told = session.awaitAnswer()
+    void upgrading.done.then(told)
+    upgrading.cut(reason)
+  }
+  return { ...upgrading, cut }
 }
 
 /** An extended CONNECT carries none (RFC 8441 §5), and the API server wants one. */
@@ -188,6 +199,7 @@ async function headersFor(
   info: RequestInfo,
   isUpgrade: boolean,
 ): Promise<string[]> {
+  requireBelowCeiling(passage.sources.ceiling.current(), info)
   const impersonation = await passage.impersonate(standing, lines)
   const { auditId, session } = passage
   const { clientAddress } = session

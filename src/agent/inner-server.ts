@@ -52,7 +52,7 @@ export interface InnerServer {
   setCertificate(certificate: InnerCertificate): void
 }
 
-const HANDSHAKE_TIMEOUT_MS = 10_000
+export const HANDSHAKE_TIMEOUT_MS = 10_000
 /** A hello with post-quantum shares is below 4 KB, our users' certificates are below 2 KB. */
 const MAX_HANDSHAKE_BYTES = 16 * 1024
 const PIECE_BYTES = 1024

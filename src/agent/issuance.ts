@@ -6,8 +6,9 @@
  */
 
 import { type Identity, prefixedName } from '../access/identity.ts'
+import type { Admission } from '../directory/admission.ts'
 import { verifyEnrolmentProof } from '../directory/proofs.ts'
-import type { DeviceRecord, UserRecord } from '../directory/state.ts'
+import type { DeviceRecord, DirectoryState, UserRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import {
   AccessDeniedError,
@@ -20,7 +21,7 @@ import {
 import type { Authority } from '../pki/authority.ts'
 import { readCsr } from '../pki/csr.ts'
 import { issueUserCertificate, type MintedCertificate } from '../pki/profiles.ts'
-import { sha256 } from '../protocol/keys.ts'
+import { type PublicJwk, sha256 } from '../protocol/keys.ts'
 import { enrolmentSchema, renewalSchema } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
@@ -28,7 +29,9 @@ import type { DirectoryHolder } from './directory-holder.ts'
 import type { AgentIdentity } from './identity-secret.ts'
 import { issueLimit } from './issue-limit.ts'
 import { isListedUser, type ListedNames } from './listed-names.ts'
+import type { AdmitName } from './name-admission.ts'
 import type { Principals } from './principals.ts'
+import type { TokenAdmissions } from './token-admissions.ts'
 
 export interface Issuance {
   /**
@@ -69,6 +72,10 @@ export interface IssuanceOptions {
   readonly identity: Pick<AgentIdentity, 'userAuthority'>
   readonly principals: Principals
   readonly names: ListedNames
+  /** Puts people whom a token lets in onto the list; without it a grant has to name them. */
+  readonly admitName?: AdmitName
+  /** Lets in by tokens; without it nobody comes in that way. */
+  readonly tokens?: TokenAdmissions
   readonly directory: Pick<DirectoryHolder, 'state' | 'isFresh'>
   readonly world: World
   readonly log: Log
@@ -92,28 +99,36 @@ interface Owner {
 
 export function openIssuance(options: IssuanceOptions): Issuance {
   const requireWithinLimit = issueLimit(options.world)
-  async function issueTo(owner: Owner, publicKeyDer: Buffer): Promise<Issued> {
-    await requireGrant(options, owner.user.name)
+  async function issueTo(
+    owner: Owner,
+    publicKeyDer: Buffer,
+    admission?: Admission,
+  ): Promise<Issued> {
+    await requireName(options, owner)
     requireWithinLimit(owner.device.id)
-    return issue(options, owner, publicKeyDer)
+    return issue(options, owner, publicKeyDer, admission)
   }
   return {
     async enrol(body, exporter) {
       requireAuthority(options)
-      const { csr, proof } = parsed(enrolmentSchema, body)
+      const { csr, proof, oidc } = parsed(enrolmentSchema, body)
       requireCurrent(options)
       const { der, publicKeyDer } = await readCsr(csr)
-      const keyId = await requireProof(options, proof, der, exporter)
-      const owner = requireDevice(options, keyId)
-      requireWindow(options, owner)
-      return issueTo(owner, publicKeyDer)
+      const { keyId, key } = await requireProof(options, proof, der, exporter)
+      const admission = oidc && (await requireTokens(options).judge(oidc, { id: keyId, key }))
+      const { state } = admission
+        ? requireTokens(options).directoryWith(admission)
+        : options.directory
+      const owner = requireDevice(options, state, keyId)
+      requireWindow(options, state, owner)
+      return issueTo(owner, publicKeyDer, admission)
     },
     async renew({ user, device }, body) {
       requireAuthority(options)
       const { csr } = parsed(renewalSchema, body)
       requireCurrent(options)
       const { publicKeyDer } = await readCsr(csr)
-      const owner = requireDevice(options, device)
+      const owner = requireDevice(options, options.directory.state, device)
       if (owner.user.name !== user) throw unknownDevice()
       return issueTo(owner, publicKeyDer)
     },
@@ -139,21 +154,21 @@ function requireCurrent({ principals, directory }: IssuanceOptions): void {
   )
 }
 
-/** Gives the key id of the device that has signed it, for this cluster, request and connection. */
+/** Gives the key of the device that has signed it, for this cluster, request and connection. */
 async function requireProof(
   { configuration, world }: IssuanceOptions,
   proof: string,
   csrDer: Buffer,
   exporter: Uint8Array,
-): Promise<string> {
+): Promise<{ keyId: string; key: PublicJwk }> {
   if (exporter.byteLength !== EXPORTER_BYTES) throw new Error('the exporter must be 32 bytes')
-  const { keyId, payload } = await verifyEnrolmentProof(proof)
+  const { keyId, key, payload } = await verifyEnrolmentProof(proof)
   if (payload.cluster !== configuration.cluster) throw badProof('it is for another cluster')
   if (payload.csr !== sha256(csrDer)) throw badProof('it is for another request')
   if (payload.exporter !== Buffer.from(exporter).toString('base64url'))
     throw badProof('it is for another connection')
   requireClock(world.now(), payload.time)
-  return keyId
+  return { keyId, key }
 }
 
 function requireClock(now: Date, theirs: string): void {
@@ -170,8 +185,7 @@ function requireClock(now: Date, theirs: string): void {
  * The owner of a device that the directory and this cluster's own memory let stand, and who is a
  * member.
  */
-function requireDevice(options: IssuanceOptions, keyId: string): Owner {
-  const { state } = options.directory
+function requireDevice(options: IssuanceOptions, state: DirectoryState, keyId: string): Owner {
   const { cluster } = options.configuration
   const owner = state.deviceOwner(keyId)
   if (!owner) throw unknownDevice()
@@ -185,7 +199,8 @@ function requireDevice(options: IssuanceOptions, keyId: string): Owner {
       deviceSince: device.since,
     })
   if (revoked) throw revokedError(user.name, revoked)
-  if (!state.isMember(user.name, cluster)) throw noGrant(user.name, 'is no member of this cluster')
+  if (!state.isMember(user.name, cluster, options.world.now()))
+    throw noGrant(user.name, 'is no member of this cluster')
   return owner
 }
 
@@ -193,19 +208,34 @@ function requireDevice(options: IssuanceOptions, keyId: string): Owner {
  * A device that stayed away too long comes back by an invite, or when an admin makes its user a
  * member anew.
  */
-function requireWindow({ principals, directory, ...options }: IssuanceOptions, owner: Owner): void {
+function requireWindow(
+  { principals, ...options }: IssuanceOptions,
+  state: DirectoryState,
+  owner: Owner,
+): void {
   const { user, device } = owner
   const lastExpiry = principals.lastExpiry(user.name, device.id)
   if (lastExpiry === undefined) return
-  const memberSince = directory.state.memberSince(user.name, options.configuration.cluster)
+  const now = options.world.now()
+  const memberSince = state.memberSince(user.name, options.configuration.cluster, now)
   const from = Math.max(lastExpiry.getTime(), memberSince?.getTime() ?? 0)
   const { windowSeconds } = policyOf(options, user)
-  if (options.world.now().getTime() <= from + windowSeconds * 1000) return
+  if (now.getTime() <= from + windowSeconds * 1000) return
   throw new IdentityError(
     'MCM_CERTIFICATE_EXPIRED',
     `the last certificate of this device ended at ${formatTime(lastExpiry)}, more than ${windowSeconds / DAY} days ago`,
     { hint: 'ask an administrator for a new invite' },
   )
+}
+
+/**
+ * Whoever is a member and came by a token is named by nobody beforehand: where the owner lets the agent, it
+ * names them.
+ */
+async function requireName(options: IssuanceOptions, { user, device }: Owner): Promise<void> {
+  const { admitName, configuration } = options
+  if (device.until === undefined || admitName === undefined) await requireGrant(options, user.name)
+  else await admitName(prefixedName(user.name, configuration.prefix))
 }
 
 /** The list is read anew before anybody is told that they are not on it. */
@@ -223,14 +253,15 @@ async function issue(
   options: IssuanceOptions,
   { user, device }: Owner,
   publicKeyDer: Buffer,
+  admission: Admission | undefined,
 ): Promise<Issued> {
   const minted = await issueUserCertificate(
     options.world,
     requireAuthority(options),
     { publicKeyDer, user: user.name, groups: user.groups, device: device.id },
-    policyOf(options, user).lifetimeSeconds,
+    lifetimeSeconds(options, { user, device }),
   )
-  await record(options, { user, device }, minted)
+  await record(options, { user, device }, minted, admission)
   const { pem: certificate, fingerprint, serial, notAfter } = minted
   return { certificate, user: user.name, device: device.id, fingerprint, serial, notAfter }
 }
@@ -239,14 +270,29 @@ async function record(
   { principals, log }: IssuanceOptions,
   { user, device }: Owner,
   { fingerprint, serial, notBefore, notAfter }: MintedCertificate,
+  admission: Admission | undefined,
 ): Promise<void> {
-  const facts = { fingerprint, serial, device: device.id, notBefore, notAfter }
+  const by = admission ? { admission } : {}
+  const facts = { fingerprint, serial, device: device.id, notBefore, notAfter, ...by }
   try {
     await principals.record(user.name, { ...facts, deviceSince: device.since })
   } catch (error) {
     log.warn('certificate_not_recorded', { user: user.name, reason: messageOf(error) })
     throw error
   }
+}
+
+/** No longer than the token behind it says (PROTOCOL §11.3). */
+function lifetimeSeconds(options: IssuanceOptions, { user, device }: Owner): number {
+  const { lifetimeSeconds } = policyOf(options, user)
+  if (device.until === undefined) return lifetimeSeconds
+  const left = Math.floor((device.until.getTime() - options.world.now().getTime()) / 1000)
+  return Math.min(lifetimeSeconds, left)
+}
+
+function requireTokens({ tokens }: IssuanceOptions): TokenAdmissions {
+  if (tokens) return tokens
+  throw new AccessDeniedError('MCM_FORBIDDEN', 'nobody is let in here by a token')
 }
 
 function policyOf({ policy = POLICY }: Pick<IssuanceOptions, 'policy'>, user: UserRecord) {

@@ -29,6 +29,8 @@ export interface ListedNames {
    * Read from the API server, at most once a second. @throws UnreachableError, AccessDeniedError
    */
   fresh(): Promise<ImpersonatorList>
+  /** Takes in what a write of ours was answered, before the watch brings it. */
+  learn(role: ClusterRole): void
   /** Calls back when the list has changed. Gives its own end. */
   onChange(listener: (list: ImpersonatorList) => void): () => void
 }
@@ -77,6 +79,7 @@ export function startListedNames(
     ready: roles.ready,
     isFresh: () => roles.isFresh(),
     current: () => list,
+    learn: (role) => roles.learn(role),
     async fresh() {
       pending ??= read().finally(() => {
         pending = undefined

@@ -5,11 +5,18 @@
  */
 
 import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
+import type { Ceiling } from '../access/ceiling.ts'
 import type { Identity } from '../access/identity.ts'
+import type { ImpersonationForm, ImpersonatorList } from '../access/impersonator.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
-import { type IssuedCertificate, revocationSchema, type Whoami } from '../protocol/messages.ts'
+import {
+  type ClusterFacts,
+  type IssuedCertificate,
+  revocationSchema,
+  type Whoami,
+} from '../protocol/messages.ts'
 import type { ResourceQuestion } from './access-review.ts'
 import type { Standing } from './authenticate.ts'
 
@@ -19,6 +26,8 @@ const CERTIFICATES = '/.mcm/v1/certificates'
 export interface OwnEndpointSources {
   /** The cluster id. */
   readonly cluster: string
+  /** What limits everybody here: the list of names, the ceiling, and which impersonation the server has. */
+  protection(): Promise<Protection>
   readonly issuance: {
     renew(who: Identity, body: unknown): Promise<{ readonly certificate: string }>
   }
@@ -30,6 +39,14 @@ export interface OwnEndpointSources {
   }
   /** Asks the API server as the caller. */
   mayCaller(caller: Impersonation, question: ResourceQuestion): Promise<boolean>
+}
+
+export interface Protection {
+  readonly names: ImpersonatorList
+  /** Undefined: there is none, so nothing is allowed. */
+  readonly ceiling: Ceiling | undefined
+  /** Undefined: it cannot be told. */
+  readonly server: ImpersonationForm | undefined
 }
 
 type RevocationOrder =
@@ -58,6 +75,8 @@ export async function answerOwn(
   switch (`${request.method} ${request.path}`) {
     case 'GET /.mcm/v1/whoami':
       return whoami(sources.cluster, request)
+    case 'GET /.mcm/v1/cluster':
+      return clusterFacts(await sources.protection())
     case `GET ${CERTIFICATES}`:
       return sources.principals.certificatesOf(user)
     case `POST ${CERTIFICATES}`: {
@@ -90,6 +109,18 @@ function whoami(cluster: string, { standing, certificate }: OwnRequest): Whoami 
     device,
     certificate: { fingerprint, notBefore: time(notBefore), notAfter: time(notAfter) },
     impersonates: { user: impersonation.user, groups: [...impersonation.groups] },
+  }
+}
+
+function clusterFacts({ names, ceiling, server }: Protection): ClusterFacts {
+  const list = names.isConstrained ? 'constrained' : 'legacy'
+  return {
+    impersonation: {
+      list,
+      isUnrestricted: names.isUnrestricted,
+      ...(server === undefined ? {} : { server }),
+    },
+    ...(ceiling === undefined ? {} : { ceiling: ceiling.name }),
   }
 }
 

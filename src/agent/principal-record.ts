@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { type Admission, admissionSchema } from '../directory/admission.ts'
 import { formatTime } from '../directory/time.ts'
 import { StateError } from '../errors.ts'
 import {
@@ -37,6 +38,8 @@ export interface RecordedDevice {
   /** The end of the newest certificate it ever got. */
   readonly lastExpiry?: Date
   readonly revoked?: Date
+  /** By which token it came, where it did (PROTOCOL §11.3). */
+  readonly admission?: Admission
 }
 
 /** What to end: a whole user, one device, or one certificate. */
@@ -69,7 +72,14 @@ const schema = z.object({
       revoked: time.optional(),
     }),
   ),
-  devices: z.record(keyId, z.object({ lastExpiry: time.optional(), revoked: time.optional() })),
+  devices: z.record(
+    keyId,
+    z.object({
+      lastExpiry: time.optional(),
+      revoked: time.optional(),
+      admission: admissionSchema.optional(),
+    }),
+  ),
   revoked: time.optional(),
 })
 
@@ -120,6 +130,30 @@ export function withCertificate(
     certificates: [...standing.filter((each) => !dropped.has(each)), certificate],
     devices: { ...record.devices, [device]: { ...known, lastExpiry } },
   }
+}
+
+/**
+ * With what a token admits, in place of an older one of the same device, and without devices whose own are over:
+ * programs come with a new key each time.
+ */
+export function withAdmission(
+  record: PrincipalRecord,
+  admission: Admission,
+  now: Date,
+): PrincipalRecord {
+  const { id } = admission.device
+  const standing = Object.entries(record.devices).filter(([, device]) => !isOver(device, now))
+  const known = record.devices[id]
+  const isOlder = known?.admission && known.admission.tokenTime >= admission.tokenTime
+  const device = isOlder ? known : { ...known, admission }
+  return { ...record, devices: { ...Object.fromEntries(standing), [id]: device } }
+}
+
+/** The tokens' word on a user's devices. */
+export function admissionsIn({ user, devices }: PrincipalRecord): Admission[] {
+  return Object.entries(devices).flatMap(([id, { admission }]) =>
+    admission && admission.user === user && admission.device.id === id ? [admission] : [],
+  )
 }
 
 /** With something ended, at `now` unless it was before, and without what has expired. */
@@ -188,6 +222,11 @@ export function endedBetween(
     ...devices.map((device) => ({ user, device })),
     ...certificates.map(({ device, fingerprint }) => ({ user, device, fingerprint })),
   ]
+}
+
+function isOver({ admission, lastExpiry, revoked }: RecordedDevice, now: Date): boolean {
+  if (!admission || revoked || admission.until > now) return false
+  return lastExpiry === undefined || lastExpiry <= now
 }
 
 function endedDevices(record: PrincipalRecord, ending: Ending): string[] {

@@ -7,10 +7,12 @@
  */
 
 import type { KubernetesApi } from '../client/kubernetes.ts'
+import type { Admission } from '../directory/admission.ts'
 import { formatTime } from '../directory/time.ts'
 import { AccessDeniedError, isMcmError, messageOf, NotFoundError } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
 import {
+  admissionsIn,
   type Ending,
   endedBetween,
   newRecord,
@@ -21,6 +23,7 @@ import {
   recordSecret,
   revocationOfCertificate,
   revocationOfDevice,
+  withAdmission,
   withCertificate,
   withEnding,
 } from './principal-record.ts'
@@ -53,6 +56,8 @@ export interface IssuedTo {
 export interface NewCertificate extends Omit<RecordedCertificate, 'revoked'> {
   /** Since when the directory knows the device: a revocation of before does not concern it. */
   readonly deviceSince: Date
+  /** What lets the device in, where that is a token. */
+  readonly admission?: Admission
 }
 
 /** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
@@ -105,6 +110,8 @@ export interface Principals {
   certificatesOf(user: string): IssuedCertificate[]
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
+  /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
+  admissions(): readonly Admission[]
   /** Calls back when something has ended, in whichever replica. Gives its own end. */
   onRevoked(listener: (what: Revoked) => void): () => void
 }
@@ -142,6 +149,7 @@ class WatchedPrincipals implements Principals {
   readonly #unknownUntil = new Map<string, number>()
   readonly #reads = new Map<string, Promise<void>>()
   readonly #listeners = new Set<(what: Revoked) => void>()
+  #admissions: readonly Admission[] | undefined
   /** Writes to one user's Secret stand in line, so that only replicas ever meet. */
   readonly #writes = new Map<string, Promise<unknown>>()
 
@@ -189,11 +197,12 @@ class WatchedPrincipals implements Principals {
   }
 
   async record(user: string, certificate: NewCertificate): Promise<void> {
-    const { deviceSince, ...recorded } = certificate
+    const { deviceSince, admission, ...recorded } = certificate
     await this.#change(user, (record) => {
       const revoked = revocationOfDevice(record, recorded.device, deviceSince)
       if (revoked !== undefined) throw revokedError(user, revoked)
-      return withCertificate(record, recorded, this.#now())
+      const admitted = admission ? withAdmission(record, admission, this.#now()) : record
+      return withCertificate(admitted, recorded, this.#now())
     })
   }
 
@@ -225,6 +234,11 @@ class WatchedPrincipals implements Principals {
 
   lastExpiry(user: string, device: string): Date | undefined {
     return this.#records.get(user)?.devices[device]?.lastExpiry
+  }
+
+  admissions(): readonly Admission[] {
+    this.#admissions ??= [...this.#records.values()].flatMap(admissionsIn)
+    return this.#admissions
   }
 
   onRevoked(listener: (what: Revoked) => void): () => void {
@@ -278,6 +292,7 @@ class WatchedPrincipals implements Principals {
   #remember(record: PrincipalRecord): void {
     const { user } = record
     this.#records.set(user, record)
+    if (admissionsIn(record).length > 0) this.#admissions = undefined
     for (const certificate of record.certificates) {
       const { device, fingerprint } = certificate
       const revoked = revocationOfCertificate(record, certificate)
@@ -286,8 +301,10 @@ class WatchedPrincipals implements Principals {
     }
   }
 
-  #forget({ user, certificates }: PrincipalRecord): void {
+  #forget(record: PrincipalRecord): void {
+    const { user, certificates } = record
     this.#records.delete(user)
+    if (admissionsIn(record).length > 0) this.#admissions = undefined
     for (const { fingerprint } of certificates) this.#byFingerprint.delete(fingerprint)
   }
 
@@ -365,9 +382,7 @@ function unknownOwner(): NotFoundError {
   return new NotFoundError(
     'MCM_USER_UNKNOWN',
     'no certificate of that device or serial stands here',
-    {
-      hint: 'mcm certs lists what was issued',
-    },
+    { hint: 'GET /.mcm/v1/certificates lists your own' },
   )
 }
 

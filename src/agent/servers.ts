@@ -8,9 +8,10 @@ import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { isMcmError, messageOf } from '../errors.ts'
-import { type ListenerHandlers, type ListenerTimeouts, openListener } from '../forward/listener.ts'
+import { openListener } from '../forward/listener.ts'
+import type { ListenerHandlers, ListenerTimeouts } from '../forward/listener-handlers.ts'
 import { failureStatus, type Status } from '../kube/status.ts'
-import type { AcceptedPipe } from '../pipe/acceptor.ts'
+import type { AcceptedPipe } from '../pipe/agent-pipe.ts'
 import { PIPE_EXPORTER_BYTES, PIPE_EXPORTER_LABEL } from '../pipe/proof.ts'
 import { readUserCertificate, type UserCertificate } from '../pki/user-certificate.ts'
 import { networkOf } from '../protocol/address.ts'
@@ -60,6 +61,11 @@ export interface AgentServers {
 
 /** kubectl opens two for each run, the local proxy one for each cluster. */
 const MAX_SESSIONS_PER_USER = 512
+/**
+ * Of more than so many the idle ones are retired. With a `proxy-url` client-go shares no connection between its clients
+ * (`transport/cache.go`): kubectl opens one for each object of `apply -f`, and keeps all of them until it ends.
+ */
+const KEPT_SESSIONS_PER_USER = 128
 const ENROLMENT_LIFETIME_MS = 60_000
 const EXPORTER_BYTES = 32
 
@@ -88,7 +94,8 @@ export function openAgentServers(sources: ServerSources): AgentServers {
       const { socket, protocol } = connection
       if (session instanceof Session) {
         pipe?.arm(pipeExporterOf(socket), session.id, () => session.live.size > 0)
-        traffic.accept(socket, protocol, session)
+        session.retireIdle = traffic.accept(socket, protocol, session)
+        sources.sessions.retireIdle(session.certificate.user, KEPT_SESSIONS_PER_USER)
       } else if (session) refusing.accept(socket, protocol, session)
       else socket.destroy()
     },

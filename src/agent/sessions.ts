@@ -1,14 +1,42 @@
 import type { Duplex } from 'node:stream'
-import type { McmError } from '../errors.ts'
-import type { AcceptedPipe } from '../pipe/acceptor.ts'
+import { type ErrorCode, isMcmError, type McmError } from '../errors.ts'
+import type { Status } from '../kube/status.ts'
+import type { AcceptedPipe } from '../pipe/agent-pipe.ts'
 import { RESET } from '../pipe/pipe-end.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
+import { ownStatusOf } from './own-status.ts'
 
 /** Something under way on a session that can be ended at once. */
 export interface Live {
-  cut(): void
+  /** `reason`: for its client, where there is a place for a sentence. */
+  cut(reason?: Status): void
   /** Bytes that wait in it for somebody to take them. */
   bufferedBytes(): number
+}
+
+/** Why a session is cut. */
+export interface Cut {
+  /** As the audit says it: `revoked`, `expired`, `denied`, `overfull`, `stopped`. */
+  readonly ended: string
+  /** For the other end of a pipe: a code of `RESET`. */
+  readonly code: number
+  /** For the clients of what runs on it. */
+  readonly reason?: Status
+}
+
+const OVERFULL: Cut = { ended: 'overfull', code: RESET.tooMuchWaits }
+const STOPPED: Cut = { ended: 'stopped', code: RESET.agentEnds }
+
+/** Of a session whose owner may not go on. */
+function denied(why: unknown): Cut {
+  const code = isMcmError(why) ? why.code : undefined
+  const ended = code ? (ENDED_BY_CODE[code] ?? 'denied') : 'denied'
+  return { ended, code: RESET.notAllowed, reason: ownStatusOf(why) }
+}
+
+const ENDED_BY_CODE: Readonly<Partial<Record<ErrorCode, string>>> = {
+  MCM_REVOKED: 'revoked',
+  MCM_CERTIFICATE_EXPIRED: 'expired',
 }
 
 /** Where a connection came from. */
@@ -36,11 +64,15 @@ export class Session implements Origin {
   readonly isDirect: boolean
   readonly certificate: UserCertificate
   readonly live = new Set<Live>()
+  /** Groups, as the API server knows them, that requests on it ran with: it ends with the first of them. */
+  readonly usedGroups = new Set<string>()
+  /** Ends it in good order if it is idle; gives whether it is ended. */
+  retireIdle: () => boolean = () => false
   readonly #socket: Duplex
   readonly #carrier: Duplex
   readonly #pipe: AcceptedPipe | undefined
   #answersPending = 0
-  #isCut = false
+  #cut: Cut | undefined
 
   constructor(
     id: string,
@@ -67,24 +99,29 @@ export class Session implements Origin {
     return bytes
   }
 
-  /** Ends everything on it and the connection itself. `code` is why, for the other end of a pipe. */
-  cut(code: number = RESET.notAllowed): void {
-    this.#pipe?.blame(code)
-    for (const live of this.live) live.cut()
-    this.#isCut = true
+  /** Why it was cut, once it was. */
+  get wasCut(): Cut | undefined {
+    return this.#cut
+  }
+
+  /** Ends everything on it and the connection itself. */
+  cut(why: Cut): void {
+    this.#cut ??= why
+    this.#pipe?.blame(why.code)
+    for (const live of this.live) live.cut(why.reason)
     if (this.#answersPending === 0) this.#socket.destroy()
     else setTimeout(() => this.#socket.destroy(), MAX_ANSWER_MS).unref()
   }
 
   /**
-   * Whoever revokes oneself shall hear that it is done: until the function is called a cut lets the
-   * connection live, for half a second at most.
+   * Whoever revokes oneself shall hear that it is done, and whoever is cut why: until the function is
+   * called a cut lets the connection live, for half a second at most.
    */
   awaitAnswer(): () => void {
     this.#answersPending += 1
     return () => {
       this.#answersPending -= 1
-      if (!this.#isCut || this.#answersPending > 0) return
+      if (!this.#cut || this.#answersPending > 0) return
       setTimeout(() => this.#socket.destroy(), ANSWER_FLUSH_MS).unref()
     }
   }
@@ -100,6 +137,8 @@ export interface Sessions {
   /** How many one user has open. */
   countOf(user: string): number
   readonly size: number
+  /** Retires the longest open of one user's idle sessions until no more than `keep` are left, or none is idle. */
+  retireIdle(user: string, keep: number): void
   /**
    * Cuts every session (of one user, or of all) that `judge` throws for. Gives how many.
    * `onCut` hears of each.
@@ -135,6 +174,14 @@ export function openSessions(onCut: (session: Session, why: McmError | unknown) 
     get size() {
       return all().length
     },
+    retireIdle: (user, keep) => {
+      const sessions = byUser.get(user) ?? new Set()
+      let excess = sessions.size - keep
+      for (const session of sessions) {
+        if (excess <= 0) return
+        if (session.retireIdle()) excess -= 1
+      }
+    },
     cutUnless: (judge, user) => {
       const candidates = user === undefined ? all() : [...(byUser.get(user) ?? [])]
       let count = 0
@@ -144,7 +191,7 @@ export function openSessions(onCut: (session: Session, why: McmError | unknown) 
         } catch (why) {
           count += 1
           onCut(session, why)
-          session.cut()
+          session.cut(denied(why))
         }
       }
       return count
@@ -159,13 +206,13 @@ export function openSessions(onCut: (session: Session, why: McmError | unknown) 
           sum -= bytes
           count += 1
           onCut(session, why)
-          session.cut(RESET.tooMuchWaits)
+          session.cut(OVERFULL)
         }
       }
       return count
     },
     cutAll: () => {
-      for (const session of all()) session.cut()
+      for (const session of all()) session.cut(STOPPED)
     },
   }
 }

@@ -14,6 +14,7 @@ import { type Impersonation, parseImpersonation } from '../kube/impersonation.ts
 import type { Log, World } from '../world.ts'
 import { type AuditOutcome, type AuditSink, auditEvent } from './audit-event.ts'
 import type { Authentication, Standing } from './authenticate.ts'
+import type { CeilingHolder } from './ceiling-holder.ts'
 import type { ImpersonatorToken } from './egress.ts'
 import { nestedImpersonation, type Review, requireOwnIdentity } from './nested-impersonation.ts'
 import type { OwnEndpointSources } from './own-endpoints.ts'
@@ -27,6 +28,7 @@ export interface TrafficSources {
   /** The only host a session is for. */
   readonly host: string
   readonly authentication: Authentication
+  readonly ceiling: Pick<CeilingHolder, 'current'>
   /** The API server as the impersonator reaches it: its own 401 never reaches a client. */
   readonly apiServer: Upstream
   /** The same towards a workload behind a `proxy` subresource, whose 401 is its own. */
@@ -86,6 +88,7 @@ export class Passage {
   async enter(): Promise<{ standing: Standing; leave: () => void }> {
     const { authentication, limits } = this.sources
     const standing = await authentication.standingOf(this.session.certificate)
+    for (const group of standing.impersonation.groups) this.session.usedGroups.add(group)
     return { standing, leave: limits.enter(this.session.certificate.user) }
   }
 
@@ -131,8 +134,9 @@ export class Passage {
     bytes: number
     bytesFromClient?: number
   }): void {
-    const { status, ...rest } = outcome
-    this.#audit({ stage: 'ended', code: status, ...rest })
+    const { status, ended, ...rest } = outcome
+    const why = ended === 'cut' ? (this.session.wasCut?.ended ?? ended) : ended
+    this.#audit({ stage: 'ended', code: status, ended: why, ...rest })
   }
 
   /** Bugs of ours are for the log as well. */

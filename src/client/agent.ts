@@ -4,10 +4,13 @@ import type { TLSSocket } from 'node:tls'
 import { z } from 'zod'
 import { IdentityError, type McmError } from '../errors.ts'
 import {
+  type ClusterFacts,
+  clusterFactsSchema,
   type IssuedCertificate,
   issuedCertificateSchema,
   issuedSchema,
   type Revocation,
+  type ShownToken,
   type Whoami,
   whoamiSchema,
 } from '../protocol/messages.ts'
@@ -30,9 +33,15 @@ import { errorCode } from './network-failure.ts'
  */
 export interface AgentApi {
   /** Only on the enrolment host. */
-  enrol(body: { readonly csr: string; readonly proof: string }): Promise<{ certificate: string }>
+  enrol(body: {
+    readonly csr: string
+    readonly proof: string
+    readonly oidc?: ShownToken
+  }): Promise<{ certificate: string }>
   renew(csr: string): Promise<{ certificate: string }>
   whoami(): Promise<Whoami>
+  /** What limits everybody in this cluster. */
+  clusterFacts(): Promise<ClusterFacts>
   certificates(): Promise<IssuedCertificate[]>
   revoke(revocation: Revocation): Promise<void>
   /** One request to the API server as the session's user: a `KubernetesTransport`. */
@@ -60,6 +69,7 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
     enrol: (body) => call(issuedSchema, 'POST', '/certificates', body),
     renew: (csr) => call(issuedSchema, 'POST', '/certificates', { csr }),
     whoami: () => call(whoamiSchema, 'GET', '/whoami'),
+    clusterFacts: () => call(clusterFactsSchema, 'GET', '/cluster'),
     certificates: () => call(z.array(issuedCertificateSchema), 'GET', '/certificates'),
     revoke: (revocation) => call(nothing, 'POST', '/revocations', revocation),
     request: (request) => forward(peer, request),

@@ -2,8 +2,14 @@ import type { ClientHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { z } from 'zod'
 import {
+  type Admitted,
+  type AdmittedDevice,
+  admittedDevicesSchema,
+  admittedSchema,
+  type DetailEnvelope,
   type DirectoryAppend,
   type DirectoryPage,
+  detailEnvelopeSchema,
   directoryPageSchema,
   type FoundFleet,
   type Head,
@@ -16,6 +22,7 @@ import {
   type Presence,
   presenceSchema,
   publicationAnswerSchema,
+  type TokenAdmission,
 } from '../protocol/messages.ts'
 import { REPLICA_HEADER } from '../protocol/names.ts'
 import {
@@ -49,6 +56,14 @@ export interface HubApi {
   /** The publication, waiting at most `waitSeconds` (0–60); undefined when there is none yet. */
   publication(cluster: string, waitSeconds: number): Promise<string | undefined>
   presence(): Promise<Presence>
+  /** The detail of the `oidc` statement with this hash; the caller checks that it is. @throws NotFoundError */
+  providerDetail(hash: string): Promise<DetailEnvelope>
+  /** Lets this connection's own key in by a token (PROTOCOL §11.3). @throws IdentityError, AccessDeniedError */
+  admit(body: TokenAdmission): Promise<Admitted>
+  /** Devices that tokens admitted: own, for an admin all. */
+  admittedDevices(): Promise<AdmittedDevice[]>
+  /** Lets one of them in no longer. @throws NotFoundError */
+  endAdmitted(device: string): Promise<void>
   /**
    * A byte stream to an authority of a cluster, `<host>:443`; `replica`: the only one that will do.
    * @throws AccessDeniedError, UnreachableError
@@ -93,6 +108,15 @@ export function openHub(socket: Duplex): HubApi {
       call(nothing, { method: 'POST', path: `/v1/clusters/${cluster}/join`, body }),
     publication: (cluster, waitSeconds) => publication(peer, cluster, waitSeconds),
     presence: () => call(presenceSchema, { method: 'GET', path: '/v1/clusters' }),
+    providerDetail: (hash) =>
+      call(detailEnvelopeSchema, {
+        method: 'GET',
+        path: `/v1/oidc?${new URLSearchParams({ detail: hash })}`,
+      }),
+    admit: (body) => call(admittedSchema, { method: 'POST', path: '/v1/oidc', body }),
+    endAdmitted: (device) =>
+      call(nothing, { method: 'DELETE', path: `/v1/devices/${encodeURIComponent(device)}` }),
+    admittedDevices: () => call(admittedDevicesSchema, { method: 'GET', path: '/v1/devices' }),
     connect: (authority, replica) => connectStream(peer, authority, replica),
     ping: (timeoutMs) => ping(peer, timeoutMs),
     closed: new Promise((resolve) => session.once('close', resolve)),

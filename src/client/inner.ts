@@ -78,6 +78,6 @@ function unreachable(options: InnerOptions, why: string, cause?: unknown): Unrea
   return new UnreachableError(
     'MCM_AGENT_UNREACHABLE',
     `the agent at ${options.host} cannot be reached: ${why}`,
-    { hint: 'mcm doctor shows which part is down', cause },
+    { hint: 'mcm clusters shows whether its agent is connected', cause },
   )
 }

@@ -167,7 +167,7 @@ export function unreachablePeer(
 ): Peer['lost'] {
   return (why, cause) =>
     new UnreachableError(code, `${name} does not answer: ${why}`, {
-      hint: 'try again; mcm doctor shows which part is down',
+      hint: 'try again; mcm clusters shows which agents are connected',
       cause,
     })
 }

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { Flags } from '@oclif/core'
 import { AGENT_CONFIGURATION_DIRECTORY, AGENT_HEALTH_PORT } from '../access/agent-workload.ts'
-import { type AgentDeps, type AgentOptions, startAgent } from '../agent/agent.ts'
+import { startAgent } from '../agent/agent.ts'
+import type { AgentDeps, AgentOptions } from '../agent/agent-deps.ts'
 import {
   agentTransport,
   connectionInPod,
@@ -83,14 +84,16 @@ export default class Agent extends McmCommand {
     const { env, kubeconfigFiles } = this.runtime
     const configuration = () =>
       readMountedConfiguration(AGENT_CONFIGURATION_DIRECTORY, kubeconfigFiles.readTextIfAny)
+    // First: whoever is in no pod shall hear that, and not what its files lack.
+    const apiServer = await connectionInPod({
+      host: env['KUBERNETES_SERVICE_HOST'],
+      port: env['KUBERNETES_SERVICE_PORT'],
+      readFile: (path) => readFile(path, 'utf8'),
+    })
     return {
+      apiServer,
       configuration: await configuration(),
       joinToken: async () => (await configuration()).joinToken,
-      apiServer: await connectionInPod({
-        host: env['KUBERNETES_SERVICE_HOST'],
-        port: env['KUBERNETES_SERVICE_PORT'],
-        readFile: (path) => readFile(path, 'utf8'),
-      }),
     }
   }
 

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core'
 import { McmCommand } from '../command.ts'
-import { currentCredential } from '../credential-renewal.ts'
+import { currentCredential } from '../credential/renewal.ts'
 
 export default class Credential extends McmCommand {
   static override summary = 'print a certificate for kubectl; kubeconfigs call this'

@@ -14,12 +14,15 @@ export default class Kubeconfig extends McmCommand {
   static override description =
     'Prints a kubeconfig, or merges its entries into yours, changing nothing else there.\n\n' +
     'Which mode suits which client:\n' +
-    '  exec    kubectl, helm and what else is made with client-go or kube-rs (feature http-proxy): keys stay in the keychain, no daemon\n' +
+    '  exec    kubectl and its plugins, helm and what else is made with client-go or kube-rs (feature http-proxy): keys stay in the keychain, no daemon\n' +
     '  static  the same clients where no plugin can run (CI, credentialPluginPolicy: DenyAll): certificate and key are in the file, until they expire\n' +
-    '  proxy   every client: the official ones for Python, JavaScript and Java, and fabric8, work only so. It needs mcm proxy running\n\n' +
-    'Behind a corporate proxy use mode proxy: kubectl cannot reach a hub through HTTPS_PROXY, mcm proxy can. ' +
-    'Set NO_PROXY=127.0.0.1,localhost there, since Python and kube-rs send even these addresses to HTTPS_PROXY; but in mode exec and static ' +
-    'kube-rs goes past the hub when NO_PROXY names the host of the hub, and kubectl when it names the server of the cluster.'
+    '  proxy   every client: the official ones for Python, JavaScript and Java, and fabric8, work only so. It needs mcm proxy running\n' +
+    'exec, port-forward and other streams work in each, over WebSocket and SPDY.\n\n' +
+    'Behind a corporate proxy (HTTPS_PROXY) use mode proxy: no client reaches a hub through another proxy, mcm proxy does. Go clients then need ' +
+    'nothing else, Python NO_PROXY=127.0.0.1,localhost, and kube-rs that proxy itself in NO_PROXY, as HOST:PORT or as a bare address; ' +
+    'what mcm kubectl, exec, shell and each start has all of it. In mode exec and static neither variable counts, but kube-rs goes ' +
+    'past a hub that is in NO_PROXY so.\n\n' +
+    'A client that says it cannot connect to c-….clusters.mcm.internal got no answer from the hub: that name is in no DNS.'
   static override examples = [
     '<%= config.bin %> kubeconfig idc-k8s --merge',
     '<%= config.bin %> kubeconfig --all --merge',

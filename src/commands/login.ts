@@ -1,9 +1,19 @@
 import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../command.ts'
 import { login } from '../device/login.ts'
+import type { TokenSource } from '../device/provided-token.ts'
 import { requireState } from '../device/state.ts'
 import { viewLogin } from '../terminal/fleet-views.ts'
 import { readLine } from '../terminal/prompt.ts'
+
+function tokenSource(flags: {
+  readonly 'device-code': boolean
+  readonly 'token-command'?: string | undefined
+}): TokenSource | undefined {
+  const command = flags['token-command']
+  if (command !== undefined) return { kind: 'command', command }
+  return flags['device-code'] ? { kind: 'device-code' } : undefined
+}
 
 export default class Login extends McmCommand {
   static override summary = 'log this device in, with the link an administrator sent'
@@ -14,11 +24,22 @@ export default class Login extends McmCommand {
     "<%= config.bin %> login 'mcm://hub.example.com:8443/join#pin=…&fleet=…&secret=…'",
     "<%= config.bin %> login 'mcm://hub.example.com:8443/start#pin=…&token=…' --name ada",
     'pass show mcm-invite | <%= config.bin %> login -',
+    "<%= config.bin %> login --oidc 'mcm://hub.example.com:8443/oidc#pin=…&fleet=…&detail=…'",
+    "<%= config.bin %> login --oidc 'mcm://hub.example.com:8443/oidc#pin=…&fleet=…&detail=…' --token-command ./ci-token",
   ]
   static override args = {
     link: Args.string({ description: 'the link, in quotes; - reads it from stdin' }),
   }
   static override flags = {
+    oidc: Flags.string({ description: 'log in at the identity provider of this link' }),
+    'device-code': Flags.boolean({
+      description: 'by a code typed on another machine, not in a browser here',
+      exclusive: ['token-command'],
+    }),
+    'token-command': Flags.string({
+      description:
+        'for a program: prints its token for the audience in MCM_AUDIENCE; kept and run again',
+    }),
     name: Flags.string({ description: 'your name as first administrator, for a start link' }),
     'device-name': Flags.string({
       description: 'how others know this device (default: host name)',
@@ -41,13 +62,15 @@ export default class Login extends McmCommand {
   async run() {
     const { args, flags } = await this.parse(Login)
     const device = await this.device(flags.keychain ? { keychain: flags.keychain } : {})
-    const link = await this.#link(args.link)
+    const link = flags.oidc ?? (await this.#link(args.link))
+    const token = tokenSource(flags)
     const result = await login(device, {
       ...(link === undefined ? {} : { link }),
       user: flags.name ?? this.runtime.userName,
       deviceName: flags['device-name'] ?? this.runtime.hostName,
       privateEndpoints: flags['private-endpoint'] ?? [],
       endpoint: flags.endpoint,
+      ...(token ? { token } : {}),
     })
     return this.show(result, viewLogin)
   }

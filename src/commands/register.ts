@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core'
 import { DIRECT_SERVICES, type DirectExposure } from '../access/agent-workload.ts'
 import { McmCommand } from '../command.ts'
+import { readCeilingWish } from '../device/ceiling-wish.ts'
 import { registerCluster } from '../device/registering.ts'
 import type { DirectAddress } from '../directory/details.ts'
 import { viewRegistered } from '../terminal/cluster-views.ts'
@@ -16,6 +17,7 @@ export default class Register extends McmCommand {
     '<%= config.bin %> register idc-k8s --output agent.yaml --label region=eu',
     '<%= config.bin %> register idc-k8s --apply --direct idc.example.com:9443',
     '<%= config.bin %> register edge --issuer local',
+    '<%= config.bin %> register prod --apply --ceiling no-exec,no-secrets',
   ]
   static override args = {
     name: Args.string({ required: true, description: 'how the cluster is to be called' }),
@@ -68,6 +70,10 @@ export default class Register extends McmCommand {
       default: 'listed',
       description: 'whom the agent may speak for; any makes its token as strong as cluster-admin',
     })(),
+    ceiling: Flags.string({
+      description:
+        'what nobody does there through mcm: read-only, no-exec, no-secrets, several with commas, or a file with rules',
+    }),
     timeout: Flags.integer({ default: 900, min: 0, description: 'seconds to wait for the agent' }),
     wait: Flags.boolean({ default: true, allowNo: true, description: 'wait for the agent' }),
   }
@@ -86,6 +92,10 @@ export default class Register extends McmCommand {
       hostAliases: hostAliases(pairsFlag('host-alias', flags['host-alias'] ?? [])),
       ...(direct ? { direct: exposure(direct, flags['direct-service']) } : {}),
     }
+    const ceiling =
+      flags.ceiling === undefined
+        ? undefined
+        : await readCeilingWish(flags.ceiling, kubeconfigFiles)
     const registered = await this.fleet((session) =>
       registerCluster(
         session,
@@ -97,6 +107,7 @@ export default class Register extends McmCommand {
           ...(flags.issuer === undefined ? {} : { issuer: flags.issuer }),
           ...(flags.prefix === undefined ? {} : { prefix: flags.prefix }),
           ...(direct ? { direct } : {}),
+          ...(ceiling ? { ceiling } : {}),
           ...(flags['without-deployment'] ? {} : { workload }),
         },
         {

@@ -1,5 +1,8 @@
+import { CEILING_NAME, type Ceiling, readCeiling } from '../access/ceiling.ts'
 import {
+  formOf,
   IMPERSONATOR_NAME,
+  type ImpersonationForm,
   type ImpersonatorNames,
   readImpersonator,
 } from '../access/impersonator.ts'
@@ -23,6 +26,8 @@ const PLURALS: Readonly<Record<string, string>> = {
   Secret: 'secrets',
   Service: 'services',
   ServiceAccount: 'serviceaccounts',
+  ValidatingAdmissionPolicy: 'validatingadmissionpolicies',
+  ValidatingAdmissionPolicyBinding: 'validatingadmissionpolicybindings',
 }
 
 /** The path of an object in the Kubernetes API. */
@@ -48,19 +53,30 @@ export async function applyManifest(
 export interface ClusterFacts {
   /** Names the impersonator lists already: nobody loses access when a cluster is registered again. */
   readonly listed: ImpersonatorNames
-  /** API groups of custom resources, for `mcm:admin`. */
+  /** In which form. */
+  readonly form: ImpersonationForm
+  /** The one that was set already. */
+  readonly ceiling?: Ceiling
+  /** API groups of custom resources, for `mcm:admin` and the ceiling. */
   readonly customGroups: readonly string[]
 }
 
 export async function readClusterFacts(kubernetes: KubernetesApi): Promise<ClusterFacts> {
-  const path = `/apis/${RBAC_VERSION}/clusterroles/${IMPERSONATOR_NAME}`
-  const [role, definitions] = await Promise.all([
-    kubernetes.getIfAny<ClusterRole>(path),
+  const path = `/apis/${RBAC_VERSION}/clusterroles`
+  const [found, ceiling, definitions] = await Promise.all([
+    kubernetes.getIfAny<ClusterRole>(`${path}/${IMPERSONATOR_NAME}`),
+    kubernetes.getIfAny<ClusterRole>(`${path}/${CEILING_NAME}`),
     listIfServed<CustomResource>(kubernetes, CUSTOM_RESOURCES_PATH),
   ])
-  const { users, groups } = readImpersonator(role ?? { rules: [] })
+  const role = found ?? { rules: [] }
+  const { users, groups } = readImpersonator(role)
   const customGroups = [...new Set(definitions.map(({ spec }) => spec.group))].sort()
-  return { listed: { users, groups }, customGroups }
+  return {
+    listed: { users, groups },
+    form: formOf(role),
+    ...(ceiling ? { ceiling: readCeiling(ceiling) } : {}),
+    customGroups,
+  }
 }
 
 const CUSTOM_RESOURCES_PATH = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions'

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { ClusterRecord } from '../directory/state.ts'
 import { NotFoundError, UnreachableError } from '../errors.ts'
 import { mergeEntries } from '../kubeconfig/merge.ts'
@@ -167,11 +168,24 @@ function childEnvironment(
   }
 }
 
-/** Some clients (Python, kube-rs) send even loopback to HTTPS_PROXY unless told. */
+/**
+ * Some clients (Python) send even loopback to HTTPS_PROXY unless told. kube-rs 5 is told by that proxy itself, which
+ * nobody else reaches through a proxy anyhow.
+ */
 function withoutForwardProxy(env: Environment): Environment {
   const listed = (env['no_proxy'] ?? env['NO_PROXY'] ?? '').split(/[\s,]+/).filter(Boolean)
-  const all = [...new Set([...listed, ...LOOPBACK])].join(',')
+  const proxies = ['https_proxy', 'HTTPS_PROXY'].flatMap((name) => endpointOf(env[name]) ?? [])
+  const all = [...new Set([...listed, ...LOOPBACK, ...proxies])].join(',')
   return { no_proxy: all, NO_PROXY: all }
+}
+
+/** As kube-rs compares it: an address, or a name with its port. */
+function endpointOf(proxy = ''): string | undefined {
+  const url = URL.parse(proxy.includes('://') ? proxy : `http://${proxy}`)
+  const host = url?.hostname.replace(/^\[|\]$/g, '')
+  if (!url || !host) return undefined
+  if (isIP(host)) return host
+  return `${host}:${url.port || (url.protocol === 'https:' ? 443 : 80)}`
 }
 
 function noProxy(): UnreachableError {

@@ -1,7 +1,8 @@
-import { type Grant, type GrantSubject, isManagedBinding } from '../access/grant.ts'
+import { type BoundGrant, type GrantSubject, isManagedBinding } from '../access/grant.ts'
 import { prefixedName } from '../access/identity.ts'
 import type { ImpersonatorNames } from '../access/impersonator.ts'
 import { MANAGED_BY_LABEL, MANAGED_BY_MCM } from '../access/label.ts'
+import { timedGroupName } from '../access/timed-group.ts'
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { isMcmError, TrustError } from '../errors.ts'
@@ -55,7 +56,15 @@ export function ownName(subject: GrantSubject, prefix: string): ImpersonatorName
   return subject.kind === 'user' ? { users: [name], groups: [] } : { users: [], groups: [name] }
 }
 
-export function isFor(grant: Grant, { kind, name }: GrantSubject): boolean {
+/** The timed groups that some grants are bound to, as the agent's list has them. */
+export function timedNames(grants: readonly BoundGrant[], prefix: string): ImpersonatorNames {
+  const groups = grants.flatMap(({ timedGroup }) =>
+    timedGroup === undefined ? [] : [timedGroupName(timedGroup, prefix)],
+  )
+  return { users: [], groups }
+}
+
+export function isFor(grant: BoundGrant, { kind, name }: GrantSubject): boolean {
   return grant.subject.kind === kind && grant.subject.name === name
 }
 

@@ -1,5 +1,5 @@
 import type { Directory } from '../directory/directory.ts'
-import type { ClusterRecord } from '../directory/state.ts'
+import { type ClusterRecord, WHENEVER } from '../directory/state.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 
 /** Finding a cluster by the name or id a person typed. */
@@ -25,7 +25,7 @@ export function requireReachable(
   nameOrId: string,
 ): ClusterRecord {
   const cluster = requireCluster(directory, nameOrId)
-  if (directory.state.isMember(user, cluster.id)) return cluster
+  if (directory.state.isMember(user, cluster.id, WHENEVER)) return cluster
   throw new AccessDeniedError('MCM_NO_GRANT', `${user} is not a member of ${cluster.name}`, {
     hint: `ask an administrator for mcm grant ${user} --cluster ${cluster.name}`,
   })
@@ -34,7 +34,7 @@ export function requireReachable(
 /** The clusters a user may reach, by name. */
 export function reachableClusters(directory: Clusters, user: string): ClusterRecord[] {
   return [...directory.state.clusters.values()]
-    .filter(({ id }) => directory.state.isMember(user, id))
+    .filter(({ id }) => directory.state.isMember(user, id, WHENEVER))
     .sort(byName)
 }
 

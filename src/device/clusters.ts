@@ -1,10 +1,11 @@
 import type { DirectAddress } from '../directory/details.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
-import type { AgentPresence, Presence } from '../protocol/messages.ts'
+import type { AgentPresence, ClusterFacts, Presence } from '../protocol/messages.ts'
 import { clusterHost } from '../protocol/names.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
+import { askProtection } from './ceiling.ts'
 import { readCertificateFile } from './certificate-file.ts'
 import { byName, requireCluster } from './cluster-lookup.ts'
 import { IMPERSONATE_ANY_LABEL } from './cluster-statement.ts'
@@ -46,6 +47,8 @@ export interface ClusterDetails extends ClusterSummary {
   readonly agentKey: string
   /** Where the agent is reached while no hub is up; absent when nowhere. */
   readonly direct?: DirectAddress
+  /** What limits everybody there, as its agent says; absent when it could not be asked. */
+  readonly protection?: ClusterFacts
   readonly members: readonly { readonly kind: 'user' | 'group'; readonly name: string }[]
 }
 
@@ -74,8 +77,15 @@ export async function showCluster(
     ...(cluster.issuer === 'local' ? { owner } : {}),
     agentKey,
     ...(direct ? { direct } : {}),
+    ...(await protectionOf(session, cluster)),
     members: session.directory.state.members(id),
   }
+}
+
+/** Only a member hears it, and only while an agent is there. */
+async function protectionOf(session: FleetSession, cluster: ClusterRecord) {
+  const { protection } = await askProtection(session, cluster)
+  return protection ? { protection } : {}
 }
 
 export interface RemovedCluster {
@@ -107,6 +117,8 @@ const LEFT_IN_CLUSTER = [
   'kubectl delete namespace mcm-system',
   'kubectl delete clusterroles,clusterrolebindings -l app.kubernetes.io/managed-by=mcm',
   'kubectl delete rolebindings --all-namespaces -l app.kubernetes.io/managed-by=mcm',
+  // After the right behind it. Servers before 1.30 have none.
+  'kubectl delete validatingadmissionpolicies,validatingadmissionpolicybindings -l app.kubernetes.io/managed-by=mcm',
 ]
 
 function replicasOf(presence: Presence, id: string): readonly AgentPresence[] {
@@ -132,7 +144,7 @@ async function summary(
     agents: replicas.length,
     ...(first ? { kubernetesVersion: first.kubernetesVersion } : {}),
     ...(roundTrips.length > 0 ? { roundTripMs: Math.min(...roundTrips) } : {}),
-    isMember: session.directory.state.isMember(session.state.user, id),
+    isMember: session.directory.state.isMember(session.state.user, id, session.device.world.now()),
     issuer,
     ...(until === undefined ? {} : { certificateUntil: until }),
     impersonatesAny: labels[IMPERSONATE_ANY_LABEL] === 'any',

@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises'
+import { formatTime } from '../directory/time.ts'
 import { messageOf, StateError, UnreachableError } from '../errors.ts'
 import { withFileLock } from '../store/files.ts'
 import { type CertificateFile, isFresh, isValid, writeCertificateFile } from './certificate-file.ts'
@@ -32,7 +33,8 @@ export interface CredentialOptions {
 
 /**
  * A credential that stands: the kept one while more than a third of its life is left, else a new one. When
- * the hub or the agent cannot be reached, the kept one for as long as it is valid.
+ * the hub or the agent cannot be reached, the kept one for as long as it is valid; also when what is stored
+ * here cannot be used or written to make another, which is said.
  * @throws IdentityError MCM_NOT_LOGGED_IN MCM_OWNER_SIGNS, AccessDeniedError MCM_REVOKED MCM_NO_GRANT,
  *   NotFoundError MCM_CLUSTER_UNKNOWN, UnreachableError, TrustError, StateError
  */
@@ -46,7 +48,12 @@ export async function credentialFor(
   if (kept && !isRefused && isFresh(kept.file, device.world.now())) return kept.credential
   await requireState(device.home)
   const connect: Connect = options.connect ?? ((work) => withWayTo(device, clusterId, work))
-  return renewAlone(device, clusterId, kept?.file, isRefused, connect)
+  try {
+    return await renewAlone(device, clusterId, kept?.file, isRefused, connect)
+  } catch (error) {
+    // Not even the lock can be had where nothing can be written.
+    return useToItsEnd(device, clusterId, isRefused ? undefined : kept, error)
+  }
 }
 
 /** The same on a connection that is there already. */
@@ -75,7 +82,9 @@ async function renewAlone(
     const found = await kept()
     if (!found) return undefined
     if (found.file.fingerprint !== before?.fingerprint) return () => found.credential
-    return isRefused ? undefined : sharedFailure(found, asked, device.world.now())
+    if (isRefused) return undefined
+    const now = device.world.now()
+    return isFresh(found.file, now) ? () => found.credential : sharedFailure(found, asked, now)
   }
   const renew = async (): Promise<Credential> => {
     const outcome = await settled()
@@ -86,7 +95,9 @@ async function renewAlone(
       const obtained = own ?? (await connect((traveller) => enrol(traveller, clusterId)))
       return await keepCredential(device, clusterId, obtained, old?.file)
     } catch (error) {
-      return fallBack(device, path, isRefused ? undefined : old, error)
+      const usable = isRefused ? undefined : old
+      if (error instanceof StateError) return useToItsEnd(device, clusterId, usable, error)
+      return fallBack(device, path, usable, error)
     }
   }
   return withLockOrOutcome(device, path, renew, settled)
@@ -142,4 +153,33 @@ async function fallBack(
   await writeCertificateFile(path, { ...kept.file, failure })
   if (!isValid(kept.file, now)) throw error
   return kept.credential
+}
+
+/** What keeps this machine from making or keeping another one until somebody mends it. */
+const LASTING: ReadonlySet<string> = new Set(['MCM_STATE_DAMAGED', 'MCM_STATE_UNWRITABLE'])
+
+/**
+ * The kept one, if it is valid still, until its end: for whoever uses it nothing is wrong yet. Said, and where
+ * it can be remembered said once.
+ */
+async function useToItsEnd(
+  device: Device,
+  clusterId: string,
+  kept: Kept | undefined,
+  error: unknown,
+): Promise<Credential> {
+  const isLasting = error instanceof StateError && LASTING.has(error.code)
+  if (!kept || !isLasting || !isValid(kept.file, device.world.now())) throw error
+  const { file, credential } = kept
+  const path = certificatePath(device.home, clusterId)
+  await writeCertificateFile(path, { ...file, renewAfter: file.notAfter }).catch(ignoreUnwritable)
+  device.progress.say(
+    `mcm: the certificate in use ends at ${formatTime(credential.notAfter)} and cannot be renewed: ${error.message}`,
+  )
+  if (error.hint !== undefined) device.progress.say(`try: ${error.hint}`)
+  return { ...credential, renewAfter: credential.notAfter }
+}
+
+function ignoreUnwritable(error: unknown): void {
+  if (!(error instanceof StateError)) throw error
 }

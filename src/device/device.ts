@@ -18,6 +18,13 @@ export interface Device {
   readonly signal: AbortSignal
   /** The forward proxy for a host that is dialled, from the environment; undefined: dial directly. */
   proxyFor(target: URL): string | undefined
+  /** Shows a page to the person; absent where there is no browser. */
+  readonly openBrowser?: (url: URL) => Promise<void>
+  /** Runs a line of the person's in a shell with these variables added, and gives what it prints. */
+  readonly runCommand?: (
+    line: string,
+    variables: Readonly<Record<string, string>>,
+  ) => Promise<string>
 }
 
 /** Tells a person what is going on; the terminal has the real one. */

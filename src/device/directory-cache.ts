@@ -1,5 +1,5 @@
 import { Directory, requireNotRolledBack } from '../directory/directory.ts'
-import { messageOf, TrustError } from '../errors.ts'
+import { messageOf, StateError, TrustError } from '../errors.ts'
 import { type DirectoryPage, directoryPageSchema } from '../protocol/messages.ts'
 import { readTextIfAny, writeFileAtomic } from '../store/files.ts'
 import type { Home } from './home.ts'
@@ -19,6 +19,11 @@ export async function loadDirectory(home: Home, fleet: string): Promise<Director
   } catch {
     return Directory.empty(fleet)
   }
+}
+
+/** The same for a device that a token let in: it knows so itself (PROTOCOL §11.3). */
+export function admittingOneself(directory: Directory, { provided }: DeviceState): Directory {
+  return provided === undefined ? directory : directory.admitting([provided.admission])
 }
 
 /**
@@ -54,13 +59,14 @@ export async function writeDirectory(home: Home, directory: Directory): Promise<
   await writeFileAtomic(home.directoryCache, JSON.stringify(directory.page(-1)))
 }
 
-/** The cached directory for use without a hub. @throws TrustError when the file is behind what was seen */
+/** The cached directory for use without a hub. @throws TrustError when the file is behind what was seen; StateError MCM_STATE_DAMAGED */
 export async function offlineDirectory(home: Home): Promise<Directory> {
   const state = await readState(home)
   if (!state) return Directory.empty()
   const text = await readTextIfAny(home.directoryCache)
   if (text === undefined) return Directory.empty(state.fleet)
-  return Directory.restore(state.fleet, parsePage(text, home.directoryCache), state.head)
+  const page = parsePage(text, home.directoryCache)
+  return admittingOneself(await Directory.restore(state.fleet, page, state.head), state)
 }
 
 function parsePage(text: string, path: string): DirectoryPage {
@@ -68,8 +74,9 @@ function parsePage(text: string, path: string): DirectoryPage {
     return directoryPageSchema.parse(JSON.parse(text))
   } catch (cause) {
     const why = messageOf(cause).split('\n')[0]
-    throw new TrustError('MCM_DIRECTORY_INVALID', `${path} is no directory: ${why}`, {
+    throw new StateError('MCM_STATE_DAMAGED', `${path} is damaged: ${why}`, {
       hint: `remove ${path}: it is fetched and verified again`,
+      cause,
     })
   }
 }

@@ -76,8 +76,19 @@ function describe(known: Detail): string {
     }
     case 'device':
       return `${known.detail.user} on ${known.detail.name} (${keyId(known.detail.key).slice(0, 8)})`
+    case 'removal':
     case 'revoke':
       return describeRevocation(known.detail)
+    case 'groups':
+      return `${known.detail.user} is in ${known.detail.groups.join(', ') || 'no group'}`
+    case 'oidc':
+      return known.detail.action === 'set'
+        ? `${known.detail.name}: ${known.detail.issuer} names people under @${known.detail.domain}`
+        : `${known.detail.name} removed`
+    case 'grant': {
+      const { subject, group, cluster, expires } = known.detail
+      return `${subject.kind} ${subject.name} in ${group} at ${cluster} until ${expires}`
+    }
   }
 }
 
@@ -85,7 +96,7 @@ function describeCluster({ name, id, direct }: (Detail & { type: 'cluster' })['d
   return direct ? `${name} (${id}), directly at ${direct.sessions}` : `${name} (${id})`
 }
 
-function describeRevocation(detail: (Detail & { type: 'revoke' })['detail']): string {
+function describeRevocation(detail: (Detail & { type: 'revoke' | 'removal' })['detail']): string {
   const reason = detail.reason === '' ? '' : `: ${detail.reason}`
   if ('user' in detail) return `user ${detail.user}${reason}`
   if ('device' in detail) return `device ${detail.device.slice(0, 8)}${reason}`

@@ -1,5 +1,5 @@
 import { signEnrolmentProof } from '../directory/proofs.ts'
-import type { ClusterRecord } from '../directory/state.ts'
+import { type ClusterRecord, WHENEVER } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { AccessDeniedError, NotFoundError } from '../errors.ts'
 import { createCsr, readCsr } from '../pki/csr.ts'
@@ -7,9 +7,12 @@ import { generateKeyPair, type KeyPair } from '../pki/key-pair.ts'
 import { sha256 } from '../protocol/keys.ts'
 import { ENROLMENT_EXPORTER_LABEL } from '../protocol/messages.ts'
 import { openEnrolment } from './agent-connection.ts'
+import type { CertificateFile } from './certificate-file.ts'
 import { checkedCertificate } from './checked-certificate.ts'
 import type { Obtained } from './kept-credential.ts'
 import { ownerSigns } from './owner-issued.ts'
+import { tokenToShow } from './shown-token.ts'
+import type { DeviceState } from './state.ts'
 import type { Traveller } from './way-to-agent.ts'
 
 /**
@@ -28,7 +31,7 @@ export async function enrol(traveller: Traveller, clusterId: string): Promise<Ob
   )
   const issued = { pem: certificatePem, publicKeyDer: keyPair.publicKeyDer }
   const file = checkedCertificate(device, state, cluster, issued)
-  return { file, key: keyPair.privateKeyPem }
+  return { file: usedToItsEnd(state, file), key: keyPair.privateKeyPem }
 }
 
 function requireReachable({ directory, state }: Traveller, clusterId: string): ClusterRecord {
@@ -38,7 +41,7 @@ function requireReachable({ directory, state }: Traveller, clusterId: string): C
       hint: 'mcm clusters lists them; mcm kubeconfig --remove takes old contexts out',
     })
   }
-  if (directory.state.isMember(state.user, clusterId)) return cluster
+  if (directory.state.isMember(state.user, clusterId, WHENEVER)) return cluster
   throw new AccessDeniedError('MCM_NO_GRANT', `${state.user} is not a member of ${cluster.name}`, {
     hint: `ask an administrator for mcm grant ${state.user} --cluster ${cluster.name}`,
   })
@@ -59,8 +62,18 @@ async function requestCertificate(
       exporter: exporter(ENROLMENT_EXPORTER_LABEL).toString('base64url'),
       time: formatTime(traveller.device.world.now()),
     })
-    return (await agent.enrol({ csr, proof })).certificate
+    const oidc = await tokenToShow(traveller.device, traveller.state)
+    return (await agent.enrol({ csr, proof, ...(oidc ? { oidc } : {}) })).certificate
   } finally {
     agent.close()
   }
+}
+
+const NEAR_MS = 5_000
+
+/** The last one of a login by a token: to renew it would only give the same end again and again. */
+function usedToItsEnd({ provided }: DeviceState, file: CertificateFile): CertificateFile {
+  if (!provided) return file
+  const isLast = Date.parse(file.notAfter) >= provided.admission.until.getTime() - NEAR_MS
+  return isLast ? { ...file, renewAfter: file.notAfter } : file
 }

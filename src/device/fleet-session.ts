@@ -1,11 +1,11 @@
 import type { HubApi } from '../client/hub.ts'
 import type { Directory } from '../directory/directory.ts'
-import { type SigningKey, signingKeyFromPem } from '../directory/signing-key.ts'
-import { AccessDeniedError, StateError } from '../errors.ts'
+import type { SigningKey } from '../directory/signing-key.ts'
+import { AccessDeniedError } from '../errors.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
-import { extendFromHub, keepDirectory, loadDirectory } from './directory-cache.ts'
-import { DEVICE_KEY } from './home.ts'
+import { requireDeviceKey } from './device-key.ts'
+import { admittingOneself, extendFromHub, keepDirectory, loadDirectory } from './directory-cache.ts'
 import {
   connectToHub,
   type HubCandidate,
@@ -45,9 +45,9 @@ export async function openFleet(
   device: Device,
   choose = (candidates: HubCandidate[]) => candidates,
 ): Promise<FleetSession> {
-  const state = await requireState(device.home)
+  const state = await standingState(device)
   const key = await requireDeviceKey(device, state)
-  const cached = await loadDirectory(device.home, state.fleet)
+  const cached = admittingOneself(await loadDirectory(device.home, state.fleet), state)
   const candidates = choose(hubCandidates(state, cached))
   const connection = await connectToHub(device, candidates, key)
   try {
@@ -80,13 +80,14 @@ function isSameDirectory(now: Directory, before: Directory, state: DeviceState):
   return now.head?.hash === state.head.hash && now.details.size === before.details.size
 }
 
-/** @throws StateError MCM_STATE_DAMAGED when the key is gone or another's */
-export async function requireDeviceKey(device: Device, state: DeviceState): Promise<SigningKey> {
-  const pem = await device.secrets.get(DEVICE_KEY)
-  if (!pem) throw lostKey('is gone')
-  const key = signingKeyFromPem(pem.reveal())
-  if (key.id !== state.device.id) throw lostKey('is not the one that logged in')
-  return key
+/** A login by a token that has ended is renewed first: the hub knows nobody whose has. */
+async function standingState(device: Device): Promise<DeviceState> {
+  const state = await requireState(device.home)
+  const { provided } = state
+  if (provided === undefined || device.world.now() < provided.admission.until) return state
+  // Loaded here: few need it, and start-up time is felt.
+  const { renewLogin } = await import('./provided-renewal.ts')
+  return renewLogin(device)
 }
 
 function requireLive({ directory, state, key }: FleetSession): void {
@@ -95,11 +96,5 @@ function requireLive({ directory, state, key }: FleetSession): void {
   const what = owner.user.revoked ? `user ${state.user}` : `this device (${state.device.name})`
   throw new AccessDeniedError('MCM_REVOKED', `${what} has been revoked`, {
     hint: 'ask an administrator for a new invite, then mcm logout --yes and mcm login',
-  })
-}
-
-function lostKey(why: string): StateError {
-  return new StateError('MCM_STATE_DAMAGED', `the key of this device ${why}`, {
-    hint: 'mcm logout --yes, then mcm login with a new invite',
   })
 }

@@ -6,16 +6,19 @@ import {
   namesForGrant,
   requireGrant,
 } from '../access/grant.ts'
+import { timedGroupOf } from '../access/timed-group.ts'
 import type { KubernetesApi } from '../client/kubernetes.ts'
-import type { ClusterRecord } from '../directory/state.ts'
-import { NotFoundError } from '../errors.ts'
+import { type ClusterRecord, type Membership, subjectKey } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
+import { NotFoundError, UsageError } from '../errors.ts'
 import { RBAC_VERSION } from '../kube/rbac.ts'
 import { requireAdmin } from './admin.ts'
-import { appendStatements } from './append.ts'
+import { appendStatements, type Draft } from './append.ts'
 import { withCluster } from './cluster-access.ts'
-import { type ClusterChange, isListed, ownName, reported } from './cluster-bindings.ts'
-import { nearNames, reachableClusters, requireCluster } from './cluster-lookup.ts'
+import type { ClusterChange } from './cluster-bindings.ts'
+import { nearNames, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
+import { followServer } from './impersonation-form.ts'
 import { addNames } from './impersonator-list.ts'
 
 /**
@@ -38,26 +41,32 @@ export async function grantRole(
   requireAdmin(session, 'grant roles')
   requireKnownSubject(session, grant.subject)
   const clusters = clusterNames.map((name) => requireCluster(session.directory, name))
+  requireFuture(session, grant)
   const changes = await Promise.all(clusters.map((each) => grantInCluster(session, grant, each)))
-  await addMembers(session, grant.subject, clusters)
+  await sayGranted(session, grant, clusters)
   return changes
 }
 
+/** Repeatable as well. */
 async function grantInCluster(
   session: FleetSession,
   grant: Grant,
   cluster: ClusterRecord,
 ): Promise<ClusterChange> {
   const names = namesForGrant(grant, cluster.prefix, usersOf(session, grant.subject))
-  const binding = bindingOf(grant, cluster.prefix)
+  const { kind, name } = grant.subject
+  const person = kind === 'user' ? session.directory.state.users.get(name) : undefined
+  const binding = bindingOf(grant, cluster.prefix, person?.nickname)
   const changed: string[] = []
   await session.device.progress.step(`granting in ${cluster.name}`, () =>
-    withCluster(session, cluster, async ({ kubernetes }) => {
+    withCluster(session, cluster, async ({ agent, kubernetes }) => {
       await requireRole(kubernetes, grant.role)
       const options = { fieldManager: FIELD_MANAGER, force: true }
       await kubernetes.apply(bindingPath(binding), binding, options)
       changed.push(`${binding.kind} ${binding.metadata.name}`)
-      if (await addNames(kubernetes, names)) changed.push('ClusterRole mcm-impersonator')
+      const isFollowed = await followServer({ agent, kubernetes })
+      if ((await addNames(kubernetes, names)) || isFollowed)
+        changed.push('ClusterRole mcm-impersonator')
     }),
   )
   return { cluster: cluster.name, id: cluster.id, changed }
@@ -72,51 +81,47 @@ async function requireRole(kubernetes: KubernetesApi, role: string): Promise<voi
   })
 }
 
-async function addMembers(
+/** A membership lasts as long as the longest grant; a grant that ends has its own statement. */
+async function sayGranted(
   session: FleetSession,
-  subject: GrantSubject,
+  grant: Grant,
   clusters: readonly ClusterRecord[],
 ): Promise<void> {
+  const end = grant.expires && { expires: formatTime(grant.expires) }
   await appendStatements(session, ({ directory, key }) =>
-    clusters
-      .filter(({ id }) => !isListed(directory.state.members(id), subject))
-      .map(({ id }) => ({
-        type: 'member',
-        detail: { action: 'add', subject: { ...subject }, cluster: id },
+    clusters.flatMap(({ id: cluster }): Draft[] => {
+      const subject = { ...grant.subject }
+      const detail = { action: 'add', subject, cluster, ...end } as const
+      const isLonger = !isMemberUntil(directory.state.memberships(cluster), grant)
+      const member = { type: 'member', detail, signers: [key] } as const
+      const timed = end && {
+        type: 'grant' as const,
+        detail: { subject, cluster, group: timedGroupOf(grant), ...end },
         signers: [key],
-      })),
+      }
+      return [...(isLonger ? [member] : []), ...(timed ? [timed] : [])]
+    }),
   )
 }
 
-/**
- * A user who comes into a group acts under their own name, which every cluster where that group has
- * something must list. What cannot be reached now is reported, with what to do.
- */
-export async function listGroupMember(
-  session: FleetSession,
-  user: string,
-  groups: readonly string[],
-): Promise<ClusterChange[]> {
-  const { directory, state } = session
-  const clusters = reachableClusters(directory, state.user).filter(({ id }) =>
-    groups.some((name) => isListed(directory.state.members(id), { kind: 'group', name })),
-  )
-  return Promise.all(
-    clusters.map((cluster) =>
-      reported(cluster, () =>
-        withCluster(session, cluster, async ({ kubernetes }) => {
-          const names = ownName({ kind: 'user', name: user }, cluster.prefix)
-          return (await addNames(kubernetes, names)) ? ['ClusterRole mcm-impersonator'] : []
-        }),
-      ),
-    ),
-  )
+function isMemberUntil(members: readonly Membership[], { subject, expires }: Grant): boolean {
+  const found = members.find((each) => subjectKey(each.subject) === subjectKey(subject))
+  if (!found) return false
+  if (!found.expires) return true
+  return expires !== undefined && expires <= found.expires
+}
+
+function requireFuture({ device }: FleetSession, { expires }: Grant): void {
+  if (!expires || expires > device.world.now()) return
+  throw new UsageError('MCM_USAGE', `a grant until ${formatTime(expires)} is over already`)
 }
 
 function requireKnownSubject({ directory }: FleetSession, subject: GrantSubject): void {
   if (subject.kind === 'group') return
   const known = directory.state.users.get(subject.name)
   if (known && !known.revoked) return
+  // Whom a provider names nobody invites; and a grant brings back who was revoked.
+  if (directory.state.providerOf(subject.name)) return
   throw unknownUser(subject.name, [...directory.state.users.keys()])
 }
 

@@ -7,6 +7,8 @@ export interface Home {
   readonly state: string
   /** A login that has begun and is not finished (`pending-login.ts`). */
   readonly pendingLogin: string
+  /** Why the last renewal of a login by a token failed (`provided-renewal.ts`). */
+  readonly loginFailure: string
   /** The verified directory, as last seen. */
   readonly directoryCache: string
   /** Certificates by cluster id. */
@@ -28,6 +30,7 @@ export function homeAt(directory: string): Home {
     directory,
     state: join(directory, 'state.json'),
     pendingLogin: join(directory, 'pending-login.json'),
+    loginFailure: join(directory, 'login-failure.json'),
     directoryCache: join(directory, 'directory.json'),
     certificates: join(directory, 'certificates'),
     requests: join(directory, 'requests'),
@@ -75,6 +78,10 @@ export function registrationPath(home: Home, clusterName: string): string {
 /** Names of secrets: the private keys of this device. */
 export const DEVICE_KEY = 'device-key'
 export const FLEET_KEY = 'fleet-key'
+
+/** And the tokens of an identity provider. */
+export const ID_TOKEN = 'id-token'
+export const REFRESH_TOKEN = 'refresh-token'
 
 /** A certificate's key is named after the certificate, so that the two can never be mixed up. */
 export function certificateKeyName(clusterId: string, fingerprint: string): string {

@@ -171,7 +171,8 @@ class Line implements HubLine {
     const { device, user } = await requireState(this.#device.home)
     if (!state.deviceOwner(device.id) || !state.clusters.has(clusterId)) return
     if (!state.isLiveDevice(device.id)) throw new ProvenEnd(revoked(device.name))
-    if (!state.isMember(user, clusterId)) throw new ProvenEnd(noMember(user))
+    if (!state.isMember(user, clusterId, this.#device.world.now()))
+      throw new ProvenEnd(noMember(user))
   }
 }
 

@@ -1,9 +1,10 @@
 import {
+  formOf,
   IMPERSONATOR_NAME,
+  type ImpersonationForm,
   type ImpersonatorNames,
-  impersonatorRole,
   readImpersonator,
-  rulesBesides,
+  rewrittenRules,
   withNames,
   withoutNames,
 } from '../access/impersonator.ts'
@@ -13,7 +14,7 @@ import { type ClusterRole, RBAC_VERSION } from '../kube/rbac.ts'
 
 /**
  * The names that the agent of a cluster may speak for, kept by administrators with their own identity.
- * A role that is unrestricted by its owner's choice is left as it is.
+ * A role that is unrestricted by its owner's choice keeps its names as they are.
  */
 
 const PATH = `/apis/${RBAC_VERSION}/clusterroles/${IMPERSONATOR_NAME}`
@@ -21,26 +22,34 @@ const MAX_ATTEMPTS = 8
 
 /** True when the role had to be changed. */
 export async function addNames(api: KubernetesApi, names: ImpersonatorNames): Promise<boolean> {
-  return change(api, (list) => withNames(list, names))
+  return changeRules(api, (role) => rewrittenRules(role, withNames(readImpersonator(role), names)))
 }
 
 /** True when the role had to be changed. */
 export async function removeNames(api: KubernetesApi, names: ImpersonatorNames): Promise<boolean> {
-  return change(api, (list) => withoutNames(list, names))
+  return changeRules(api, (role) =>
+    rewrittenRules(role, withoutNames(readImpersonator(role), names)),
+  )
 }
 
-async function change(
+/** Writes the same names in the form that the API server has. True when the role had to be changed. */
+export async function setForm(api: KubernetesApi, form: ImpersonationForm): Promise<boolean> {
+  return changeRules(api, (role) =>
+    formOf(role) === form ? role.rules : rewrittenRules(role, readImpersonator(role), form),
+  )
+}
+
+/** Rewrites the role's rules, as often as another was first. True when it had to be changed. */
+export async function changeRules(
   api: KubernetesApi,
-  edit: (list: ImpersonatorNames) => ImpersonatorNames,
+  edit: (role: ClusterRole) => ClusterRole['rules'],
 ): Promise<boolean> {
   for (let attempt = 1; ; attempt++) {
     const role = await api.get<ClusterRole>(PATH)
-    const list = readImpersonator(role)
-    const wanted = edit(list)
-    if (list.isUnrestricted || isSame(list, wanted)) return false
+    const rules = edit(role)
+    if (isSame(role, { rules })) return false
     try {
       // The whole rules with the version they were read at: of two administrators nobody's name is lost.
-      const rules = [...(impersonatorRole(wanted).rules ?? []), ...rulesBesides(role)]
       await api.update(PATH, { ...role, rules })
       return true
     } catch (error) {
@@ -50,7 +59,11 @@ async function change(
   }
 }
 
-function isSame(left: ImpersonatorNames, right: ImpersonatorNames): boolean {
-  const text = ({ users, groups }: ImpersonatorNames) => JSON.stringify([users, groups])
+/** By what they allow: how the API server orders the members of a rule does not matter. */
+function isSame(left: Pick<ClusterRole, 'rules'>, right: Pick<ClusterRole, 'rules'>): boolean {
+  const text = (role: Pick<ClusterRole, 'rules'>) => {
+    const { users, groups, isUnrestricted } = readImpersonator(role)
+    return JSON.stringify([users, groups, isUnrestricted, formOf(role)])
+  }
   return text(left) === text(right)
 }

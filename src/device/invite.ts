@@ -7,10 +7,11 @@ import { requirePrincipalName } from '../protocol/names.ts'
 import { Secret } from '../secret.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
-import type { ClusterChange } from './cluster-bindings.ts'
+import { type ClusterChange, reported } from './cluster-bindings.ts'
 import { requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
-import { grantRole, listGroupMember } from './grant.ts'
+import { followNames } from './follow-names.ts'
+import { grantRole } from './grant.ts'
 
 /** One link that brings a person, another device of theirs, or a bot into the fleet. */
 
@@ -62,11 +63,27 @@ export async function createInvite(session: FleetSession, options: InviteOptions
     },
   ])
   const clusters = [
-    ...(await listGroupMember(after, user, groups)),
-    ...(wish ? await grantRole(after, wish, options.grant?.clusters ?? []) : []),
+    ...(await followNames(session, after)),
+    ...(wish ? await grantEach(after, wish, options.grant?.clusters ?? []) : []),
   ]
   const link = new Secret(formatLink({ kind: 'join', ...hubOfLink(after), fleet, secret }))
   return { user, groups, expires: formatTime(expires), bot: options.bot, link, clusters }
+}
+
+/** The invite stands by now: where the grant fails that is said, and the link is not lost with it. */
+async function grantEach(
+  session: FleetSession,
+  wish: Grant,
+  clusterNames: readonly string[],
+): Promise<ClusterChange[]> {
+  const changes: ClusterChange[] = []
+  for (const name of clusterNames) {
+    const cluster = requireCluster(session.directory, name)
+    const grant = async () =>
+      (await grantRole(session, wish, [name])).flatMap((each) => each.changed)
+    changes.push(await reported(cluster, grant))
+  }
+  return changes
 }
 
 /** Looked at before anything is signed: a misspelt cluster must not leave an invite behind. */
@@ -99,7 +116,7 @@ function expiry({ device }: FleetSession, expiresInMs: number): Date {
 }
 
 /** The hub this connection goes to, as the directory knows it: its public endpoints first. */
-function hubOfLink({ directory, connection }: FleetSession): {
+export function hubOfLink({ directory, connection }: FleetSession): {
   endpoints: readonly string[]
   hubPin: string
 } {

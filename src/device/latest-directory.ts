@@ -2,8 +2,9 @@ import type { Directory } from '../directory/directory.ts'
 import type { SigningKey } from '../directory/signing-key.ts'
 import { UnreachableError } from '../errors.ts'
 import type { Device } from './device.ts'
+import { requireDeviceKey } from './device-key.ts'
 import { offlineDirectory } from './directory-cache.ts'
-import { requireDeviceKey, withFleet } from './fleet-session.ts'
+import { withFleet } from './fleet-session.ts'
 import { type DeviceState, requireState } from './state.ts'
 
 /** This device and a verified directory, with or without a hub. */

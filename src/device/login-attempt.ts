@@ -5,7 +5,8 @@ import type { Device } from './device.ts'
 import { DEVICE_KEY, FLEET_KEY } from './home.ts'
 import type { HubConnection } from './hub-connection.ts'
 import { clearPendingLogin, type PendingLogin } from './pending-login.ts'
-import type { DeviceState } from './state.ts'
+import type { TokenSource } from './provided-token.ts'
+import type { DeviceState, ProvidedLogin } from './state.ts'
 
 /** What founding a fleet and joining one have in common. */
 
@@ -19,6 +20,8 @@ export interface LoginOptions {
   /** Further endpoints of the hub, inside the owner's network; only with a start link. */
   readonly privateEndpoints?: readonly string[]
   readonly endpoint: DeviceState['endpoint']
+  /** How a token is got, for a link to an identity provider; a person in a browser, or by a code. */
+  readonly token?: TokenSource
 }
 
 export interface LoginAttempt {
@@ -34,6 +37,8 @@ export interface LoggedIn {
   readonly directory: Directory
   readonly user: string
   readonly deviceName: string
+  /** Where a token let it in. */
+  readonly provided?: ProvidedLogin
 }
 
 /** The key is in the store before anybody is told of it. */

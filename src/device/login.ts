@@ -6,8 +6,9 @@ import { withFileLock } from '../store/files.ts'
 import { type ClusterOutcome, fetchCertificates } from './certificates.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
+import { requireDeviceKey } from './device-key.ts'
 import { writeDirectory } from './directory-cache.ts'
-import { requireDeviceKey, withFleet } from './fleet-session.ts'
+import { withFleet } from './fleet-session.ts'
 import { foundFleet } from './found-fleet.ts'
 import { connectToHub } from './hub-connection.ts'
 import { joinFleet } from './join-fleet.ts'
@@ -38,6 +39,7 @@ export async function login(device: Device, options: LoginOptions): Promise<Logi
   const link = options.link === undefined ? undefined : parseLink(options.link)
   if (options.user !== undefined) requirePrincipalName(options.user)
   const isNew = link !== undefined && (await logInAlone(device, link, options))
+  if (link === undefined) await renewProvided(device, options)
   return withFleet(device, async (session) => {
     const { state, directory } = session
     const clusters = await fetchCertificates(session, { renew: link === undefined })
@@ -47,7 +49,7 @@ export async function login(device: Device, options: LoginOptions): Promise<Logi
       fleet: state.fleet,
       device: state.device,
       keys: state.secrets,
-      isFounder: isNew && link.kind === 'start',
+      isFounder: isNew && link?.kind === 'start',
       clusters,
     }
   })
@@ -61,6 +63,7 @@ async function logInAlone(device: Device, link: Link, options: LoginOptions): Pr
 /** True when this call logged in, false when the device was already. */
 async function logInOnce(device: Device, link: Link, options: LoginOptions): Promise<boolean> {
   const state = await readState(device.home)
+  if (link.kind === 'oidc') return logInByToken(device, link, options, state)
   if (state && isSameFleet(state, link)) return false
   if (state && link.kind === 'join') throw alreadyLoggedIn(state, device)
   const pending = await usablePending(device, link)
@@ -82,6 +85,32 @@ async function logInOnce(device: Device, link: Link, options: LoginOptions): Pro
   } finally {
     connection.hub.close()
   }
+}
+
+/** Again as well: it is the way to a new token, for the same person. */
+async function logInByToken(
+  device: Device,
+  link: Link & { kind: 'oidc' },
+  options: LoginOptions,
+  state: DeviceState | undefined,
+): Promise<boolean> {
+  if (state && state.fleet !== link.fleet) throw alreadyLoggedIn(state, device)
+  if (state && !state.provided) return false
+  const key = state ? await requireDeviceKey(device, state) : generateSigningKey()
+  const { joinByToken } = await import('./join-by-token.ts')
+  const attempt = { device, options, key }
+  const loggedIn = await joinByToken(attempt, link, state?.head)
+  if (state && state.user !== loggedIn.user) throw alreadyLoggedIn(state, device)
+  await finish(attempt, link, loggedIn)
+  return true
+}
+
+/** Without a link whoever came by a token gets a new one: that is what they were told to run. */
+async function renewProvided(device: Device, { token }: LoginOptions): Promise<void> {
+  const state = await readState(device.home)
+  if (!state?.provided) return
+  const { renewLogin } = await import('./provided-renewal.ts')
+  await renewLogin(device, { source: token ?? { kind: 'person' }, isForced: true })
 }
 
 function isSameFleet(state: DeviceState, link: Link): boolean {
@@ -113,9 +142,13 @@ function pendingState(pending: PendingLogin): DeviceState {
   return { fleet, user, device, secrets, head, endpoint: 'public', hub: { endpoints: [], pin: '' } }
 }
 
-async function finish(attempt: LoginAttempt, link: Link, loggedIn: LoggedIn): Promise<void> {
+async function finish(
+  attempt: Pick<LoginAttempt, 'device' | 'options' | 'key'>,
+  link: Link,
+  loggedIn: LoggedIn,
+): Promise<void> {
   const { device, options, key } = attempt
-  const { directory, user, deviceName } = loggedIn
+  const { directory, user, deviceName, provided } = loggedIn
   await writeDirectory(device.home, directory)
   await writeState(device.home, {
     fleet: directory.fleet!,
@@ -125,6 +158,7 @@ async function finish(attempt: LoginAttempt, link: Link, loggedIn: LoggedIn): Pr
     hub: { endpoints: [...link.endpoints], pin: link.hubPin },
     endpoint: options.endpoint,
     head: directory.head!,
+    ...(provided === undefined ? {} : { provided }),
   })
   await clearPendingLogin(device.home)
 }
@@ -132,7 +166,7 @@ async function finish(attempt: LoginAttempt, link: Link, loggedIn: LoggedIn): Pr
 function alreadyLoggedIn(state: DeviceState, device: Device): UsageError {
   return new UsageError(
     'MCM_USAGE',
-    `this device is already logged in as ${state.user}, in another fleet (${device.home.directory})`,
+    `this device is already logged in as ${state.user} (${device.home.directory})`,
     { hint: 'mcm logout first, or set MCM_HOME to another directory for a second identity' },
   )
 }

@@ -10,8 +10,10 @@ import {
   certificatePath,
   DEVICE_KEY,
   FLEET_KEY,
+  ID_TOKEN,
   joinTokenName,
   pairingSecretName,
+  REFRESH_TOKEN,
 } from './home.ts'
 import { LOCAL_PROXY_SECRETS } from './local-proxy.ts'
 import { forgetRequest } from './own-request.ts'
@@ -35,10 +37,12 @@ export async function logout(device: Device): Promise<LoggedOut> {
     deleted.push(...labels(device, await forgetUserCa(device, id)))
   }
   const pending = await pendingRegistrationSecrets(device)
-  for (const name of [...pending, ...LOCAL_PROXY_SECRETS, FLEET_KEY, DEVICE_KEY]) {
+  const tokens = [ID_TOKEN, REFRESH_TOKEN]
+  for (const name of [...pending, ...LOCAL_PROXY_SECRETS, ...tokens, FLEET_KEY, DEVICE_KEY]) {
     if (await device.secrets.delete(name)) deleted.push(secretLabel(device, name))
   }
-  const files = [home.localProxy, home.directoryCache, home.pendingLogin, home.state]
+  const { localProxy, directoryCache, pendingLogin, loginFailure, state } = home
+  const files = [localProxy, directoryCache, pendingLogin, loginFailure, state]
   for (const path of files) if (await deleteFile(path)) deleted.push(path)
   const directories = [home.requests, home.userCas, home.registrations, home.certificates]
   for (const path of [...directories, home.secrets]) {

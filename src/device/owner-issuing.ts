@@ -57,7 +57,7 @@ export async function signCertificateRequest(
   const cluster = requireOwnerIssued(directory, request.cluster)
   const authority = await loadUserCa(device, cluster)
   if (!authority) throw notTheOwner(directory, cluster)
-  const subject = requireStanding(directory, cluster, request.device)
+  const subject = requireStanding(directory, cluster, request.device, device.world.now())
   const { publicKeyDer } = await readCsr(request.csr)
   requireConsent(subject, request, publicKeyDer)
   const asked = { publicKeyDer, consent: request.consent }
@@ -85,7 +85,7 @@ async function issueOwn(
   cluster: ClusterRecord,
   authority: Authority,
 ): Promise<Obtained> {
-  const subject = requireStanding(directory, cluster, key.id)
+  const subject = requireStanding(directory, cluster, key.id, device.world.now())
   const { privateKeyPem, publicKeyDer } = generateKeyPair()
   const consent = signConsent(key, { cluster: cluster.id, publicKeyDer })
   const asked = { publicKeyDer, consent }
@@ -100,7 +100,12 @@ interface Subject {
 }
 
 /** A device that the directory lets stand, of somebody who is a member. */
-function requireStanding({ state }: Directory, cluster: ClusterRecord, deviceId: string): Subject {
+function requireStanding(
+  { state }: Directory,
+  cluster: ClusterRecord,
+  deviceId: string,
+  now: Date,
+): Subject {
   const owner = state.deviceOwner(deviceId)
   if (!owner)
     throw new IdentityError('MCM_DEVICE_UNKNOWN', `the directory knows no device ${deviceId}`, {
@@ -109,7 +114,7 @@ function requireStanding({ state }: Directory, cluster: ClusterRecord, deviceId:
   const { name } = owner.user
   const revoked = owner.device.revoked ?? owner.user.revoked
   if (revoked) throw revokedSince(owner, revoked)
-  if (state.isMember(name, cluster.id)) return owner
+  if (state.isMember(name, cluster.id, now)) return owner
   throw new AccessDeniedError('MCM_NO_GRANT', `${name} is not a member of ${cluster.name}`, {
     hint: `mcm grant ${name} --role ROLE --cluster ${cluster.name}`,
   })

@@ -1,6 +1,8 @@
 import { DEFAULT_PREFIX, requirePrefix } from '../access/identity.ts'
 import { agentManifest, type ManifestOptions } from '../access/manifest.ts'
+import type { KubernetesApi } from '../client/kubernetes.ts'
 import { verifyPublication } from '../directory/proofs.ts'
+import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError, UnreachableError, UsageError } from '../errors.ts'
 import type { KubernetesObject } from '../kube/object.ts'
@@ -8,12 +10,15 @@ import { isClusterId, requireClusterName } from '../protocol/names.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
 import type { ClusterFacts } from './apply-manifest.ts'
+import { type CeilingWish, ceilingOf } from './ceiling-wish.ts'
 import { derOfCertificate } from './checked-certificate.ts'
+import { withCluster } from './cluster-access.ts'
 import { type ClusterWish, registrationDrafts, requireSignable } from './cluster-statement.ts'
 import { credentialInSession } from './credentials.ts'
 import type { Device } from './device.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { inOrder } from './hub-connection.ts'
+import { followServer } from './impersonation-form.ts'
 import {
   beginRegistration,
   endRegistration,
@@ -32,6 +37,8 @@ export interface RegisterOptions extends ClusterWish {
   /** Which endpoints of the hub the agent is given first. */
   readonly endpoint: DeviceState['endpoint']
   readonly workload?: ManifestOptions['workload']
+  /** What nobody shall do there through mcm; the one that the cluster has, or none, unless told. */
+  readonly ceiling?: CeilingWish
   /** Known when the manifest is applied directly. */
   readonly facts?: ClusterFacts
 }
@@ -134,6 +141,8 @@ function manifestOptions(
 ): ManifestOptions {
   const { pin } = session.connection.candidate
   const { facts, workload } = options
+  const customGroups = facts?.customGroups ?? []
+  const ceiling = options.ceiling ? ceilingOf(options.ceiling, customGroups) : facts?.ceiling
   return {
     cluster: id,
     hub: { endpoints: agentEndpoints(session, options.endpoint), pin },
@@ -142,7 +151,8 @@ function manifestOptions(
     pairingSecret,
     prefix: options.prefix ?? DEFAULT_PREFIX,
     owner: session.state.user,
-    ...(facts ? { listed: facts.listed, customGroups: facts.customGroups } : {}),
+    ...(facts ? { listed: facts.listed, form: facts.form, customGroups } : {}),
+    ...(ceiling ? { ceiling } : {}),
     ...(options.impersonateAny ? { impersonateAny: true } : {}),
     ...(userCa === undefined ? {} : { userCaPem: userCa }),
     ...(workload ? { workload } : {}),
@@ -166,18 +176,23 @@ export interface Registered {
   readonly certificateUntil?: string
 }
 
+/** What is done with the owner's direct access. */
+export type OwnerWork = (kubernetes: KubernetesApi) => Promise<void>
+
 /** How long one question to the hub waits for the agent. */
 const POLL_SECONDS = 20
 
 /**
  * Waits for the agent, checks what it published, signs it into the directory with this owner as a member, and
- * gets the owner's first certificate.
+ * gets the owner's first certificate; then the list of names takes the form that the API server has.
+ * @param own the owner's direct access, where the manifest was applied with it
  * @throws UnreachableError MCM_TIMEOUT, TrustError MCM_PAIRING_MISMATCH
  */
 export async function completeRegistration(
   session: FleetSession,
   options: RegisterOptions,
   waitMs: number,
+  own?: (work: OwnerWork) => Promise<void>,
 ): Promise<Registered> {
   const { device } = session
   const registration = await readRegistration(device, options.name)
@@ -195,7 +210,9 @@ export async function completeRegistration(
   const signed = await appendStatements(session, drafts)
   await endRegistration(device, registration)
   const until = await firstCertificate(signed, id, deadline)
-  const { name, labels } = signed.directory.state.clusters.get(id)!
+  const record = signed.directory.state.clusters.get(id)!
+  const { name, labels } = record
+  if (until !== undefined) await followServerIfPossible(signed, record, own)
   return { id, name, labels, ...(until === undefined ? {} : { certificateUntil: until }) }
 }
 
@@ -221,6 +238,26 @@ async function waitForPublication(
     const publication = await hub.publication(id, seconds)
     if (publication !== undefined) return publication
     if (leftMs <= 0) throw noAgent(name)
+  }
+}
+
+/** The list works in its first form, too; what it lacks then `mcm clusters show` says. */
+async function followServerIfPossible(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  own: ((work: OwnerWork) => Promise<void>) | undefined,
+): Promise<void> {
+  const { progress } = session.device
+  try {
+    await progress.step('fitting the list of names to the API server', () =>
+      withCluster(session, cluster, async ({ agent, kubernetes }) => {
+        if (own) await own((direct) => followServer({ agent, kubernetes: direct }).then(() => {}))
+        else await followServer({ agent, kubernetes })
+      }),
+    )
+  } catch (error) {
+    if (!isMcmError(error) || error instanceof TrustError) throw error
+    progress.say(`the list of names stays in its first form: ${error.message}`)
   }
 }
 

@@ -1,13 +1,13 @@
 import { resolve } from 'node:path'
-import { directTransport } from '../client/direct-transport.ts'
-import { type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
-import { type ConnectOptions, connectionFromKubeconfig } from '../kubeconfig/connect.ts'
+import type { ConnectOptions } from '../kubeconfig/connect.ts'
 import type { KubeconfigFiles } from '../kubeconfig/file.ts'
 import { toYaml } from '../kubeconfig/yaml.ts'
 import { applyManifest, readClusterFacts } from './apply-manifest.ts'
+import { withApiServer } from './direct-api.ts'
 import type { FleetSession } from './fleet-session.ts'
 import {
   completeRegistration,
+  type OwnerWork,
   type PreparedRegistration,
   prepareRegistration,
   type Registered,
@@ -37,7 +37,9 @@ export async function registerCluster(
     : await writeRegistration(session, options, plan.output, files)
   const { name, id, expires } = registration
   if (plan.waitMs === undefined) return { name, id, expires }
-  return completeRegistration(session, options, plan.waitMs)
+  const { apply } = plan
+  const own = apply && ((work: OwnerWork) => withApiServer(apply, files, work))
+  return completeRegistration(session, options, plan.waitMs, own)
 }
 
 async function applyRegistration(
@@ -76,17 +78,4 @@ export interface Unfinished {
   readonly id: string
   /** RFC 3339. */
   readonly expires: string
-}
-
-async function withApiServer<T>(
-  connect: ConnectOptions,
-  files: KubeconfigFiles,
-  work: (kubernetes: KubernetesApi) => Promise<T>,
-): Promise<T> {
-  const transport = directTransport(await connectionFromKubeconfig(connect, files))
-  try {
-    return await work(openKubernetes(transport))
-  } finally {
-    await transport.close()
-  }
 }

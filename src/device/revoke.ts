@@ -28,7 +28,8 @@ export async function revokeUser(
   requireAdmin(session, `revoke ${user}`)
   requireNotLastAdmin(session, user)
   const known = session.directory.state.users.get(user)
-  if (!known) throw unknownUser(user, [...session.directory.state.users.keys()])
+  const isProvided = session.directory.state.providerOf(user) !== undefined
+  if (!known && !isProvided) throw unknownUser(user, [...session.directory.state.users.keys()])
   requireNotOwnAdmin(session, user)
   const after = await appendStatements(session, (current) =>
     current.directory.state.users.get(user)?.revoked ? [] : drafts(current, { user }, reason),

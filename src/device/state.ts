@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { admissionSchema } from '../directory/admission.ts'
 import { IdentityError } from '../errors.ts'
 import { headSchema } from '../protocol/messages.ts'
 import { withFileLock } from '../store/files.ts'
@@ -8,6 +9,17 @@ import { type JsonFile, readJsonFile, writeJsonFile } from './json-file.ts'
 /** Who this device is, which fleet it belongs to, and the last head it verified: `state.json`. */
 
 const fingerprint = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
+
+/** How a device is in that a token let in; the tokens are where the keys are. */
+const provided = z.object({
+  /** Name of the provider. */
+  provider: z.string(),
+  salt: z.string(),
+  admission: admissionSchema,
+  /** Of a program: what prints the next token. */
+  command: z.string().optional(),
+})
+export type ProvidedLogin = z.infer<typeof provided>
 
 const schema = z.object({
   version: z.number(),
@@ -22,6 +34,8 @@ const schema = z.object({
   endpoint: z.enum(['public', 'private']),
   /** Never go back behind this (PROTOCOL §3.3). */
   head: headSchema,
+  /** Absent for who was invited. */
+  provided: provided.optional(),
 })
 export type DeviceState = Omit<z.infer<typeof schema>, 'version'>
 

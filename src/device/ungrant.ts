@@ -1,8 +1,11 @@
-import { bindingPath, type Grant, type GrantSubject, grantsOf } from '../access/grant.ts'
-import type { ClusterRecord } from '../directory/state.ts'
+import { type BoundGrant, bindingPath, type GrantSubject, grantsOf } from '../access/grant.ts'
+import { type ImpersonatorNames, withNames, withoutNames } from '../access/impersonator.ts'
+import { namesInUse } from '../access/names-in-use.ts'
+import { type ClusterRecord, subjectKey } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
 import { NotFoundError } from '../errors.ts'
 import { requireAdmin } from './admin.ts'
-import { appendStatements } from './append.ts'
+import { appendStatements, type Draft } from './append.ts'
 import { withCluster } from './cluster-access.ts'
 import {
   type ClusterChange,
@@ -11,6 +14,7 @@ import {
   managedBindings,
   ownName,
   reported,
+  timedNames,
 } from './cluster-bindings.ts'
 import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
@@ -33,11 +37,7 @@ export async function ungrant(
   const results = await Promise.all(
     clusters.map((cluster) => ungrantInCluster(session, subject, only, cluster)),
   )
-  await removeMembers(
-    session,
-    subject,
-    results.filter(({ isLeft }) => !isLeft).map(({ change }) => change.id),
-  )
+  await sayUngranted(session, subject, results)
   return results.map(({ change }) => change)
 }
 
@@ -46,8 +46,9 @@ async function ungrantInCluster(
   subject: GrantSubject,
   only: { readonly role?: string; readonly namespace?: string },
   cluster: ClusterRecord,
-): Promise<{ change: ClusterChange; isLeft: boolean }> {
+): Promise<Ungranted> {
   const changed: string[] = []
+  const ended: BoundGrant[] = []
   let isLeft = false
   await withCluster(session, cluster, async ({ kubernetes }) => {
     for (const binding of await managedBindings(kubernetes)) {
@@ -59,40 +60,74 @@ async function ungrantInCluster(
       }
       await kubernetes.delete(bindingPath(binding))
       changed.push(`${binding.kind} ${binding.metadata.name}`)
+      ended.push(...grants)
     }
-    if (isLeft || keepsName(session, subject, cluster)) return
-    const gone = ownName(subject, cluster.prefix)
+    const gone = namesGone(session, subject, cluster, { isLeft, ended })
     if (await removeNames(kubernetes, gone)) changed.push('ClusterRole mcm-impersonator')
   })
-  return { change: { cluster: cluster.name, id: cluster.id, changed }, isLeft }
+  return { change: { cluster: cluster.name, id: cluster.id, changed }, isLeft, ended }
 }
 
-/** A user who is there through a group as well still has to be spoken for. */
-function keepsName(
-  { directory }: FleetSession,
+interface Ungranted {
+  readonly change: ClusterChange
+  /** Whether the subject has something there still. */
+  readonly isLeft: boolean
+  readonly ended: readonly BoundGrant[]
+}
+
+/** Names that nobody there needs any more: of a group also those of its people who have nothing else. */
+function namesGone(
+  { directory: { state }, device }: FleetSession,
   subject: GrantSubject,
-  cluster: ClusterRecord,
-): boolean {
-  if (subject.kind === 'group') return false
-  const groups = directory.state.users.get(subject.name)?.groups ?? []
-  const members = directory.state.members(cluster.id)
-  return groups.some((name) => isListed(members, { kind: 'group', name }))
+  { id, prefix }: ClusterRecord,
+  { isLeft, ended }: Pick<Ungranted, 'isLeft' | 'ended'>,
+): ImpersonatorNames {
+  const now = device.world.now()
+  const isNow = ({ expires }: { readonly expires?: Date }) => !expires || now < expires
+  const members = state
+    .memberships(id)
+    .filter(isNow)
+    .map((member) => member.subject)
+  const users = [...state.users.values()].map(({ name, groups, revoked }) => {
+    return { name, groups, isRevoked: revoked !== undefined }
+  })
+  const rest = members.filter((member) => isLeft || subjectKey(member) !== subjectKey(subject))
+  const inUse = namesInUse({ prefix, members: rest, users, timedGroups: [] })
+  const known = withNames(
+    namesInUse({ prefix, members, users, timedGroups: [] }),
+    withNames(timedNames(ended, prefix), ownName(subject, prefix)),
+  )
+  return isLeft ? timedNames(ended, prefix) : withoutNames(known, inUse)
 }
 
-async function removeMembers(
+async function sayUngranted(
   session: FleetSession,
   subject: GrantSubject,
-  clusterIds: readonly string[],
+  results: readonly Ungranted[],
 ): Promise<void> {
-  await appendStatements(session, ({ directory, key }) =>
-    clusterIds
-      .filter((id) => isListed(directory.state.members(id), subject))
-      .map((id) => ({
-        type: 'member',
-        detail: { action: 'remove', subject: { ...subject }, cluster: id },
-        signers: [key],
-      })),
-  )
+  const expires = formatTime(session.device.world.now())
+  await appendStatements(session, ({ directory, key }) => {
+    const signers = [key]
+    return results.flatMap(({ change: { id: cluster }, isLeft, ended }): Draft[] => {
+      const isMember = isListed(directory.state.members(cluster), subject)
+      const detail = { action: 'remove', subject: { ...subject }, cluster } as const
+      const timed = ended.flatMap(({ timedGroup: group }): Draft[] =>
+        group === undefined
+          ? []
+          : [
+              {
+                type: 'grant',
+                detail: { subject: { ...subject }, cluster, group, expires },
+                signers,
+              },
+            ],
+      )
+      return [
+        ...timed,
+        ...(isMember && !isLeft ? [{ type: 'member', detail, signers } as const] : []),
+      ]
+    })
+  })
 }
 
 /**
@@ -107,14 +142,19 @@ export async function endEverywhere(session: FleetSession, user: string): Promis
         withCluster(session, cluster, async ({ kubernetes, agent }) => {
           const changed: string[] = []
           const subject = { kind: 'user', name: user } as const
+          const ended: BoundGrant[] = []
           if (await cutSessions(() => agent.revoke({ user }))) changed.push('open sessions')
           for (const binding of await managedBindings(kubernetes)) {
-            const grants = grantsOf(binding, cluster.prefix)
-            if (!grants.some((grant) => isFor(grant, subject))) continue
+            const grants = grantsOf(binding, cluster.prefix).filter((each) => isFor(each, subject))
+            if (grants.length === 0) continue
+            ended.push(...grants)
             await kubernetes.delete(bindingPath(binding))
             changed.push(`${binding.kind} ${binding.metadata.name}`)
           }
-          const gone = ownName(subject, cluster.prefix)
+          const gone = withNames(
+            timedNames(ended, cluster.prefix),
+            ownName(subject, cluster.prefix),
+          )
           if (await removeNames(kubernetes, gone)) changed.push('ClusterRole mcm-impersonator')
           return changed
         }),
@@ -134,7 +174,7 @@ async function cutSessions(revoke: () => Promise<unknown>): Promise<boolean> {
   }
 }
 
-function isWanted(grant: Grant, only: { role?: string; namespace?: string }): boolean {
+function isWanted(grant: BoundGrant, only: { role?: string; namespace?: string }): boolean {
   const isRole = only.role === undefined || grant.role === only.role
   return isRole && (only.namespace === undefined || grant.namespace === only.namespace)
 }

@@ -13,15 +13,22 @@ export interface ChainRules {
   /** Key id of each invite, by number. */
   readonly invites: Map<number, string>
   readonly usedInvites: Set<number>
+  /** Key ids of all devices that ever joined: each may sign the end of another of its user. */
+  readonly devices: Set<string>
 }
 
 export function newChainRules(): ChainRules {
-  return { admins: new Map(), invites: new Map(), usedInvites: new Set() }
+  return { admins: new Map(), invites: new Map(), usedInvites: new Set(), devices: new Set() }
 }
 
 export function copyChainRules(rules: ChainRules): ChainRules {
-  const { admins, invites, usedInvites } = rules
-  return { admins: new Map(admins), invites: new Map(invites), usedInvites: new Set(usedInvites) }
+  const { admins, invites, usedInvites, devices } = rules
+  return {
+    admins: new Map(admins),
+    invites: new Map(invites),
+    usedInvites: new Set(usedInvites),
+    devices: new Set(devices),
+  }
 }
 
 /**
@@ -31,7 +38,13 @@ export function copyChainRules(rules: ChainRules): ChainRules {
 export function followRules(rules: ChainRules, statement: Statement, detail?: Detail): void {
   if (statement.type === 'fleet') found(rules, statement, detail)
   else if (statement.type === 'device') useInvite(rules, statement)
+  else if (statement.type === 'removal') requireDevice(rules, statement)
   else followAdmin(rules, statement, detail)
+}
+
+/** Whose device it ends is in its detail; whoever sees that knows whether it has any effect. */
+function requireDevice({ devices }: ChainRules, statement: Statement): void {
+  if (!devices.has(statement.signers[0]!)) throw refuse(statement, 'its signer is no device')
 }
 
 function followAdmin(rules: ChainRules, statement: Statement, detail?: Detail): void {
@@ -47,6 +60,7 @@ function found(rules: ChainRules, statement: Statement, detail?: Detail): void {
   if (fleetSigner !== keyId(fleetKey) || deviceSigner !== keyId(device.key))
     throw refuse(statement, 'it is not signed by the keys that it names')
   rules.admins.set(keyId(device.key), user)
+  rules.devices.add(keyId(device.key))
 }
 
 function changeAdmins(rules: ChainRules, statement: Statement, detail?: Detail): void {
@@ -62,6 +76,7 @@ function useInvite(rules: ChainRules, statement: Statement): void {
     throw refuse(statement, `it is not signed by the key of invite ${invite}`)
   if (rules.usedInvites.has(invite)) throw refuse(statement, `invite ${invite} is already used`)
   rules.usedInvites.add(invite)
+  rules.devices.add(statement.signers[1]!)
 }
 
 /** Nobody can follow a chain past a change of admins that they are not shown. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
 import { isClusterId, isClusterName, isPrincipalName } from '../protocol/names.ts'
+import { type OidcDetail, oidcDetail as oidc } from './provider.ts'
 import { parseTime } from './time.ts'
 
 /**
@@ -8,7 +9,7 @@ import { parseTime } from './time.ts'
  * this order. So nobody can read a second `user` in it that we did not see.
  */
 
-const MAX_GROUPS = 64
+const MAX_GROUPS = 512
 const MAX_ENDPOINTS = 16
 const MAX_LABELS = 64
 
@@ -25,6 +26,9 @@ const LABEL_VALUE = /^([A-Za-z0-9]([\w.-]{0,61}[A-Za-z0-9])?)?$/
 const ENDPOINT = /^(\[[0-9a-fA-F:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):([1-9]\d{0,4})$/
 /** No prefix may lead into the names that Kubernetes keeps for itself. */
 const PREFIX = /^(?!system:|kube:)[a-z][a-z0-9.-]{0,30}:$/
+
+/** Stands for one grant that ends (PROTOCOL §3.5); no certificate can name it. */
+const TIMED_GROUP = /^grant:[0-9a-f]{16}$/
 
 const principal = z.string().refine(isPrincipalName)
 const keyId = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
@@ -79,6 +83,7 @@ const member = z.strictObject({
   action: z.enum(['add', 'remove']),
   subject,
   cluster: clusterId,
+  expires: time.optional(),
 })
 const device = z.strictObject({ user: principal, name: plainText(128), key: p256Key })
 const reason = plainText(512)
@@ -87,8 +92,33 @@ const revoke = z.union([
   z.strictObject({ device: keyId, reason }),
   z.strictObject({ cluster: clusterId, reason }),
 ])
+const removal = z.strictObject({ device: keyId, reason })
+const groups = z.strictObject({
+  user: principal,
+  groups: z.array(principal).max(MAX_GROUPS),
+  nickname: plainText(128).optional(),
+})
+const grant = z.strictObject({
+  subject,
+  cluster: clusterId,
+  group: z.string().regex(TIMED_GROUP),
+  expires: time,
+})
 
-const SCHEMAS = { fleet, admin, hub, cluster, invite, member, device, revoke }
+const SCHEMAS = {
+  fleet,
+  admin,
+  hub,
+  cluster,
+  invite,
+  member,
+  device,
+  revoke,
+  groups,
+  grant,
+  oidc,
+  removal,
+}
 
 export type StatementType = keyof typeof SCHEMAS
 export const STATEMENT_TYPES = Object.keys(SCHEMAS) as [StatementType, ...StatementType[]]
@@ -104,6 +134,9 @@ export type MemberDetail = z.infer<typeof member>
 export type MemberSubject = z.infer<typeof subject>
 export type DeviceDetail = z.infer<typeof device>
 export type RevokeDetail = z.infer<typeof revoke>
+export type RemovalDetail = z.infer<typeof removal>
+export type GroupsDetail = z.infer<typeof groups>
+export type GrantDetail = z.infer<typeof grant>
 
 export type Detail =
   | { readonly type: 'fleet'; readonly detail: FleetDetail }
@@ -114,6 +147,10 @@ export type Detail =
   | { readonly type: 'member'; readonly detail: MemberDetail }
   | { readonly type: 'device'; readonly detail: DeviceDetail }
   | { readonly type: 'revoke'; readonly detail: RevokeDetail }
+  | { readonly type: 'groups'; readonly detail: GroupsDetail }
+  | { readonly type: 'grant'; readonly detail: GrantDetail }
+  | { readonly type: 'oidc'; readonly detail: OidcDetail }
+  | { readonly type: 'removal'; readonly detail: RemovalDetail }
 
 /** The one text of a detail, for signing. @throws UsageError MCM_BAD_REQUEST */
 export function detailText({ type, detail }: Detail): string {

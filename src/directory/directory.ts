@@ -7,6 +7,7 @@
  */
 import { TrustError } from '../errors.ts'
 import type { DetailEnvelope, DirectoryPage, Head } from '../protocol/messages.ts'
+import type { Admission } from './admission.ts'
 import { type ChainRules, copyChainRules, followRules, newChainRules } from './chain.ts'
 import { type Detail, parseDetail } from './details.ts'
 import { foldState } from './fold.ts'
@@ -30,6 +31,7 @@ interface Parts {
   readonly details: ReadonlyMap<number, DetailEnvelope>
   readonly known: ReadonlyMap<number, Detail | undefined>
   readonly rules: ChainRules
+  readonly admissions: readonly Admission[]
 }
 
 /** A verified chain, the details known of it, and what both together say. Immutable. */
@@ -41,6 +43,7 @@ export class Directory {
   readonly known: ReadonlyMap<number, Detail | undefined>
   readonly #pinned: string | undefined
   readonly #rules: ChainRules
+  readonly #admissions: readonly Admission[]
   #state: DirectoryState | undefined
 
   private constructor(parts: Parts) {
@@ -49,12 +52,13 @@ export class Directory {
     this.known = parts.known
     this.#pinned = parts.pinned
     this.#rules = parts.rules
+    this.#admissions = parts.admissions
   }
 
   /** Nothing yet, of the fleet with this fingerprint; without one only on a hub that nobody has founded. */
   static empty(fleet?: string): Directory {
     const nothing = { statements: [], details: new Map(), known: new Map() }
-    return new Directory({ pinned: fleet, ...nothing, rules: newChainRules() })
+    return new Directory({ pinned: fleet, ...nothing, rules: newChainRules(), admissions: [] })
   }
 
   /**
@@ -82,7 +86,7 @@ export class Directory {
 
   /** What it all says; folded once, when first asked. */
   get state(): DirectoryState {
-    this.#state ??= foldState(this.statements, this.known)
+    this.#state ??= foldState(this.statements, this.known, this.#admissions)
     return this.#state
   }
 
@@ -117,7 +121,18 @@ export class Directory {
     for (const { unverified } of added) followRules(rules, unverified, known.get(unverified.seq))
     // Last, because it is the dear part: nobody makes us check a chain that fits nowhere.
     await verifyInBatches(added)
-    return new Directory({ pinned: this.#pinned, statements, details, known, rules })
+    const parts = { pinned: this.#pinned, statements, details, known, rules }
+    return new Directory({ ...parts, admissions: this.#admissions })
+  }
+
+  /**
+   * The same chain for whoever holds these admissions, and no others: its state has these people too
+   * (PROTOCOL §11.3). What is shown to others, and what the chain proves, is as before.
+   */
+  admitting(admissions: readonly Admission[]): Directory {
+    const { statements, details, known } = this
+    const parts = { pinned: this.#pinned, statements, details, known, rules: this.#rules }
+    return new Directory({ ...parts, admissions })
   }
 
   /** The chain after `after` (-1: all of it), and the details known of that part. */

@@ -1,14 +1,18 @@
 import { keyId, sha256 } from '../protocol/keys.ts'
+import type { Admission } from './admission.ts'
 import type {
   AdminDetail,
   ClusterDetail,
   Detail,
   DeviceDetail,
+  GrantDetail,
+  GroupsDetail,
   HubDetail,
   InviteDetail,
   MemberDetail,
   RevokeDetail,
 } from './details.ts'
+import { isNameOf, type OidcDetail } from './provider.ts'
 import {
   type ClusterRecord,
   type DeviceRecord,
@@ -16,8 +20,11 @@ import {
   type HubRecord,
   type InviteRecord,
   type Membership,
+  type ProviderRecord,
   type StandingUser,
   subjectKey,
+  type TimedGrant,
+  timedGrantKey,
 } from './state.ts'
 import type { Statement } from './statement.ts'
 import { parseTime } from './time.ts'
@@ -25,14 +32,16 @@ import { parseTime } from './time.ts'
 /**
  * From a valid chain to what it says (PROTOCOL §3.3), in the order of the chain, whatever order the details
  * came in. Deny by default: a statement whose detail is unknown, or does not fit what came before,
- * changes nothing.
+ * changes nothing. Whoever was admitted by a token comes after all of it.
  */
 export function foldState(
   statements: readonly Statement[],
   details: ReadonlyMap<number, Detail | undefined>,
+  admissions: readonly Admission[],
 ): DirectoryState {
   const fold = new Fold()
   for (const statement of statements) fold.take(statement, details)
+  fold.admit(admissions)
   return new DirectoryState(fold)
 }
 
@@ -54,7 +63,12 @@ class Fold {
   readonly users = new Map<string, FoldedUser>()
   readonly ownerOfKey = new Map<string, FoldedUser>()
   readonly members = new Map<string, Map<string, Membership>>()
+  readonly timedGrants = new Map<string, Map<string, TimedGrant>>()
   readonly withoutEffect = new Map<number, string>()
+  readonly providers = new Map<string, ProviderRecord>()
+  /** When names that providers give were revoked, and which of them an admin has named again since. */
+  readonly #endedNames = new Map<string, Date>()
+  readonly #namedAgain = new Set<string>()
   readonly #revokedKeys = new Set<string>()
   readonly #invites = new Map<number, { user: FoldedUser; record: Mutable<InviteRecord> }>()
 
@@ -77,7 +91,10 @@ class Fold {
       return undefined
     }
     if (known.type === 'device') return this.#joinDevice(statement, known.detail)
-    if (!this.admins.has(statement.signers[0]!)) return 'its signer has been revoked'
+    const signer = statement.signers[0]!
+    if (known.type === 'removal')
+      return this.#removeDevice(statement.time, signer, known.detail.device)
+    if (!this.admins.has(signer)) return 'its signer has been revoked'
     return this.#applyOfAdmin(statement, known)
   }
 
@@ -95,6 +112,12 @@ class Fold {
         return this.#changeMember(statement, known.detail)
       case 'revoke':
         return this.#revoke(statement.time, known.detail)
+      case 'groups':
+        return this.#setGroups(statement.time, known.detail)
+      case 'grant':
+        return this.#setTimedGrant(known.detail)
+      case 'oidc':
+        return this.#setProvider(statement, known.detail)
       default:
         return 'an admin does not sign this'
     }
@@ -138,6 +161,8 @@ class Fold {
 
   /** A user's first invite, or the first after a revocation, brings the user; each sets the groups. */
   #invite(statement: Statement, detail: InviteDetail): Refusal {
+    const provider = this.#providerOf(detail.user)
+    if (provider) return `provider ${provider.name} gives names under @${provider.domain}`
     const known = this.users.get(detail.user)
     const user = known && !known.revoked ? known : this.#newUser(detail.user, statement.time)
     const record = {
@@ -147,21 +172,39 @@ class Fold {
       used: false,
     }
     user.bot = detail.bot
-    user.groups = [...new Set(detail.groups)]
-    user.groupsSince = new Map(
-      user.groups.map((group) => [group, user.groupsSince.get(group) ?? statement.time]),
-    )
+    putIntoGroups(user, detail.groups, statement.time)
     user.invites.push(record)
     this.#invites.set(statement.seq, { user, record })
     return undefined
   }
 
-  #changeMember(statement: Statement, { action, subject, cluster }: MemberDetail): Refusal {
+  #setGroups(time: Date, { user: name, groups, nickname }: GroupsDetail): Refusal {
+    const user = this.users.get(name)
+    if (!user || user.revoked) return `there is no user ${name}`
+    putIntoGroups(user, groups, time)
+    if (nickname === undefined) delete user.nickname
+    else user.nickname = nickname
+    return undefined
+  }
+
+  /** The latest of a subject, cluster and group counts, also where it ends earlier. */
+  #setTimedGrant({ subject, cluster, group, expires }: GrantDetail): Refusal {
+    if (!this.clusters.has(cluster)) return `there is no cluster ${cluster}`
+    const grants = this.timedGrants.get(cluster) ?? new Map<string, TimedGrant>()
+    this.timedGrants.set(cluster, grants)
+    const grant = { subject, group, expires: parseTime(expires)! }
+    grants.set(timedGrantKey(grant), grant)
+    return undefined
+  }
+
+  #changeMember(statement: Statement, detail: MemberDetail): Refusal {
+    const { action, subject, cluster } = detail
     if (!this.clusters.has(cluster)) return `there is no cluster ${cluster}`
     const members = this.members.get(cluster) ?? new Map<string, Membership>()
     this.members.set(cluster, members)
     const key = subjectKey(subject)
-    if (action === 'add' && !members.has(key)) members.set(key, { subject, since: statement.time })
+    if (action === 'add' && subject.kind === 'user') this.#namedAgain.add(subject.name)
+    if (action === 'add') members.set(key, membershipOf(detail, statement.time, members.get(key)))
     if (action === 'remove' && !members.delete(key))
       return `${subject.kind} ${subject.name} is not a member`
     return undefined
@@ -188,6 +231,7 @@ class Fold {
   #revoke(time: Date, detail: RevokeDetail): Refusal {
     if ('cluster' in detail) {
       this.members.delete(detail.cluster)
+      this.timedGrants.delete(detail.cluster)
       return this.clusters.delete(detail.cluster) ? undefined : `there is no ${detail.cluster}`
     }
     if ('user' in detail) return this.#revokeUser(time, detail.user)
@@ -199,9 +243,84 @@ class Fold {
     this.admins.delete(key)
     this.#revokedKeys.add(key)
     const device = this.ownerOfKey.get(key)?.devices.get(key)
-    if (!device) return 'there is no such device'
+    // A key that nobody knows may be one that a provider's people use.
+    if (!device) return this.providers.size > 0 ? undefined : 'there is no such device'
     device.revoked ??= time
     return undefined
+  }
+
+  /** Whoever has lost a device ends it with another one; what an admin's key may is for admins to end. */
+  #removeDevice(time: Date, signer: string, key: string): Refusal {
+    const user = this.ownerOfKey.get(signer)
+    if (!user || this.#revokedKeys.has(signer)) return 'its signer has been revoked'
+    if (!user.devices.has(key)) return 'it is for a device of somebody else'
+    if (this.admins.has(key)) return 'it is for an admin’s device'
+    return this.#revokeDevice(time, key)
+  }
+
+  #setProvider(statement: Statement, detail: OidcDetail): Refusal {
+    const { name } = detail
+    if (detail.action === 'remove')
+      return this.providers.delete(name) ? undefined : `there is no provider ${name}`
+    const { action: _, ca, ...rest } = detail
+    const others = [...this.providers.values()].filter((each) => each.name !== name)
+    if (others.some(({ domain }) => domain === rest.domain))
+      return `another provider gives names under @${rest.domain}`
+    const invited = [...this.users.keys()].find((user) => isNameOf(rest.domain, user))
+    if (invited !== undefined) return `${invited} was invited`
+    const caDer = ca === undefined ? {} : { caDer: Buffer.from(ca, 'base64') }
+    const { seq, detailHash } = statement
+    this.providers.set(name, { ...rest, seq, detailHash, ...caDer })
+    return undefined
+  }
+
+  #providerOf(user: string): ProviderRecord | undefined {
+    return [...this.providers.values()].find(({ domain }) => isNameOf(domain, user))
+  }
+
+  #endName(time: Date, name: string): Refusal {
+    this.#endedNames.set(name, time)
+    this.#namedAgain.delete(name)
+    return undefined
+  }
+
+  /** People whom a token admits, as if invited (PROTOCOL §11.3). The newest token of each says the groups. */
+  admit(admissions: readonly Admission[]): void {
+    const byAge = [...admissions].sort((a, b) => a.tokenTime.getTime() - b.tokenTime.getTime())
+    const invited = new Set(this.users.keys())
+    for (const admission of byAge)
+      if (!invited.has(admission.user) && this.#isAdmitted(admission)) this.#admitOne(admission)
+  }
+
+  #isAdmitted({ provider: seq, user, tokenTime, device }: Admission): boolean {
+    const provider = this.#providerOf(user)
+    const ended = this.#endedNames.get(user)
+    const isBack = ended === undefined || (this.#namedAgain.has(user) && tokenTime > ended)
+    const isKeyFree = !this.#revokedKeys.has(device.id) && !this.#isOthers(device.id, user)
+    return provider?.seq === seq && isBack && isKeyFree
+  }
+
+  #isOthers(key: string, user: string): boolean {
+    const owner = this.ownerOfKey.get(key)
+    return owner !== undefined && owner.name !== user
+  }
+
+  #admitOne({ user: name, bot, groups, device, until }: Admission): void {
+    const user = this.users.get(name) ?? this.#newUser(name, EVER)
+    user.bot = bot
+    user.groups = []
+    user.groupsSince = new Map()
+    putIntoGroups(user, groups, EVER)
+    // What an agent alone has revoked stays so until an admin names them anew.
+    user.devices.set(device.id, { ...device, since: this.#namedSince(name) ?? EVER, until })
+    this.ownerOfKey.set(device.id, user)
+  }
+
+  /** Since when the last of the memberships by name stands. */
+  #namedSince(name: string): Date | undefined {
+    const key = subjectKey({ kind: 'user', name })
+    const starts = [...this.members.values()].flatMap((each) => each.get(key)?.since ?? [])
+    return starts.sort((a, b) => b.getTime() - a.getTime())[0]
   }
 
   /** Ends devices, invites and memberships of before; a later invite starts afresh. */
@@ -209,8 +328,13 @@ class Fold {
     const adminKeys = [...this.admins].filter(([, admin]) => admin.user === name)
     if (adminKeys.length > 0 && adminKeys.length === this.admins.size) return 'it is the last admin'
     for (const [key] of adminKeys) this.admins.delete(key)
-    for (const members of this.members.values()) members.delete(subjectKey({ kind: 'user', name }))
+    const subject = { kind: 'user', name } as const
+    for (const members of this.members.values()) members.delete(subjectKey(subject))
+    for (const grants of this.timedGrants.values())
+      for (const grant of [...grants.values()])
+        if (subjectKey(grant.subject) === subjectKey(subject)) grants.delete(timedGrantKey(grant))
     const user = this.users.get(name)
+    if (!user && this.#providerOf(name)) return this.#endName(time, name)
     if (!user) return `there is no user ${name}`
     user.revoked ??= time
     for (const device of user.devices.values()) this.#endDevice(device, time)
@@ -242,4 +366,25 @@ class Fold {
     user.devices.set(id, { id, key, name, since })
     this.ownerOfKey.set(id, user)
   }
+}
+
+const EVER = new Date(0)
+
+/** Whoever stays in a group is in it since they came. */
+function putIntoGroups(user: FoldedUser, groups: readonly string[], time: Date): void {
+  user.groups = [...new Set(groups)]
+  user.groupsSince = new Map(
+    user.groups.map((group) => [group, user.groupsSince.get(group) ?? time]),
+  )
+}
+
+/** A membership that had not ended goes on, with its new end. */
+function membershipOf(
+  { subject, expires }: MemberDetail,
+  time: Date,
+  before: Membership | undefined,
+): Membership {
+  const goesOn = before && (before.expires === undefined || time < before.expires)
+  const since = goesOn ? before.since : time
+  return { subject, since, ...(expires === undefined ? {} : { expires: parseTime(expires)! }) }
 }

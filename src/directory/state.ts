@@ -1,5 +1,6 @@
 import type { PublicJwk } from '../protocol/keys.ts'
 import type { DirectAddress, MemberSubject } from './details.ts'
+import { isNameOf, type ProviderDetail } from './provider.ts'
 
 /**
  * What a directory says, as records and questions. `fold.ts` makes it; nobody changes it after.
@@ -34,6 +35,16 @@ export interface DeviceRecord {
   readonly name: string
   readonly since: Date
   readonly revoked?: Date
+  /** Until when a token admits it; absent for a device of the directory. */
+  readonly until?: Date
+}
+
+/** An identity provider that admins let speak (PROTOCOL §11.1). */
+export interface ProviderRecord extends Omit<ProviderDetail, 'action' | 'ca'> {
+  readonly seq: number
+  /** The hash in its statement, by which links name it. */
+  readonly detailHash: string
+  readonly caDer?: Buffer
 }
 
 export interface InviteRecord {
@@ -47,7 +58,9 @@ export interface InviteRecord {
 export interface UserRecord {
   readonly name: string
   readonly bot: boolean
-  /** Those of the latest invite. */
+  /** How people call the user. */
+  readonly nickname?: string
+  /** Those of the latest `invite` or `groups`. */
   readonly groups: readonly string[]
   /** By key id; revoked ones stay, marked. */
   readonly devices: ReadonlyMap<string, DeviceRecord>
@@ -67,6 +80,16 @@ export interface StandingUser extends UserRecord {
 export interface Membership {
   readonly subject: MemberSubject
   readonly since: Date
+  /** No effect after it. */
+  readonly expires?: Date
+}
+
+/** Somebody in a timed group (PROTOCOL §3.5). */
+export interface TimedGrant {
+  readonly subject: MemberSubject
+  /** `grant:…`. */
+  readonly group: string
+  readonly expires: Date
 }
 
 /** The records a state consists of. */
@@ -79,8 +102,15 @@ export interface StateRecords {
   readonly ownerOfKey: ReadonlyMap<string, StandingUser>
   /** By cluster id and `subjectKey`. */
   readonly members: ReadonlyMap<string, ReadonlyMap<string, Membership>>
+  /** By cluster id and `timedGrantKey`; those that are over as well. */
+  readonly timedGrants: ReadonlyMap<string, ReadonlyMap<string, TimedGrant>>
+  /** By name. */
+  readonly providers: ReadonlyMap<string, ProviderRecord>
   readonly withoutEffect: ReadonlyMap<number, string>
 }
+
+/** A moment at which no membership is over: for whoever leaves it to hub and agent to look at the clock. */
+export const WHENEVER = new Date(0)
 
 /** What a valid chain says, as far as its details are known. Immutable. */
 export class DirectoryState {
@@ -93,6 +123,8 @@ export class DirectoryState {
   readonly users: ReadonlyMap<string, UserRecord>
   /** Why a valid statement whose detail is known changed nothing, by number. A hub refuses to append these. */
   readonly withoutEffect: ReadonlyMap<number, string>
+  /** By name. */
+  readonly providers: ReadonlyMap<string, ProviderRecord>
   readonly #records: StateRecords
 
   constructor(records: StateRecords) {
@@ -101,6 +133,7 @@ export class DirectoryState {
     this.clusters = records.clusters
     this.users = records.users
     this.withoutEffect = records.withoutEffect
+    this.providers = records.providers
     this.#records = records
   }
 
@@ -111,26 +144,38 @@ export class DirectoryState {
     return user && device && { user, device }
   }
 
+  /** The provider that gives such a name, if there is one. */
+  providerOf(user: string): ProviderRecord | undefined {
+    return [...this.providers.values()].find(({ domain }) => isNameOf(domain, user))
+  }
+
   /** Whether a key is a device's that is not revoked. */
   isLiveDevice(key: string): boolean {
     const owner = this.deviceOwner(key)
     return owner !== undefined && !owner.device.revoked && !owner.user.revoked
   }
 
-  /** Whether a user may see and reach a cluster, by name or through a group. */
-  isMember(user: string, clusterId: string): boolean {
-    return this.memberSince(user, clusterId) !== undefined
+  /**
+   * Whether a user may see and reach a cluster, by name or through a group.
+   * @param at a membership that ends counts for who says what time it is, and for nobody else
+   */
+  isMember(user: string, clusterId: string, at?: Date): boolean {
+    return this.memberSince(user, clusterId, at) !== undefined
   }
 
-  /** Since when a user has been a member without a break; undefined when not one now. */
-  memberSince(userName: string, clusterId: string): Date | undefined {
+  /** Since when a user has been a member without a break; undefined when not one. `at` as in `isMember`. */
+  memberSince(userName: string, clusterId: string, at?: Date): Date | undefined {
     const user = this.#records.users.get(userName)
     const members = this.#records.members.get(clusterId)
     if (!user || user.revoked || !members || !this.clusters.has(clusterId)) return undefined
-    const direct = members.get(subjectKey({ kind: 'user', name: userName }))
+    const standing = (kind: MemberSubject['kind'], name: string) => {
+      const membership = members.get(subjectKey({ kind, name }))
+      return membership && isStanding(membership, at) ? membership : undefined
+    }
+    const direct = standing('user', userName)
     const starts = direct ? [later(direct.since, user.since)] : []
     for (const [group, since] of user.groupsSince) {
-      const membership = members.get(subjectKey({ kind: 'group', name: group }))
+      const membership = standing('group', group)
       if (membership) starts.push(later(membership.since, since))
     }
     return starts.reduce<Date | undefined>((a, b) => (a && a < b ? a : b), undefined)
@@ -138,13 +183,46 @@ export class DirectoryState {
 
   /** The users and groups that are members of a cluster, whether anyone by that name exists or not. */
   members(clusterId: string): readonly MemberSubject[] {
-    return [...(this.#records.members.get(clusterId)?.values() ?? [])].map(({ subject }) => subject)
+    return this.memberships(clusterId).map(({ subject }) => subject)
   }
+
+  /** The same with their times; those that are over as well. */
+  memberships(clusterId: string): readonly Membership[] {
+    return [...(this.#records.members.get(clusterId)?.values() ?? [])]
+  }
+
+  /** Who is in a timed group of a cluster, or was. */
+  timedGrants(clusterId: string): readonly TimedGrant[] {
+    return [...(this.#records.timedGrants.get(clusterId)?.values() ?? [])]
+  }
+
+  /** The timed groups that a user with these groups is in at that moment. */
+  timedGroups(
+    user: string,
+    groups: readonly string[],
+    clusterId: string,
+    at: Date,
+  ): readonly string[] {
+    const isOf = ({ kind, name }: MemberSubject) =>
+      kind === 'user' ? name === user : groups.includes(name)
+    return this.timedGrants(clusterId)
+      .filter(({ subject, expires }) => isOf(subject) && at < expires)
+      .map(({ group }) => group)
+  }
+}
+
+function isStanding({ expires }: Membership, at: Date | undefined): boolean {
+  return expires === undefined || (at !== undefined && at < expires)
 }
 
 /** One text for a subject, for looking it up. A name holds no colon. */
 export function subjectKey({ kind, name }: MemberSubject): string {
   return `${kind}:${name}`
+}
+
+/** One text for a subject in a timed group. */
+export function timedGrantKey({ subject, group }: Pick<TimedGrant, 'subject' | 'group'>): string {
+  return `${subjectKey(subject)} ${group}`
 }
 
 function later(a: Date, b: Date): Date {

@@ -1,6 +1,7 @@
 import type { DetailEnvelope } from '../protocol/messages.ts'
 import type { Detail, MemberSubject, RevokeDetail } from './details.ts'
 import type { Directory } from './directory.ts'
+import { WHENEVER } from './state.ts'
 import type { Statement } from './statement.ts'
 
 /**
@@ -41,7 +42,7 @@ export function newlyVisibleDetails(
 }
 
 function isForEverybody({ type }: Detail): boolean {
-  return type === 'fleet' || type === 'admin' || type === 'hub'
+  return type === 'fleet' || type === 'admin' || type === 'hub' || type === 'oidc'
 }
 
 function concernsOf(directory: Directory, viewer: Viewer): Concerns {
@@ -52,9 +53,26 @@ function concernsOf(directory: Directory, viewer: Viewer): Concerns {
   const owner = state.deviceOwner(viewer.key)
   if (!owner) return () => false
   const isRevocation = ownRevocation(directory, owner.user.name)
-  if (!state.isLiveDevice(viewer.key))
-    return (known) => known.type === 'revoke' && isRevocation(known.detail)
+  if (!state.isLiveDevice(viewer.key)) return forRevoked(directory, viewer.key, isRevocation)
   return userConcerns(directory, owner.user.name)
+}
+
+/** Its end, and if another device of the user signed that, how that one came: else it could not believe it. */
+function forRevoked(
+  directory: Directory,
+  key: string,
+  isRevocation: (detail: RevokeDetail) => boolean,
+): Concerns {
+  const isRemoval = ({ seq, type }: Statement) => {
+    const known = directory.known.get(seq)
+    return type === 'removal' && known?.type === 'removal' && known.detail.device === key
+  }
+  const removers = new Set(directory.statements.filter(isRemoval).map(({ signers }) => signers[0]))
+  const joins = directory.statements.filter(
+    ({ type, signers }) => type === 'device' && removers.has(signers[1]),
+  )
+  const shown = new Set(joins.flatMap(({ seq, invite }) => [seq, invite]))
+  return (known, { seq }) => shown.has(seq) || (isEnd(known) && isRevocation(known.detail))
 }
 
 function userConcerns(directory: Directory, user: string): Concerns {
@@ -64,11 +82,15 @@ function userConcerns(directory: Directory, user: string): Concerns {
     kind === 'user' ? name === user : groups.has(name)
   const isRevocation = ownRevocation(directory, user)
   return (known) => {
-    if (known.type === 'cluster') return state.isMember(user, known.detail.id)
-    if (known.type === 'member') return isSubject(known.detail.subject)
-    if (known.type === 'invite' || known.type === 'device') return known.detail.user === user
-    return known.type === 'revoke' && isRevocation(known.detail)
+    if (known.type === 'cluster') return state.isMember(user, known.detail.id, WHENEVER)
+    if (known.type === 'member' || known.type === 'grant') return isSubject(known.detail.subject)
+    if (isAboutUser(known)) return known.detail.user === user
+    return isEnd(known) && isRevocation(known.detail)
   }
+}
+
+function isAboutUser(known: Detail): known is Detail & { type: 'invite' | 'device' | 'groups' } {
+  return known.type === 'invite' || known.type === 'device' || known.type === 'groups'
 }
 
 /** An agent must learn of every change to whoever was ever a member, or it would believe what was. */
@@ -76,11 +98,12 @@ function agentConcerns(directory: Directory, cluster: string): Concerns {
   const users = usersEverOf(directory, cluster)
   return (known) => {
     if (known.type === 'cluster') return known.detail.id === cluster
-    if (known.type === 'member') return known.detail.cluster === cluster
-    if (known.type === 'invite' || known.type === 'device') return users.has(known.detail.user)
-    if (known.type !== 'revoke') return false
+    if (known.type === 'member' || known.type === 'grant') return known.detail.cluster === cluster
+    if (isAboutUser(known)) return users.has(known.detail.user)
+    if (!isEnd(known)) return false
     if ('cluster' in known.detail) return known.detail.cluster === cluster
-    return users.has(revokedUser(directory, known.detail) ?? '')
+    const user = revokedUser(directory, known.detail)
+    return user === undefined || users.has(user) || isOfProvider(directory, user)
   }
 }
 
@@ -93,7 +116,7 @@ function inviteConcerns(directory: Directory, key: string): Concerns {
   return (detail, statement) => {
     if (detail.type === 'invite') return statement.inviteKey === key
     if (detail.type === 'device') return statement.invite === invite.seq
-    if (detail.type !== 'revoke' || statement.seq < invite.seq) return false
+    if (!isEnd(detail) || statement.seq < invite.seq) return false
     return revokedUser(directory, detail.detail) === user
   }
 }
@@ -110,13 +133,23 @@ function revokedUser(directory: Directory, detail: RevokeDetail): string | undef
   return 'device' in detail ? directory.state.deviceOwner(detail.device)?.user.name : undefined
 }
 
+/** Whoever signed it: the end of a user, a device or a cluster. */
+function isEnd(known: Detail): known is Detail & { type: 'revoke' | 'removal' } {
+  return known.type === 'revoke' || known.type === 'removal'
+}
+
+/** Nobody can tell beforehand in which cluster a token will be shown. */
+function isOfProvider({ state }: Directory, user: string): boolean {
+  return state.providerOf(user) !== undefined
+}
+
 function usersEverOf(directory: Directory, cluster: string): ReadonlySet<string> {
   const subjects = { user: new Set<string>(), group: new Set<string>() }
   for (const known of directory.known.values())
     if (known?.type === 'member' && known.detail.cluster === cluster)
       subjects[known.detail.subject.kind].add(known.detail.subject.name)
   for (const known of directory.known.values())
-    if (known?.type === 'invite' && known.detail.groups.some((group) => subjects.group.has(group)))
+    if (hasGroups(known) && known.detail.groups.some((group) => subjects.group.has(group)))
       subjects.user.add(known.detail.user)
   return subjects.user
 }
@@ -124,11 +157,15 @@ function usersEverOf(directory: Directory, cluster: string): ReadonlySet<string>
 function clustersEverOf(directory: Directory, user: string): ReadonlySet<string> {
   const names = { user: new Set([user]), group: new Set<string>() }
   for (const known of directory.known.values())
-    if (known?.type === 'invite' && known.detail.user === user)
+    if (hasGroups(known) && known.detail.user === user)
       for (const group of known.detail.groups) names.group.add(group)
   const clusters = new Set<string>()
   for (const known of directory.known.values())
     if (known?.type === 'member' && names[known.detail.subject.kind].has(known.detail.subject.name))
       clusters.add(known.detail.cluster)
   return clusters
+}
+
+function hasGroups(known: Detail | undefined): known is Detail & { type: 'invite' | 'groups' } {
+  return known?.type === 'invite' || known?.type === 'groups'
 }

@@ -3,6 +3,7 @@ import { formatTime } from '../directory/time.ts'
 import { visibleDetails } from '../directory/visibility.ts'
 import { AccessDeniedError, IdentityError, NotFoundError, UsageError } from '../errors.ts'
 import {
+  type AdmittedDevice,
   type DirectoryPage,
   directoryAppendSchema,
   foundFleetSchema,
@@ -10,11 +11,13 @@ import {
   joinSchema,
   newClusterSchema,
   type Presence,
+  tokenAdmissionSchema,
 } from '../protocol/messages.ts'
 import { isClusterId } from '../protocol/names.ts'
 import type { World } from '../world.ts'
 import type { Book } from './book.ts'
 import type { HubEvents } from './events.ts'
+import type { Guests } from './guests.ts'
 import { requireInvited } from './invited.ts'
 import { type Peer, viewerOf } from './peer.ts'
 import type { Registrations } from './registrations.ts'
@@ -44,6 +47,7 @@ export interface ApiDeps {
   readonly version: string
   readonly ownPin: string
   readonly book: Book
+  readonly guests: Guests
   readonly store: HubStore
   readonly registrations: Registrations
   readonly tunnels: Tunnels
@@ -54,6 +58,8 @@ interface RoutedCall extends ApiCall {
   readonly query: URLSearchParams
   /** The cluster id in the path, where the route has one. */
   readonly cluster: string
+  /** The same segment, for routes of other things. */
+  readonly segment: string
 }
 
 type Handler = (deps: ApiDeps, call: RoutedCall) => Promise<ApiAnswer> | ApiAnswer
@@ -65,6 +71,10 @@ const ROUTES: readonly (readonly [method: string, path: RegExp, handler: Handler
   ['POST', /^\/v1\/fleet$/, foundFleet],
   ['GET', /^\/v1\/directory$/, readDirectory],
   ['POST', /^\/v1\/directory$/, append],
+  ['GET', /^\/v1\/oidc$/, providerDetail],
+  ['POST', /^\/v1\/oidc$/, admit],
+  ['GET', /^\/v1\/devices$/, admittedDevices],
+  ['DELETE', /^\/v1\/devices\/([^/]+)$/, endAdmitted],
   ['GET', /^\/v1\/clusters$/, presence],
   ['POST', /^\/v1\/clusters$/, newCluster],
   ['POST', /^\/v1\/clusters\/([^/]+)\/join$/, join],
@@ -77,7 +87,12 @@ export async function answerApi(deps: ApiDeps, call: ApiCall): Promise<ApiAnswer
   for (const [method, pattern, handler] of ROUTES) {
     const match = method === call.method ? pattern.exec(path) : null
     if (!match) continue
-    const routed = { ...call, query: new URLSearchParams(query), cluster: match[1] ?? '' }
+    const routed = {
+      ...call,
+      query: new URLSearchParams(query),
+      cluster: match[1] ?? '',
+      segment: match[1] ?? '',
+    }
     return handler(deps, routed)
   }
   throw new NotFoundError('MCM_NOT_FOUND', `the hub has no ${call.method} ${path}`, {
@@ -107,7 +122,7 @@ async function foundFleet(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
 async function readDirectory(deps: ApiDeps, { peer, query }: RoutedCall): Promise<ApiAnswer> {
   const proof = query.get('invite')
   const invited = proof === null ? undefined : await requireInvited(deps, peer, proof)
-  const directory = deps.book.current
+  const { directory } = deps.guests
   const viewer = invited ?? viewerOf(directory.state, peer)
   if (!viewer) throw unknownDevice()
   const after = parse(afterSchema, query.get('after') ?? '-1')
@@ -134,22 +149,53 @@ async function append(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
     )
     return { status: 200, body: head }
   } catch (error) {
-    if (viewerOf(book.current.state, call.peer))
+    if (viewerOf(deps.guests.directory.state, call.peer))
       events.directoryRefused(String(error), call.peer.key)
     throw error
   }
 }
 
-function presence({ book, tunnels }: ApiDeps, { peer }: RoutedCall): ApiAnswer {
-  const { state } = book.current
-  const { user, isAdmin } = requireDevice(book, peer)
-  const visible = [...state.clusters.keys()].filter((id) => isAdmin || state.isMember(user, id))
+function providerDetail({ guests }: ApiDeps, { query }: RoutedCall): ApiAnswer {
+  return { status: 200, body: guests.providerDetail(query.get('detail') ?? '') }
+}
+
+async function admit({ guests, events }: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
+  const { user, until, device } = await guests.admit(
+    call.peer,
+    parse(tokenAdmissionSchema, call.body),
+  )
+  events.guestAdmitted(user, device.id, formatTime(until))
+  return { status: 200, body: { user, until: formatTime(until) } }
+}
+
+function admittedDevices({ guests }: ApiDeps, { peer }: RoutedCall): ApiAnswer {
+  const { user, isAdmin } = requireDevice(guests, peer)
+  return { status: 200, body: guests.list().filter((each) => isAdmin || each.user === user) }
+}
+
+/** Own, or for an admin anybody’s; the second path segment is a key id here. */
+async function endAdmitted(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
+  const { body } = admittedDevices(deps, call)
+  const found = (body as AdmittedDevice[]).find(({ id }) => id === call.segment)
+  if (!found) throw new NotFoundError('MCM_NOT_FOUND', 'no such device of yours is admitted here')
+  await deps.guests.end(found.id)
+  deps.events.guestEnded(found.user, found.id)
+  return { status: 200, body: {} }
+}
+
+function presence({ guests, tunnels, world }: ApiDeps, { peer }: RoutedCall): ApiAnswer {
+  const { state } = guests.directory
+  const { user, isAdmin } = requireDevice(guests, peer)
+  const now = world.now()
+  const visible = [...state.clusters.keys()].filter(
+    (id) => isAdmin || state.isMember(user, id, now),
+  )
   const body: Presence = visible.map((id) => ({ id, agents: tunnels.presence(id) }))
   return { status: 200, body }
 }
 
 async function newCluster(deps: ApiDeps, { peer, body }: RoutedCall): Promise<ApiAnswer> {
-  const { key } = requireAdmin(deps.book, peer)
+  const { key } = requireAdmin(deps.guests, peer)
   const { name } = parse(newClusterSchema, body)
   return { status: 200, body: await deps.registrations.create(name, key) }
 }
@@ -161,7 +207,7 @@ async function join(deps: ApiDeps, { peer, cluster, body }: RoutedCall): Promise
 }
 
 async function publication(deps: ApiDeps, call: RoutedCall): Promise<ApiAnswer> {
-  requireAdmin(deps.book, call.peer)
+  requireAdmin(deps.guests, call.peer)
   const seconds = parse(waitSchema, call.query.get('wait') ?? '0')
   const { cluster, gone } = call
   const published = await deps.registrations.publication(cluster, seconds * 1000, gone)
@@ -176,8 +222,8 @@ interface DeviceCaller {
 }
 
 /** @throws IdentityError MCM_DEVICE_UNKNOWN, AccessDeniedError MCM_REVOKED */
-function requireDevice({ current }: Book, { key }: Peer): DeviceCaller {
-  const { state } = current
+function requireDevice({ directory }: Guests, { key }: Peer): DeviceCaller {
+  const { state } = directory
   const owner = key === undefined ? undefined : state.deviceOwner(key)
   if (key === undefined || !owner) throw unknownDevice()
   if (!state.isLiveDevice(key)) {
@@ -192,8 +238,8 @@ function requireDevice({ current }: Book, { key }: Peer): DeviceCaller {
   return { key, user: owner.user.name, isAdmin: state.admins.has(key) }
 }
 
-function requireAdmin(book: Book, peer: Peer): DeviceCaller {
-  const caller = requireDevice(book, peer)
+function requireAdmin(guests: Guests, peer: Peer): DeviceCaller {
+  const caller = requireDevice(guests, peer)
   if (caller.isAdmin) return caller
   throw new AccessDeniedError(
     'MCM_FORBIDDEN',

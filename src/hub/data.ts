@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { join } from 'node:path'
 import { StateError, UsageError } from '../errors.ts'
 import { checkHubCertificate, createHubCertificate } from '../pki/hub-certificate.ts'
@@ -47,7 +47,7 @@ async function readIdentity(directory: string): Promise<HubIdentity | undefined>
   const key = await readTextIfAny(join(directory, KEY))
   if (pem === undefined && key === undefined) return undefined
   const certificate = pem === undefined ? undefined : parse(pem)
-  if (!certificate || key === undefined) throw damaged(directory)
+  if (!certificate || key === undefined || !belongs(certificate, key)) throw damaged(directory)
   return {
     certificate: { pem: certificate.toString(), keyPem: new Secret(key) },
     pin: sha256(certificate.raw),
@@ -90,6 +90,15 @@ function parse(pem: string): X509Certificate | undefined {
     return new X509Certificate(pem)
   } catch {
     return undefined
+  }
+}
+
+function belongs(certificate: X509Certificate, keyPem: string): boolean {
+  try {
+    return certificate.checkPrivateKey(createPrivateKey(keyPem))
+  } catch {
+    // The cause is left out: OpenSSL may quote its input.
+    return false
   }
 }
 

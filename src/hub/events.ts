@@ -19,6 +19,9 @@ export function hubEvents(log: Log) {
       log.warn('directory_refused', { reason, by }),
     directoryPushRefused: (agent: AgentName, reason: string) =>
       log.warn('directory_push_refused', { ...agent, reason }),
+    guestAdmitted: (user: string, device: string, until: string) =>
+      log.info('guest_admitted', { user, device, until }),
+    guestEnded: (user: string, device: string) => log.info('guest_ended', { user, device }),
     clusterRequested: (cluster: string, name: string, by: string) =>
       log.info('cluster_requested', { cluster, name, by }),
     clusterPublished: (cluster: string, agentKey: string) =>
@@ -29,6 +32,9 @@ export function hubEvents(log: Log) {
       log.info('tunnel_closed', { ...agent, reason }),
     tunnelRefused(reason: string, key: string | undefined, address: string) {
       if (takeLine()) log.warn('tunnel_refused', { reason, key, address })
+    },
+    connectionFailed(protocol: string, reason: string) {
+      if (takeLine()) log.error('connection_failed', { protocol, reason })
     },
     relayOpened: (relay: RelayName) => log.info('relay_opened', { ...relay }),
     relayClosed: (

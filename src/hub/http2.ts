@@ -1,5 +1,4 @@
 import {
-  constants,
   type IncomingHttpHeaders,
   performServerHandshake,
   type ServerHttp2Session,
@@ -8,7 +7,8 @@ import {
 import type { TLSSocket } from 'node:tls'
 import { isMcmError, messageOf, UsageError } from '../errors.ts'
 import { REPLICA_HEADER } from '../protocol/names.ts'
-import { readBody } from '../tunnel/json-body.ts'
+import { answerJson } from '../tunnel/json-answer.ts'
+import { readJsonBody } from '../tunnel/json-body.ts'
 import { type ApiDeps, answerApi } from './api.ts'
 import { doorkeeper } from './doorkeeper.ts'
 import type { HubLimits } from './limits.ts'
@@ -40,13 +40,13 @@ const RESET_BURST = 100_000
 const RESET_RATE = 10_000
 
 export function http2(deps: Http2Deps): Http2 {
-  const { limits, book } = deps
+  const { limits, guests } = deps
   const sessions = new Set<ServerHttp2Session>()
   const lobby = doorkeeper({ total: limits.strangers, perAddress: limits.strangersPerAddress })
   return {
     serve(socket) {
       const peer = peerOf(socket)
-      const isKnown = viewerOf(book.current.state, peer) !== undefined
+      const isKnown = viewerOf(guests.directory.state, peer) !== undefined
       if (!isKnown && !lobby.admit(socket)) {
         // Not at once: Node does not survive that within the callback of the handshake.
         setImmediate(() => socket.destroy())
@@ -152,7 +152,7 @@ async function answer(
     const body = await readJson(deps, peer, stream)
     const call = { method, path, peer, body, gone: gone.signal }
     const result = await answerApi(deps, call)
-    respond(stream, result.status, result.body)
+    answerJson(stream, result.status, result.body)
   } catch (error) {
     if (!isMcmError(error))
       deps.events.requestFailed(`${method} ${path.split('?')[0]}`, messageOf(error))
@@ -161,10 +161,9 @@ async function answer(
 }
 
 async function readJson(deps: Http2Deps, peer: Peer, stream: ServerHttp2Stream): Promise<unknown> {
-  const isKnown = viewerOf(deps.book.current.state, peer) !== undefined
+  const isKnown = viewerOf(deps.guests.directory.state, peer) !== undefined
   try {
-    const body = await readBody(stream, (isKnown ? KNOWN : STRANGER).bodyBytes, BODY_MS)
-    return body.length === 0 ? undefined : JSON.parse(body.toString())
+    return await readJsonBody(stream, (isKnown ? KNOWN : STRANGER).bodyBytes, BODY_MS)
   } catch (cause) {
     throw new UsageError('MCM_BAD_REQUEST', `the body cannot be read: ${messageOf(cause)}`, {
       cause,
@@ -174,20 +173,5 @@ async function readJson(deps: Http2Deps, peer: Peer, stream: ServerHttp2Stream):
 
 function refuse(stream: ServerHttp2Stream, error: unknown): void {
   const status = hubStatusOf(error)
-  respond(stream, status.code, status)
-}
-
-function respond(stream: ServerHttp2Stream, status: number, body: unknown): void {
-  if (stream.destroyed || stream.closed) return
-  if (stream.headersSent) {
-    stream.close(constants.NGHTTP2_INTERNAL_ERROR)
-    return
-  }
-  stream.respond({ ':status': status, 'content-type': 'application/json' })
-  stream.end(body === undefined ? '' : JSON.stringify(body))
-  // Whoever is refused may still be sending.
-  stream.resume()
-  stream.once('finish', () => {
-    if (!stream.closed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)
-  })
+  answerJson(stream, status.code, status)
 }

@@ -7,6 +7,7 @@ import type { Secret } from '../secret.ts'
 import type { Log, Running, World } from '../world.ts'
 import { type Book, openBook } from './book.ts'
 import { type HubEvents, hubEvents } from './events.ts'
+import { openGuests } from './guests.ts'
 import { type Http1, http1 } from './http1.ts'
 import { type Http2, http2 } from './http2.ts'
 import { DEFAULT_LIMITS, type HubLimits } from './limits.ts'
@@ -33,6 +34,8 @@ export interface HubDeps {
   /** The hub's own self-signed leaf (pki `createHubCertificate`). */
   readonly certificate: { readonly pem: string; readonly keyPem: Secret<string> }
   readonly signal?: AbortSignal
+  /** The forward proxy for an identity provider, if the environment names one. */
+  proxyFor?(target: URL): string | undefined
 }
 
 export interface HubOptions {
@@ -85,16 +88,18 @@ async function prepare(deps: HubDeps, options: HubOptions): Promise<Parts> {
   const metrics = hubMetrics()
   const store = hubStore(deps.database)
   const book = await openBook(store, world)
+  const proxyFor = (target: URL) => deps.proxyFor?.(target)
+  const guests = await openGuests({ world, book, store, proxyFor })
   const ownDer = new X509Certificate(certificate.pem).raw
 
   const tunnels = agentTunnels({ world, log, limits, events, store, book })
   const relays = userRelays({ limits, events, metrics })
   book.onAppend((_before, after) => {
-    relays.enforce(after.state)
+    relays.enforce(guests.directory.state, world.now())
     void tunnels.follow(after)
   })
-  const common = { book, tunnels, events, metrics }
-  const board = switchboard({ ...common, relays, decoyDer: ownDer })
+  const common = { book, guests, tunnels, events, metrics }
+  const board = switchboard({ ...common, world, relays, decoyDer: ownDer })
   const pending = registrations({ world, store, events })
   const apiDeps = { ...common, world, version, store, ownPin: sha256(ownDer) }
   const api = http2({ ...apiDeps, registrations: pending, limits, switchboard: board })
@@ -127,7 +132,7 @@ class RunningHub implements Running<HubAddress> {
     const onTunnel = (socket: TLSSocket) => void tunnels.accept(socket, peerOf(socket))
     const onHttp1 = this.#http1.serve
     const onHttp2 = this.#parts.http2.serve
-    const receivers = { onTunnel, onHttp1, onHttp2 }
+    const receivers = { onTunnel, onHttp1, onHttp2, onFailure: events.connectionFailed }
     const listener = await this.#orClose(
       listen({ limits, metrics, certificate, ...receivers }, options),
     )

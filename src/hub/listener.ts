@@ -2,6 +2,7 @@ import { constants } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Socket } from 'node:net'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { messageOf } from '../errors.ts'
 import { ALPN_HTTP1, ALPN_HTTP2, ALPN_TUNNEL } from '../protocol/names.ts'
 import type { Secret } from '../secret.ts'
 import { connectionOf, doorkeeper } from './doorkeeper.ts'
@@ -30,6 +31,8 @@ export interface ListenerDeps {
   readonly onTunnel: (socket: TLSSocket) => void
   readonly onHttp1: (socket: TLSSocket) => void
   readonly onHttp2: (socket: TLSSocket) => void
+  /** What broke as a connection began, and ended that connection alone. */
+  readonly onFailure: (protocol: string, reason: string) => void
 }
 
 const KEEP_ALIVE_MS = 30_000
@@ -116,7 +119,8 @@ function dispatch(deps: ListenerDeps, socket: TLSSocket): void {
     if (protocol === ALPN_TUNNEL) deps.onTunnel(socket)
     else if (protocol === ALPN_HTTP2) deps.onHttp2(socket)
     else deps.onHttp1(socket)
-  } catch {
+  } catch (error) {
+    deps.onFailure(protocol, messageOf(error))
     // A connection that went away in just this moment must not take the hub with it; and not at
     // once, because Node does not survive the end of a connection within its own handshake callback.
     setImmediate(() => socket.destroy())

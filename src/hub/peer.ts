@@ -69,6 +69,7 @@ export function requirePassage(
   peer: Peer,
   authority: string,
   decoyDer: Buffer,
+  now: Date,
 ): Passage {
   const target = parseClusterAuthority(authority)
   const cluster = target && state.clusters.get(target.id)
@@ -81,13 +82,17 @@ export function requirePassage(
   if (!state.isLiveDevice(claim.device)) throw deny('device unknown or revoked')
   if (state.deviceOwner(claim.device)?.user.name !== claim.user)
     throw deny('the certificate’s device is not its user’s')
-  if (!state.isMember(claim.user, target.id)) throw deny('not a member')
+  if (!state.isMember(claim.user, target.id, now)) throw deny('not a member')
   return { ...claim, target }
 }
 
 /** Whether a passage that was granted still would be. */
-export function isStillGranted(state: DirectoryState, { user, device, target }: Passage): boolean {
-  return state.isLiveDevice(device) && state.isMember(user, target.id)
+export function isStillGranted(
+  state: DirectoryState,
+  { user, device, target }: Passage,
+  now: Date,
+): boolean {
+  return state.isLiveDevice(device) && state.isMember(user, target.id, now)
 }
 
 interface Claim {

@@ -16,8 +16,8 @@ export interface Relays {
   readonly count: number
   /** Takes a place, before the agent is asked. @throws UnreachableError MCM_LIMIT when there is none */
   reserve(passage: Passage, address: string): Seat
-  /** Ends those that the directory no longer grants. */
-  enforce(state: DirectoryState): void
+  /** Ends those that the directory no longer grants, within a second. */
+  enforce(state: DirectoryState, now: Date): void
   /** Resolves when none is left; after `drainMs` the rest is ended. */
   drain(drainMs: number): Promise<void>
 }
@@ -44,6 +44,9 @@ interface RelayDeps {
   readonly events: HubEvents
   readonly metrics: HubMetrics
 }
+
+/** The agent hears of it as well: it ends everything itself, and tells its clients why. */
+const LAST_WORD_MS = 500
 
 export function relays(deps: RelayDeps): Relays {
   return new LiveRelays(deps)
@@ -102,9 +105,12 @@ class LiveRelays implements Relays {
     void entry.relay.done.then((outcome) => this.#remove(entry, outcome))
   }
 
-  enforce(state: DirectoryState): void {
-    for (const entry of this.#entries)
-      if (!isStillGranted(state, entry.passage)) end(entry, 'no longer granted')
+  enforce(state: DirectoryState, now: Date): void {
+    const denied = [...this.#entries].filter(({ passage }) => !isStillGranted(state, passage, now))
+    if (denied.length === 0) return
+    setTimeout(() => {
+      for (const entry of denied) if (this.#entries.has(entry)) end(entry, 'no longer granted')
+    }, LAST_WORD_MS).unref()
   }
 
   async drain(drainMs: number): Promise<void> {

@@ -2,6 +2,7 @@ import type { Kysely } from 'kysely'
 import type { Statement } from '../directory/statement.ts'
 import type { DetailEnvelope } from '../protocol/messages.ts'
 import { type Migration, openDatabase } from '../store/database.ts'
+import type { AdmissionRecord } from './guests.ts'
 
 /**
  * What a hub keeps, all of it: the signed directory, which agents were here when, and registrations on
@@ -28,6 +29,10 @@ export interface HubStore {
   /** Remembers that replicas of agents are, or were, connected. */
   recordAgents(agents: readonly AgentRecord[]): Promise<void>
   readAgents(): Promise<AgentRecord[]>
+  /** In place of what was kept of the device; those that are over by `now` go. */
+  writeAdmission(admission: AdmissionRecord, now: string): Promise<void>
+  readAdmissions(): Promise<AdmissionRecord[]>
+  deleteAdmission(device: string): Promise<void>
 }
 
 /** A cluster on its way in: from `POST /v1/clusters` until its statement is signed. */
@@ -58,6 +63,7 @@ interface HubTables {
   details: { seq: number; salt: string; text: string }
   registrations: Registration
   agents: AgentRecord
+  admissions: AdmissionRecord
 }
 
 export type HubDatabase = Kysely<HubTables>
@@ -107,9 +113,21 @@ const first: Migration = {
   },
 }
 
+const second: Migration = {
+  name: 'people admitted by tokens',
+  async up(database) {
+    await database.schema
+      .createTable('admissions')
+      .addColumn('device', 'text', (column) => column.primaryKey())
+      .addColumn('until', 'text', (column) => column.notNull())
+      .addColumn('json', 'text', (column) => column.notNull())
+      .execute()
+  },
+}
+
 /** The tables of a hub, as `startHub` wants them. `path` may be `:memory:`. @throws StateError */
 export function openHubDatabase(path: string): Promise<HubDatabase> {
-  return openDatabase<HubTables>(path, [first])
+  return openDatabase<HubTables>(path, [first, second])
 }
 
 export function hubStore(database: HubDatabase): HubStore {
@@ -196,6 +214,24 @@ export function hubStore(database: HubDatabase): HubStore {
 
     readAgents: () =>
       database.selectFrom('agents').selectAll().orderBy('cluster').orderBy('replica').execute(),
+
+    async writeAdmission(admission, now) {
+      const { until, json } = admission
+      await database.transaction().execute(async (transaction) => {
+        await transaction.deleteFrom('admissions').where('until', '<', now).execute()
+        await transaction
+          .insertInto('admissions')
+          .values(admission)
+          .onConflict((conflict) => conflict.column('device').doUpdateSet({ until, json }))
+          .execute()
+      })
+    },
+
+    readAdmissions: () => database.selectFrom('admissions').selectAll().execute(),
+
+    async deleteAdmission(device) {
+      await database.deleteFrom('admissions').where('device', '=', device).execute()
+    },
   }
 }
 

@@ -1,8 +1,9 @@
 import type { Duplex } from 'node:stream'
 import { isMcmError, messageOf } from '../errors.ts'
 import { parseClusterAuthority } from '../protocol/names.ts'
-import type { Book } from './book.ts'
+import type { World } from '../world.ts'
 import type { HubEvents } from './events.ts'
+import type { Guests } from './guests.ts'
 import type { HubMetrics } from './metrics.ts'
 import { Denial, type Peer, requirePassage } from './peer.ts'
 import type { Relays, Seat } from './relays.ts'
@@ -25,7 +26,8 @@ export interface Switchboard {
 }
 
 interface SwitchboardDeps {
-  readonly book: Book
+  readonly world: World
+  readonly guests: Pick<Guests, 'directory'>
   readonly tunnels: Tunnels
   readonly relays: Relays
   readonly events: HubEvents
@@ -53,15 +55,16 @@ async function openLine(
   authority: string,
   replica: string | undefined,
 ): Promise<Line> {
-  const { book, relays, tunnels, decoyDer } = deps
-  const asked = book.current
-  const passage = requirePassage(asked.state, peer, authority, decoyDer)
+  const { guests, relays, tunnels, decoyDer, world } = deps
+  const asked = guests.directory
+  const passage = requirePassage(asked.state, peer, authority, decoyDer, world.now())
   const seat = relays.reserve(passage, peer.address)
   let agent: Duplex | undefined
   try {
     agent = await tunnels.connect(passage.target.id, authority, peer.address, replica)
     // While the agent was asked the directory may have changed: only running relays were looked at.
-    if (book.current !== asked) requirePassage(book.current.state, peer, authority, decoyDer)
+    if (guests.directory !== asked)
+      requirePassage(guests.directory.state, peer, authority, decoyDer, world.now())
     return lineOf(seat, agent)
   } catch (error) {
     agent?.destroy()

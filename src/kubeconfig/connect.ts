@@ -63,6 +63,7 @@ async function findContext(
     const text = await files.readTextIfAny(path)
     if (text !== undefined) configs.push(absolutePaths(parseKubeconfig(text, path), dirname(path)))
   }
+  if (configs.length === 0) throw noFile(paths)
   // The first file that sets a value or defines a name wins (client-go `tools/clientcmd/loader.go`).
   const contexts = configs.flatMap((config) => config.contexts ?? [])
   const current = configs.map((config) => config['current-context']).find((name) => name)
@@ -141,6 +142,12 @@ async function tlsOf(
     ...(caPem === undefined ? {} : { caPem }),
     ...(name ? { tlsServerName: name } : {}),
   }
+}
+
+function noFile(paths: readonly string[]): UsageError {
+  return new UsageError('MCM_BAD_FILE', `${paths.join(', ')}: no such file`, {
+    hint: 'name your kubeconfig with --kubeconfig FILE, or set KUBECONFIG',
+  })
 }
 
 function noContext(paths: readonly string[]): UsageError {

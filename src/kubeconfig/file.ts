@@ -100,7 +100,7 @@ async function change(
 }
 
 /** Others hold it for milliseconds; kubectl itself does not wait at all. */
-const LOCK_WAIT_MS = 8_000
+const LOCK_WAIT_MS = 15_000
 
 /** kubectl locks the name it was given; two names of one file meet at its real name. */
 async function locked<T>(

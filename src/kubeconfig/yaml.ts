@@ -1,5 +1,14 @@
-import { Document, parseDocument, stringify } from 'yaml'
-import { UsageError } from '../errors.ts'
+import {
+  Document,
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  stringify,
+} from 'yaml'
+import { messageOf, UsageError } from '../errors.ts'
 
 /** YAML text and back, in the looks kubectl gives it. */
 
@@ -67,4 +76,63 @@ function isJson(text: string): boolean {
   } catch {
     return false
   }
+}
+
+/** A value read from YAML, and where in the text each part of it stands. */
+export interface PositionedValue {
+  readonly value: unknown
+  /** Of what a path of keys and indexes leads to, or of the last part there is. Both count from 1. */
+  positionOf(path: readonly (string | number)[]): { readonly line: number; readonly column: number }
+}
+
+/** Reads one document. `name` is for the error, which says line and column. @throws UsageError MCM_BAD_FILE */
+export function readPositioned(text: string, name: string): PositionedValue {
+  const counter = new LineCounter()
+  const document = parseDocument(text, { lineCounter: counter })
+  const at = (offset: number) => {
+    const { line, col } = counter.linePos(offset)
+    return { line: Math.max(line, 1), column: Math.max(col, 1) }
+  }
+  const [problem] = document.errors
+  if (problem) throw notYaml(name, at(problem.pos[0]), problem)
+  try {
+    // Aliases that multiply are refused by the library.
+    const value: unknown = document.toJS()
+    return { value, positionOf: (path) => at(offsetOf(document.contents, path)) }
+  } catch (cause) {
+    throw notYaml(name, at(0), cause)
+  }
+}
+
+function notYaml(name: string, { line, column }: { line: number; column: number }, cause: unknown) {
+  const problem = `${name}:${line}:${column}: this is not YAML: ${firstLine(messageOf(cause))}`
+  return new UsageError('MCM_BAD_FILE', problem, { hint: `correct ${name}`, cause })
+}
+
+/** Of a member that is there the value counts, unless it is empty; of one that is not, what should hold it. */
+function offsetOf(contents: unknown, path: readonly (string | number)[]): number {
+  let [node, offset] = [contents, 0]
+  for (const part of path) {
+    const next = memberOf(node, part)
+    if (!next) break
+    ;({ node, offset } = next)
+  }
+  return path.length === 0 ? startOf(contents, 0) : offset
+}
+
+function memberOf(
+  node: unknown,
+  part: string | number,
+): { node: unknown; offset: number } | undefined {
+  if (isSeq(node) && typeof part === 'number') {
+    const item = node.items[part]
+    return item === undefined ? undefined : { node: item, offset: startOf(item, 0) }
+  }
+  if (!isMap(node)) return undefined
+  const pair = node.items.find(({ key }) => isScalar(key) && String(key.value) === String(part))
+  return pair && { node: pair.value, offset: startOf(pair.value, startOf(pair.key, 0)) }
+}
+
+function startOf(node: unknown, otherwise: number): number {
+  return isNode(node) && node.range ? node.range[0] : otherwise
 }

@@ -15,23 +15,35 @@ export type Link =
       readonly fleet: string
       readonly secret: string
     }
+  | {
+      readonly kind: 'oidc'
+      readonly endpoints: readonly string[]
+      readonly hubPin: string
+      readonly fleet: string
+      /** The detail hash of the `oidc` statement (PROTOCOL §11.3). */
+      readonly detail: string
+    }
 
 const FINGERPRINT = /^[A-Za-z0-9_-]{43}$/
 const TOKEN = /^[A-Za-z0-9_-]{22,86}$/
 const ENDPOINT = /^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):\d{1,5}$/
 
-/** The link as text. It holds a secret: show it once, never log it. */
+/** The link as text. Most hold a secret: show it once, never log it. */
 export function formatLink(link: Link): string {
-  const fields =
-    link.kind === 'start'
-      ? `pin=${link.hubPin}&token=${link.token}`
-      : `pin=${link.hubPin}&fleet=${link.fleet}&secret=${link.secret}`
-  return `mcm://${link.endpoints.join(',')}/${link.kind}#${fields}`
+  return `mcm://${link.endpoints.join(',')}/${link.kind}#pin=${link.hubPin}&${fieldsOf(link)}`
+}
+
+function fieldsOf(link: Link): string {
+  if (link.kind === 'start') return `token=${link.token}`
+  const { fleet } = link
+  return link.kind === 'join'
+    ? `fleet=${fleet}&secret=${link.secret}`
+    : `fleet=${fleet}&detail=${link.detail}`
 }
 
 /** Reads a link. The text is never repeated in the error: it may hold a secret. @throws UsageError MCM_BAD_LINK */
 export function parseLink(text: string): Link {
-  const match = /^mcm:\/\/([^/#?\s]+)\/(start|join)#(\S+)$/.exec(text.trim())
+  const match = /^mcm:\/\/([^/#?\s]+)\/(start|join|oidc)#(\S+)$/.exec(text.trim())
   if (!match) throw badLink('it does not look like mcm://HOST:PORT/join#…')
   const endpoints = match[1]!.split(',')
   const fields = new URLSearchParams(match[3])
@@ -40,6 +52,8 @@ export function parseLink(text: string): Link {
   if (match[2] === 'start')
     return { kind: 'start', endpoints, hubPin, token: field(fields, 'token', TOKEN) }
   const fleet = field(fields, 'fleet', FINGERPRINT)
+  if (match[2] === 'oidc')
+    return { kind: 'oidc', endpoints, hubPin, fleet, detail: field(fields, 'detail', FINGERPRINT) }
   return { kind: 'join', endpoints, hubPin, fleet, secret: field(fields, 'secret', TOKEN) }
 }
 

@@ -71,9 +71,38 @@ export const helloSchema = z.object({
 })
 export type Hello = z.infer<typeof helloSchema>
 
+/** A token with its salt, and what the device is called (§11.3). */
+export const shownTokenSchema = z.object({
+  token: z.string().max(16_384),
+  salt: z.string().max(64),
+  name: z.string().max(128),
+})
+export type ShownToken = z.infer<typeof shownTokenSchema>
+
+/** The same at the hub, whose connection is of that key. */
+export const tokenAdmissionSchema = shownTokenSchema
+  .omit({ name: true })
+  .extend({ device: z.object({ key: z.unknown(), name: z.string().max(128) }) })
+export type TokenAdmission = z.infer<typeof tokenAdmissionSchema>
+export const admittedSchema = z.object({ user: z.string(), until: time })
+export type Admitted = z.infer<typeof admittedSchema>
+
+export const admittedDevicesSchema = z.array(
+  z.object({
+    id: key43,
+    name: z.string(),
+    user: z.string(),
+    bot: z.boolean(),
+    since: time,
+    until: time,
+  }),
+)
+export type AdmittedDevice = z.infer<typeof admittedDevicesSchema>[number]
+
 export const enrolmentSchema = z.object({
   csr: z.string().max(8_192),
   proof: z.string().max(8_192),
+  oidc: shownTokenSchema.optional(),
 })
 export const renewalSchema = z.object({ csr: z.string().max(8_192) })
 export const issuedSchema = z.object({ certificate: z.string() })
@@ -98,6 +127,18 @@ export const whoamiSchema = z.object({
   impersonates: z.object({ user: z.string(), groups: z.array(z.string()) }),
 })
 export type Whoami = z.infer<typeof whoamiSchema>
+
+const impersonationForm = z.enum(['legacy', 'constrained'])
+/** What limits everybody in a cluster, as its agent says. Absent: no ceiling; the server could not be asked. */
+export const clusterFactsSchema = z.object({
+  impersonation: z.object({
+    list: impersonationForm,
+    isUnrestricted: z.boolean(),
+    server: impersonationForm.optional(),
+  }),
+  ceiling: z.string().optional(),
+})
+export type ClusterFacts = z.infer<typeof clusterFactsSchema>
 
 export const revocationSchema = z.union([
   z.object({ device: key43 }),

@@ -11,7 +11,8 @@ export const ALPN_HTTP1 = 'http/1.1'
 export const ALPN_HTTP2 = 'h2'
 
 const CLUSTER_ID = /^c-[a-z2-7]{10}$/
-const PRINCIPAL_NAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}@._+-]*$/u
+/** As the regular expression says; `isPrincipalName` asks for more. */
+export const PRINCIPAL_NAME = /^[\p{L}\p{N}][\p{L}\p{M}\p{N}@._+-]*$/u
 const CLUSTER_NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 /** Letters and marks that nothing shows: two names must never look the same for one of these. */
 const INVISIBLE = /\p{Default_Ignorable_Code_Point}/u

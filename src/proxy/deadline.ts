@@ -23,5 +23,7 @@ export async function withinDeadline<T>(
 
 function lateError(who: string, limitMs: number): UnreachableError {
   const message = `${who} did not answer within ${limitMs / 1000} s`
-  return new UnreachableError('MCM_TIMEOUT', message, { hint: 'try again, or run mcm doctor' })
+  return new UnreachableError('MCM_TIMEOUT', message, {
+    hint: 'try again; mcm clusters shows which agents are connected',
+  })
 }

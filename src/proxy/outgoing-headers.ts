@@ -15,6 +15,7 @@ const LEFT_BEHIND: ReadonlySet<string> = new Set([
   'expect',
   'forwarded',
   'host',
+  'sec-fetch-mode',
   'via',
   'x-forwarded-for',
   'x-forwarded-host',

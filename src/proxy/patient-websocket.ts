@@ -1,7 +1,7 @@
 import { Duplex } from 'node:stream'
 import type { UpgradeAnswer } from '../forward/upstream.ts'
+import { closeFrame, FrameTracker, PING, pongFrame } from '../forward/websocket-frames.ts'
 import type { InnerPath } from './inner-path.ts'
-import { closeFrame, FrameTracker, PING, pongFrame } from './websocket-frames.ts'
 
 /**
  * A WebSocket whose far end cannot be heard for a while. Clients ping (client-go every five seconds) and give up

@@ -166,7 +166,8 @@ class ProxyService {
   /** Who sent it is asked first, then where it goes. @throws Refusal */
   #admitted(exchange: Exchange<undefined> | UpgradeExchange<undefined>): Asked {
     const lines = readHeaderLines(exchange.headers)
-    admit(lines, exchange.authority, this.hosts)
+    const { authority } = exchange
+    admit(lines, { authority, isSwitch: 'client' in exchange }, this.hosts)
     if (exchange.httpVersion === '1.0') throw badRequest('HTTP/1.0 is not spoken here')
     const method = requireMethod(exchange.method)
     return { method, lines, ...splitTarget(exchange.target) }

@@ -31,6 +31,13 @@ export interface KubeObject extends JsonObject {
   readonly metadata: ObjectMeta
 }
 
+/** Of a list. */
+export interface ListMeta extends JsonObject {
+  readonly resourceVersion: string
+  readonly continue?: string
+  readonly remainingItemCount?: number
+}
+
 export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

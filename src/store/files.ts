@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { chmod, mkdir, open, readFile, realpath, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { type McmError, messageOf, StateError } from '../errors.ts'
 
 /**
@@ -98,6 +99,7 @@ export interface LockOptions {
 }
 
 const STALE_MS = 10_000
+const WAIT_MS = 20_000
 const RETRY_MS = 40
 
 /**
@@ -122,30 +124,35 @@ export async function withFileLock<T>(
 async function acquire(path: string, options: LockOptions): Promise<() => Promise<void>> {
   // Loaded here: most commands never wait for anybody, and start-up time is felt.
   const { lock } = (await import('proper-lockfile')).default
-  const retries = Math.ceil((options.waitMs ?? 20_000) / RETRY_MS)
-  try {
-    return await lock(path, {
-      realpath: false,
-      stale: STALE_MS,
-      retries: { retries, factor: 1, minTimeout: RETRY_MS, maxTimeout: RETRY_MS, randomize: true },
-      // After a long sleep of the machine another process may have taken over; files are replaced
-      // whole, so the worst is that the later of two writers wins.
-      onCompromised: () => {},
-    })
-  } catch (cause) {
-    throw lockError(path, cause, options)
+  // After a long sleep of the machine another process may have taken over; files are replaced whole,
+  // so the worst is that the later of two writers wins.
+  const once = { realpath: false, stale: STALE_MS, onCompromised: () => {} }
+  for (let triesLeft = Math.ceil((options.waitMs ?? WAIT_MS) / RETRY_MS); ; triesLeft -= 1) {
+    try {
+      return await lock(path, once)
+    } catch (cause) {
+      // Only a holder lets go; where nothing can be written, waiting is in vain.
+      if (errno(cause) !== 'ELOCKED' || triesLeft <= 0) throw lockError(path, cause, options)
+    }
+    await setTimeout(RETRY_MS)
   }
 }
 
 function lockError(path: string, cause: unknown, options: LockOptions): McmError {
   const lock = `${path}.lock`
   // Whether it is there is no question to ask now: its holder may just have let go.
-  if (errno(cause) !== 'ELOCKED') return unwritable(lock, cause)
+  if (!isHeld(cause)) return unwritable(lock, cause)
   const hint = options.hint ?? `try again, or remove ${lock} when nothing else is running`
   return new StateError('MCM_STATE_LOCKED', `${path} is locked by another program (${lock})`, {
     hint,
     cause,
   })
+}
+
+/** An old lock is taken away, but one that is a file, as kubectl's, is not ours: that fails. */
+function isHeld(cause: unknown): boolean {
+  const isForeignFile = (cause as NodeJS.ErrnoException).syscall === 'rmdir'
+  return errno(cause) === 'ELOCKED' || (errno(cause) === 'ENOTDIR' && isForeignFile)
 }
 
 /** The file a path finally names, through symbolic links; the path itself when there is none yet. */

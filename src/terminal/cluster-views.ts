@@ -2,6 +2,7 @@ import type { ClusterDetails, ClusterSummary, RemovedCluster } from '../device/c
 import type { ClusterAddress } from '../device/direct-address.ts'
 import type { Registered } from '../device/register.ts'
 import type { Unfinished } from '../device/registering.ts'
+import { ceilingText, enforcedText, nextStep } from './ceiling-views.ts'
 import type { Screen } from './screen.ts'
 import { type Column, renderFields, renderTable } from './table.ts'
 
@@ -45,6 +46,9 @@ export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
     'certificates issued by': issuerText(cluster),
     'agent key': cluster.agentKey,
     'direct address': cluster.direct && directText(cluster.direct),
+    ceiling: cluster.protection && ceilingText(cluster.protection),
+    'ceiling enforced by': cluster.protection && enforcedText(cluster.protection),
+    'to have it whole': cluster.protection && nextStep(cluster.name, cluster.protection),
     members: cluster.members.map(({ kind, name }) => `${kind} ${name}`).join(', ') || 'nobody',
     'your certificate until': cluster.certificateUntil ?? 'none kept here',
     warning: warning(cluster) || undefined,

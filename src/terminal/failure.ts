@@ -60,13 +60,19 @@ function isParseError(error: unknown): error is Error {
   return error instanceof Error && typeof (error as { oclif?: object }).oclif === 'object'
 }
 
-/** `Nonexistent flag: --x\nSee more help…` → `nonexistent flag: --x`; list lines are joined. */
+/** `Nonexistent flag: --x\nSee more help…` → `nonexistent flag: --x`; list lines are joined, `Parsing --x` goes. */
 function parseSentence(error: Error): string {
   const lines = plainText(error.message)
     .split('\n')
     .filter((line) => !/^(See more help|USAGE|Note:|Alternatively|The following)/.test(line.trim()))
     .map((line) => line.trim().replace(/\s{2,}/g, ' — '))
   const text = withoutLinkSecrets(lines.filter((line) => line !== '').join(' '))
+  const [, flag, problem] = /^Parsing (--[\w-]+)\s+(.+)$/.exec(text) ?? []
+  if (flag && problem) return `${flag}: ${lowerFirst(problem)}`
+  return lowerFirst(text)
+}
+
+function lowerFirst(text: string): string {
   return text.slice(0, 1).toLowerCase() + text.slice(1)
 }
 

@@ -11,6 +11,16 @@ export function durationFlag(flag: string, text: string): number {
   })
 }
 
+/** RFC 3339 in UTC, such as `2030-01-31T18:00:00Z`. @throws UsageError MCM_USAGE naming the flag */
+export function timeFlag(flag: string, text: string): Date {
+  const time = new Date(text)
+  if (/^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?Z$/.test(text) && !Number.isNaN(time.getTime()))
+    return time
+  throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no time`, {
+    hint: `write it in UTC, as in --${flag} 2030-01-31T18:00:00Z`,
+  })
+}
+
 /** `team=a` pairs as a map. @throws UsageError MCM_USAGE naming the flag */
 export function pairsFlag(flag: string, texts: readonly string[]): Record<string, string> {
   const pairs = texts.map((text) => {

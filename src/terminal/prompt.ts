@@ -34,18 +34,16 @@ export async function readLine(
   stdin: NodeJS.ReadableStream,
   question: string,
 ): Promise<string> {
-  if (screen.isInteractive) screen.talk.write(question)
-  let text = ''
-  for await (const chunk of stdin) {
-    text += chunk
-    if (text.includes('\n') || text.length > 8_192) break
-  }
+  const isEnough = (text: string) => text.includes('\n') || text.length > MAX_LINE_CHARACTERS
+  const text = await readUntil(screen, stdin, question, isEnough)
   return text.split('\n')[0]!.trim()
 }
 
+const MAX_LINE_CHARACTERS = 8_192
 const MAX_INPUT_CHARACTERS = 65_536
 /** The last line of any block in the manner of PEM (RFC 7468). */
 const END_LINE = /^-----END [A-Z ]+-----\s*$/m
+const isBlock = (text: string) => END_LINE.test(text) || text.length > MAX_INPUT_CHARACTERS
 
 /**
  * The text of a file, or for `-` what stdin has up to the end of a PEM block.
@@ -56,7 +54,7 @@ export async function readInput(
   path: string,
   question: string,
 ): Promise<string> {
-  if (path === '-') return readBlock(screen, stdin, question)
+  if (path === '-') return readUntil(screen, stdin, question, isBlock)
   const text = await files.readTextIfAny(path)
   if (text !== undefined) return text
   throw new UsageError('MCM_BAD_FILE', `${path}: no such file`, {
@@ -70,16 +68,18 @@ export interface InputSources {
   readonly stdin: NodeJS.ReadableStream
 }
 
-async function readBlock(
+/** What is put in, or piped, until it is enough. */
+async function readUntil(
   screen: Screen,
   stdin: NodeJS.ReadableStream,
   question: string,
+  isEnough: (text: string) => boolean,
 ): Promise<string> {
   if (screen.isInteractive) screen.talk.write(question)
   let text = ''
   for await (const chunk of stdin) {
     text += chunk
-    if (END_LINE.test(text) || text.length > MAX_INPUT_CHARACTERS) break
+    if (isEnough(text)) break
   }
   return text
 }

@@ -1,4 +1,5 @@
-import { type AgentDeps, startAgent } from '../agent/agent.ts'
+import { startAgent } from '../agent/agent.ts'
+import type { AgentDeps } from '../agent/agent-deps.ts'
 import { connectionOutside, waitForConfiguration } from '../agent/connections.ts'
 import type { Running } from '../world.ts'
 import type { TargetCluster } from './target-cluster.ts'

@@ -5,7 +5,7 @@
  */
 
 import { join } from 'node:path'
-import type { AgentDeps } from '../agent/agent.ts'
+import type { AgentDeps } from '../agent/agent-deps.ts'
 import { applyManifest } from '../device/apply-manifest.ts'
 import { requireCluster } from '../device/cluster-lookup.ts'
 import type { Device } from '../device/device.ts'

@@ -38,7 +38,7 @@ export default class HubStart extends McmCommand {
     const { flags } = await this.parse(HubStart)
     requireServerRuntime(this.runtime.nodeFacts, 'the hub')
     this.runtime.allowEndMs(30_000)
-    const { world, signal, home } = this.runtime
+    const { world, signal, home, proxyFor } = this.runtime
     const data = resolve(flags.data ?? `${home.directory}/hub`)
     const listen = listenFlag('listen', flags.listen, this.runtime.anyAddress, DEFAULT_PORT)
     const hosts = [...flags.host, ...(flags['private-host'] ?? [])]
@@ -50,7 +50,7 @@ export default class HubStart extends McmCommand {
       const log = await this.runtime.openLog()
       const metricsPort = flags['metrics-port']
       const hub = await startHub(
-        { world, log, database, certificate, signal },
+        { world, log, database, certificate, signal, proxyFor },
         {
           ...listen,
           version: this.config.version,

@@ -1,6 +1,6 @@
 /** Objects and lists as an answer, in the form that was asked for. */
 import type { ResourceContext } from '../context.ts'
-import type { JsonObject, KubeObject } from '../json.ts'
+import type { KubeObject, ListMeta } from '../json.ts'
 import { groupVersionOf, type Resource } from '../objects/resources.ts'
 import { badRequest } from '../refusals.ts'
 import { type Form, negotiate } from './negotiate.ts'
@@ -21,12 +21,6 @@ export function answerObject(context: ResourceContext, status: number, object: K
   if (form === 'Table') answerJson(context, status, tableFor(context, [object], listMetaOf(object)))
   else if (form === 'PartialObjectMetadata') answerJson(context, status, partialOf(object))
   else answerJson(context, status, object)
-}
-
-export interface ListMeta extends JsonObject {
-  readonly resourceVersion: string
-  readonly continue?: string
-  readonly remainingItemCount?: number
 }
 
 export function answerList(

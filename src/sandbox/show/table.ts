@@ -1,7 +1,6 @@
 /** Server-side tables, which `kubectl get` prints (kubernetes `pkg/printers/internalversion/printers.go`). */
-import type { KubeObject } from '../json.ts'
+import type { KubeObject, ListMeta } from '../json.ts'
 import type { Resource } from '../objects/resources.ts'
-import type { ListMeta } from './answer.ts'
 import type { Cell } from './cells.ts'
 import { type Column, columnsOf } from './columns.ts'
 

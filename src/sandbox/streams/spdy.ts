@@ -13,8 +13,8 @@ import {
   FRAME,
   FrameReader,
   STATUS,
-} from './spdy-frames.ts'
-import { HeaderPacker, HeaderUnpacker, type SpdyHeaders } from './spdy-headers.ts'
+} from '../../forward/spdy-frames.ts'
+import { HeaderPacker, HeaderUnpacker, type SpdyHeaders } from '../../forward/spdy-headers.ts'
 
 const BUFFERED_BYTES = 256 * 1024
 const MAX_STREAMS = 10_000

@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto'
 import type { Duplex } from 'node:stream'
+import { ByteQueue } from '../../forward/byte-queue.ts'
 import type { World } from '../../world.ts'
-import { ByteQueue } from './byte-queue.ts'
 
 /** §1.3. */
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'

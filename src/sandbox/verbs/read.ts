@@ -1,9 +1,9 @@
 /** get and list (apiserver `pkg/endpoints/handlers/get.go`). */
 import type { ResourceContext } from '../context.ts'
-import type { KubeObject } from '../json.ts'
+import type { KubeObject, ListMeta } from '../json.ts'
 import type { Snapshot } from '../objects/snapshots.ts'
 import { badRequest, notFound, quote, tooLargeResourceVersion } from '../refusals.ts'
-import { answerList, answerObject, type ListMeta } from '../show/answer.ts'
+import { answerList, answerObject } from '../show/answer.ts'
 import { selectorsOf } from './selection.ts'
 
 /** @throws Refusal 404 */

@@ -1,9 +1,9 @@
-import { type CredentialStreams, execCredential, plainClusterArgument } from './credential.ts'
-import { credentialFor } from './device/credentials.ts'
-import type { Device } from './device/device.ts'
-import { UsageError } from './errors.ts'
-import { openRuntime } from './runtime.ts'
-import { failureOf, renderFailure } from './terminal/failure.ts'
+import { credentialFor } from '../device/credentials.ts'
+import type { Device } from '../device/device.ts'
+import { UsageError } from '../errors.ts'
+import { openRuntime } from '../runtime.ts'
+import { failureOf, renderFailure } from '../terminal/failure.ts'
+import { type CredentialStreams, execCredential, plainClusterArgument } from './exec-credential.ts'
 
 /** The slow way of `mcm credential`: the certificate is missing, due or expired. Gives the exit code. */
 export async function renewCredential(

@@ -1,14 +1,14 @@
 import { homedir } from 'node:os'
-import { type CertificateFile, isFresh, readCertificateFile } from './device/certificate-file.ts'
+import { isFresh, readCertificateFile } from '../device/certificate-file.ts'
 import {
   certificateKeyName,
   certificatePath,
   homeAt,
   homeDirectoryOf,
   keychainService,
-} from './device/home.ts'
-import type { Secret } from './secret.ts'
-import { openSecretStore } from './store/secrets.ts'
+} from '../device/home.ts'
+import { openSecretStore } from '../store/secrets.ts'
+import { type CredentialStreams, execCredential, plainClusterArgument } from './exec-credential.ts'
 
 /**
  * `mcm credential`: the plugin that kubectl runs on every command (client.authentication.k8s.io/v1). While
@@ -17,18 +17,6 @@ import { openSecretStore } from './store/secrets.ts'
  */
 
 type Environment = Readonly<Record<string, string | undefined>>
-
-export interface CredentialStreams {
-  readonly stdout: { write(text: string): unknown }
-  readonly stderr: { write(text: string): unknown }
-}
-
-/** The cluster id of exactly `--cluster c-…`, or undefined: then the whole command line has to be parsed. */
-export function plainClusterArgument(argv: readonly string[]): string | undefined {
-  const [flag, id, ...rest] = argv
-  const isPlain = flag === '--cluster' && /^c-[a-z2-7]{10}$/.test(id ?? '') && rest.length === 0
-  return isPlain ? id : undefined
-}
 
 /**
  * Prints an ExecCredential for the cluster of `argv` (what follows `credential`) and gives the exit code.
@@ -45,7 +33,7 @@ export async function runCredential(
     streams.stdout.write(text)
     return 0
   }
-  const { renewCredential } = await import('./credential-renewal.ts')
+  const { renewCredential } = await import('./renewal.ts')
   return renewCredential(argv, env, streams)
 }
 
@@ -67,26 +55,4 @@ async function freshCredential(id: string, env: Environment): Promise<string | u
     // The slow path meets the same trouble and has the words for it.
     return undefined
   }
-}
-
-/**
- * What kubectl reads. It asks again after `expirationTimestamp`: when it is time to renew, or, when renewing has
- * failed already, at the end.
- */
-export function execCredential(
-  file: Pick<CertificateFile, 'certificate' | 'renewAfter' | 'notAfter'>,
-  key: Secret<string>,
-  now: Date,
-): string {
-  const isDue = now >= new Date(file.renewAfter)
-  const credential = {
-    apiVersion: 'client.authentication.k8s.io/v1',
-    kind: 'ExecCredential',
-    status: {
-      expirationTimestamp: isDue ? file.notAfter : file.renewAfter,
-      clientCertificateData: file.certificate,
-      clientKeyData: key.reveal(),
-    },
-  }
-  return `${JSON.stringify(credential)}\n`
 }
