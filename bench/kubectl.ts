@@ -6,9 +6,11 @@ import type { StreamStage, Way } from './stream-stage.ts'
 
 const VERSION = '1.36.3'
 
+type KubectlStage = Pick<StreamStage, 'env' | 'kubeconfigs'>
+
 /** Starts it; `stdio` of stdin, stdout. What it says on stderr is `wordsOf`'s. */
 export async function startKubectl(
-  stage: StreamStage,
+  stage: KubectlStage,
   way: Way,
   args: readonly string[],
   stdio: readonly ['ignore' | 'pipe', 'ignore' | 'pipe'] = ['ignore', 'ignore'],
@@ -35,7 +37,7 @@ export function wordsOf(child: ChildProcess): string {
 
 /** Milliseconds until it has ended. @throws Error with its words unless it exits 0 */
 export async function runMs(
-  stage: StreamStage,
+  stage: KubectlStage,
   way: Way,
   args: readonly string[],
 ): Promise<number> {
@@ -48,7 +50,7 @@ export async function runMs(
 
 /** Milliseconds until it has printed so many bytes; then it is ended. @throws Error when it ends before */
 export async function untilPrintedMs(
-  stage: StreamStage,
+  stage: KubectlStage,
   way: Way,
   args: readonly string[],
   bytes: number,

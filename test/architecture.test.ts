@@ -52,9 +52,10 @@ const PACKAGES: Readonly<Record<string, { rooms: readonly string[]; why: string 
   '@peculiar/x509': { rooms: ['pki'], why: 'certificates and requests' },
   'reflect-metadata': { rooms: ['pki'], why: '@peculiar/x509 needs it' },
   chalk: { rooms: ['terminal'], why: 'colour' },
-  jose: { rooms: ['directory'], why: 'JWS' },
+  jose: { rooms: ['directory', 'client'], why: 'JWS; tokens of identity providers' },
   keytar: { rooms: ['store'], why: 'the keychain of the operating system' },
   kysely: { rooms: ['store', 'hub'], why: 'SQL for SQLite and PostgreSQL' },
+  'openid-client': { rooms: ['client'], why: 'logging in at an identity provider' },
   pino: { rooms: ['runtime'], why: 'structured logs' },
   'prom-client': { rooms: ['hub'], why: 'metrics' },
   'proper-lockfile': { rooms: ['store'], why: 'locks between processes' },
@@ -80,8 +81,7 @@ interface Import {
 }
 
 function roomOf(path: string): string {
-  // The slow way of the credential plugin is a file of its own only because it is loaded late.
-  return path.split('/')[0]!.replace(/\.ts$/, '').replace('credential-renewal', 'credential')
+  return path.split('/')[0]!.replace(/\.ts$/, '')
 }
 
 function importsOf(file: string): Import[] {

@@ -50,3 +50,13 @@ it('another prefix may be chosen, and is taken off again', () => {
   expect(bareName('mcm:bob', 'corp:')).toBeUndefined()
   expect(bareName('mcm:system:admin', 'mcm:')).toBeUndefined()
 })
+
+it('a timed group is behind the prefix, and left out like any other that is not listed', () => {
+  const timedGroups = ['grant:0123456789abcdef', 'grant:fedcba9876543210']
+  const allowed = new Set(['mcm:ops', 'mcm:grant:0123456789abcdef'])
+  const seen = impersonationOf({ ...BOB, timedGroups }, 'mcm:', allowed)
+  expect(seen.groups).toEqual(['mcm:ops', 'mcm:grant:0123456789abcdef'])
+  expect(() =>
+    impersonationOf({ ...BOB, timedGroups: ['system:masters'] }, 'mcm:', allowed),
+  ).toThrow('is no timed group')
+})

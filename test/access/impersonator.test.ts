@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest'
 import {
+  formOf,
   impersonatorRole,
   NO_NAMES,
   readImpersonator,
+  rewrittenRules,
   rulesBesides,
   unrestrictedImpersonatorRole,
   withNames,
@@ -127,5 +129,67 @@ describe('withNames and withoutNames', () => {
   it('taking away the last name leaves a role without a rule for it', () => {
     const rest = withoutNames(list, list)
     expect(impersonatorRole(rest).rules).toEqual([SESSION_RULE])
+  })
+})
+
+describe('the constrained form', () => {
+  const names = { users: ['mcm:a', 'mcm:b'], groups: ['mcm:g'] }
+  const constrained = (resource: string, ...resourceNames: string[]): PolicyRule => ({
+    apiGroups: ['authentication.k8s.io'],
+    resources: [resource],
+    ...(resourceNames.length > 0 ? { resourceNames } : {}),
+    verbs: ['impersonate:user-info'],
+  })
+
+  it('lists the same names with the one verb of its own, and never the legacy one', () => {
+    const { rules } = impersonatorRole(names, 'constrained')
+    expect(rules).toEqual([
+      constrained('users', 'mcm:a', 'mcm:b'),
+      constrained('groups', 'mcm:g'),
+      constrained('userextras/mcm.dev/session'),
+    ])
+    expect(JSON.stringify(rules)).not.toContain('"impersonate"')
+  })
+
+  it('reads back as itself', () => {
+    const role = impersonatorRole(names, 'constrained')
+    expect(readImpersonator(role)).toEqual({ ...names, isUnrestricted: false, isConstrained: true })
+    expect(formOf(role)).toBe('constrained')
+    expect(formOf(impersonatorRole(names))).toBe('legacy')
+    expect(formOf({ rules: null })).toBe('legacy')
+  })
+
+  it('is not one that allows the legacy verb as well, which the API server would take', () => {
+    const both = [...impersonatorRole(names, 'constrained').rules, impersonate('users', ['mcm:z'])]
+    expect(formOf({ rules: both })).toBe('legacy')
+    expect(readImpersonator({ rules: both }).isConstrained).toBeUndefined()
+  })
+
+  it('takes the owner’s own rules along, there and back', () => {
+    const own = { ...constrained('uids', 'u-1'), verbs: ['impersonate'] }
+    const legacy = { rules: [...impersonatorRole(names).rules, own] }
+    const there = { rules: rewrittenRules(legacy, names, 'constrained') }
+    expect(there.rules.at(-1)).toEqual(constrained('uids', 'u-1'))
+    expect(formOf(there)).toBe('constrained')
+    expect(rewrittenRules(there, names, 'legacy')).toEqual(legacy.rules)
+  })
+
+  it('keeps the form when names change', () => {
+    const role = impersonatorRole(names, 'constrained')
+    expect(formOf({ rules: rewrittenRules(role, { users: ['mcm:z'], groups: [] }) })).toBe(
+      'constrained',
+    )
+  })
+
+  it('keeps the owner’s opt-out one, without serviceaccounts and nodes', () => {
+    const any = unrestrictedImpersonatorRole('constrained')
+    expect(readImpersonator(any).isUnrestricted).toBe(true)
+    const there = { rules: rewrittenRules(unrestrictedImpersonatorRole(), names, 'constrained') }
+    expect(there.rules).toEqual(any.rules)
+  })
+
+  it('does not take what may be done as somebody for a list of names', () => {
+    const rules = [{ apiGroups: ['*'], resources: ['*'], verbs: ['impersonate-on:user-info:get'] }]
+    expect(readImpersonator({ rules })).toEqual({ ...NO_NAMES, isUnrestricted: false })
   })
 })

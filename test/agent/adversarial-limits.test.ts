@@ -1,11 +1,14 @@
 import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { PassThrough } from 'node:stream'
 import { connect as connectTls } from 'node:tls'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { enrolmentHandlers } from '../../src/agent/enrolment.ts'
 import { MAX_HANDSHAKES } from '../../src/agent/handshake-places.ts'
+import { HANDSHAKE_TIMEOUT_MS } from '../../src/agent/inner-server.ts'
 import { readJson } from '../../src/agent/read-json.ts'
 import { openListener } from '../../src/forward/listener.ts'
+import { DEFAULT_TIMEOUTS } from '../../src/forward/listener-handlers.ts'
 import { cleanup, readAll, socketPair } from '../forward/stage.ts'
 import {
   ENROLMENT_HOST,
@@ -30,6 +33,12 @@ afterEach(() => ends.run())
 
 const CERTIFICATES = 'POST /.mcm/v1/certificates HTTP/1.1'
 const HOST_LINE = `Host: ${HOST}`
+
+test('whoever is slow has 10 s for a handshake, 10 s for a head, and 60 s of silence in a body', () => {
+  // How each is kept is tested with shorter ones: servers, forward, adversarial-framing.
+  expect(HANDSHAKE_TIMEOUT_MS).toBe(10_000)
+  expect(DEFAULT_TIMEOUTS).toMatchObject({ headMs: 10_000, bodyStallMs: 60_000 })
+})
 
 describe('a body for the agent itself', () => {
   test('of a small size is read', async () => {
@@ -151,4 +160,45 @@ describe('the agent’s own endpoints', () => {
       expect(group.status).toBe(403)
     },
   )
+})
+
+describe('uploads that an API server which is away never takes', () => {
+  const UPLOADS = 40
+  const uploading = async () => {
+    const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1')
+    ends.add(() => server.close())
+    await once(server, 'listening')
+    const { port } = server.address() as AddressInfo
+    const away = await openStage(ends, { apiServer: { port, caPem: '' } })
+    return { away, person: await away.person('bob') }
+  }
+  const writtenDown = ({ audit }: TrafficStage) => audit.filter(({ stage }) => stage === 'ended')
+
+  test.each([
+    ['of unknown length', 10, {}],
+    ['of a hundred kilobytes', 100_000, { 'content-length': 100_000 }],
+  ])('%s give their places back, over HTTP/2, and are written down', async (_, size, length) => {
+    const { away, person } = await uploading()
+    const session = await away.http2(person)
+    for (let count = 0; count < UPLOADS; count += 1) {
+      const stream = session.request({ ':path': '/api/v1/pods', ':method': 'POST', ...length })
+      stream.on('error', () => {}).end(Buffer.alloc(size))
+      const [headers] = await once(stream, 'response')
+      expect(headers[':status']).toBe(503)
+      stream.resume()
+    }
+    await expect.poll(() => writtenDown(away).length).toBe(UPLOADS)
+  })
+
+  test('give their places back, over HTTP/1.1, and are written down', async () => {
+    const { away, person } = await uploading()
+    for (let count = 0; count < UPLOADS; count += 1) {
+      const socket = await away.http1(person)
+      const head = `POST /api/v1/pods HTTP/1.1\r\nHost: ${HOST}\r\nContent-Length: 100000\r\n\r\n`
+      socket.write(head)
+      socket.write(Buffer.alloc(100_000))
+      expect((await readAnswer(socket)).status).toBe(503)
+    }
+    await expect.poll(() => writtenDown(away).length).toBe(UPLOADS)
+  })
 })

@@ -78,6 +78,19 @@ test('a certificate that is not on the list is 401, although the CA has signed i
   expect(stage.seen).toEqual([])
 })
 
+test('a certificate taken off the list while its connection is open gets 401 on the next request, and the end', async () => {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  stage.facts.listed.delete(bob.fingerprint)
+  socket.write(REQUEST)
+  const answer = await readAnswer(socket)
+  expect(answer.status).toBe(401)
+  expect(JSON.parse(answer.body).mcm.code).toBe('MCM_CERTIFICATE_UNKNOWN')
+  if (!socket.destroyed) await once(socket, 'close')
+  expect(stage.seen).toHaveLength(1)
+})
+
 test('a certificate that the other replica issued a moment ago is good', async () => {
   const fresh = await stage.person('bob', { isUnlisted: true })
   stage.facts.elsewhere.set(fresh.fingerprint, { user: 'bob', device: fresh.device })
@@ -254,9 +267,10 @@ test('when the agent cannot see who was revoked, nobody is let in: 503', async (
   expect(stage.seen).toEqual([])
 })
 
-test.each<[string, () => void]>([
+test.each<[string, string, () => void]>([
   [
     'a revoked certificate',
+    'revoked',
     () =>
       stage.facts.listed.set(bob.fingerprint, {
         user: 'bob',
@@ -264,22 +278,24 @@ test.each<[string, () => void]>([
         revoked: new Date(),
       }),
   ],
-  ['a certificate taken off the list', () => stage.facts.listed.delete(bob.fingerprint)],
+  ['a certificate taken off the list', 'denied', () => stage.facts.listed.delete(bob.fingerprint)],
   [
     'a revoked device',
+    'revoked',
     () => stage.facts.devices.set(bob.device, { user: 'bob', revoked: new Date() }),
   ],
-  ['a revoked user', () => stage.facts.revokedBySecret.set('bob', new Date())],
-  ['an ended membership', () => stage.facts.members.delete('bob')],
+  ['a revoked user', 'revoked', () => stage.facts.revokedBySecret.set('bob', new Date())],
+  ['an ended membership', 'denied', () => stage.facts.members.delete('bob')],
   [
     'a grant taken away',
+    'denied',
     () => {
       stage.facts.names = { users: [], groups: [], isUnrestricted: false }
     },
   ],
 ])(
   '%s ends what its owner has open, watch and upgrade, within a second; others stay',
-  async (_, revoke) => {
+  async (_, ended, revoke) => {
     stage.answer = (_seen, response) => {
       response.writeHead(200).write('event\n')
     }
@@ -301,7 +317,7 @@ test.each<[string, () => void]>([
     await expect.poll(() => stage.audit.filter(({ stage: at }) => at === 'ended').length).toBe(1)
     expect(stage.audit.find(({ stage: at }) => at === 'ended')).toMatchObject({
       user: 'bob',
-      ended: 'cut',
+      ended,
       code: 200,
     })
   },
@@ -330,4 +346,74 @@ test('sessions are forgotten when they end', async () => {
   for (const socket of sockets) socket.destroy()
   await expect.poll(() => stage.sessions.countOf('bob')).toBe(0)
   expect(stage.sessions.size).toBe(0)
+})
+
+describe('a timed group (PROTOCOL §3.5)', () => {
+  const GROUP = 'grant:0123456789abcdef'
+  const NAME = `mcm:${GROUP}`
+  const asGroups = async () => {
+    const { body } = await stage.ask(bob, GET, HOST_LINE)
+    return (JSON.parse(body) as { groups: string[] }).groups
+  }
+  const grantTo = (kind: 'user' | 'group', name: string) => {
+    const expires = new Date(stage.facts.now.getTime() + 60_000)
+    stage.facts.timedGrants = [{ subject: { kind, name }, group: GROUP, expires }]
+  }
+
+  beforeEach(() => {
+    stage.facts.names = { ...stage.facts.names, groups: ['mcm:dev', NAME] }
+  })
+
+  test('is sent while its time is not over, and not a moment longer', async () => {
+    grantTo('user', 'bob')
+    expect(await asGroups()).toEqual(['mcm:dev', NAME])
+    stage.facts.now = new Date(stage.facts.now.getTime() + 60_000)
+    expect(await asGroups()).toEqual(['mcm:dev'])
+  })
+
+  test('of a group is sent for who is in it by certificate and directory, both', async () => {
+    grantTo('group', 'dev')
+    expect(await asGroups()).toEqual(['mcm:dev', NAME])
+    stage.facts.groups.set('bob', [])
+    expect(await asGroups()).toEqual([])
+    grantTo('group', 'ops')
+    stage.facts.groups.set('bob', ['dev', 'ops'])
+    expect(await asGroups()).toEqual(['mcm:dev'])
+  })
+
+  test('of somebody else, or one that the list does not name, is not sent', async () => {
+    grantTo('user', 'carol')
+    expect(await asGroups()).toEqual(['mcm:dev'])
+    grantTo('user', 'bob')
+    stage.facts.names = { ...stage.facts.names, groups: ['mcm:dev'] }
+    expect(await asGroups()).toEqual(['mcm:dev'])
+  })
+
+  test('ends with everything that ran under it: a watch goes on until then, and no longer', async () => {
+    stage.answer = (_seen, response) => {
+      response.writeHead(200).write('event\n')
+    }
+    grantTo('user', 'bob')
+    const session = await stage.http2(bob)
+    const watch = session.request({ ':path': '/api/v1/pods?watch=1' })
+    watch.on('error', () => {})
+    await once(watch, 'data')
+    expect(stage.cutRevoked()).toBe(0)
+    stage.facts.now = new Date(stage.facts.now.getTime() + 60_000)
+    expect(stage.cutRevoked()).toBe(1)
+    await new Promise((done) => watch.once('close', done))
+  })
+
+  test('a group that its user left ends what ran under it as well', async () => {
+    stage.answer = (_seen, response) => {
+      response.writeHead(200).write('event\n')
+    }
+    const session = await stage.http2(bob)
+    const watch = session.request({ ':path': '/api/v1/pods?watch=1' })
+    watch.on('error', () => {})
+    await once(watch, 'data')
+    stage.facts.groups.set('bob', [])
+    expect(stage.cutRevoked()).toBe(1)
+    await new Promise((done) => watch.once('close', done))
+  })
 })

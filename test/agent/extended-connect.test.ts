@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { type ClientHttp2Session, type ClientHttp2Stream, connect } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { controlFrame, dataHead, FRAME as SPDY } from '../../src/forward/spdy-frames.ts'
 import {
   END_HEADERS,
   FRAME,
@@ -372,11 +373,11 @@ describe('an extended CONNECT', () => {
     expect(stage.audit[0]).toMatchObject({
       ...{ stage: 'began', method: 'POST', verb: 'create', resource: 'pods', subresource: 'exec' },
     })
-    stream.end('stdin')
+    stream.end(controlFrame(SPDY.PING, 0, [1]))
     await readAll(stream)
     await expect.poll(() => stage.audit.length).toBe(2)
     expect(stage.audit[1]).toMatchObject({
-      ...{ stage: 'ended', code: 101, ended: 'complete', bytes: 5, bytesFromClient: 5 },
+      ...{ stage: 'ended', code: 101, ended: 'complete', bytes: 12, bytesFromClient: 12 },
     })
   })
 })
@@ -392,7 +393,8 @@ describe('what it joins', () => {
   test('three megabytes arrive whole after the client has said its last word', async () => {
     answer = (socket, head) => {
       socket.write(switched(head))
-      socket.on('end', () => socket.end(Buffer.alloc(3_000_000, 'x'))).resume()
+      const frame = Buffer.concat([dataHead(1, 2_999_992, 0), Buffer.alloc(2_999_992, 'x')])
+      socket.on('end', () => socket.end(frame)).resume()
     }
     const { stream } = await joined()
     stream.end('last word')
@@ -450,7 +452,7 @@ describe('what it joins', () => {
     expect(performance.now() - started).toBeLessThan(1_000)
     await expect
       .poll(() => stage.audit.at(-1))
-      .toMatchObject({ stage: 'ended', code: 101, ended: 'cut' })
+      .toMatchObject({ stage: 'ended', code: 101, ended: 'revoked' })
   })
 
   test('lives on past its certificate’s end while the same device has a newer one', async () => {

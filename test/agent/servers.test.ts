@@ -379,3 +379,29 @@ test('private keys of the cluster are never shown', () => {
   expect(createPrivateKey(bob.keyPem).type).toBe('private')
   expect(CLUSTER).toBe('c-abcdefghij')
 })
+
+test('idle connections of somebody who has many end by GOAWAY; busy and new ones are left alone', async () => {
+  stage.answer = (seen, response) => {
+    if (seen.url !== '/slow') response.end('ok')
+  }
+  const opened = async (path: string | undefined) => {
+    const session = await stage.http2(bob)
+    const codes: number[] = []
+    session.on('goaway', (code) => codes.push(code))
+    const stream = path === undefined ? undefined : session.request({ ':path': path })
+    stream?.on('error', () => {}).resume()
+    if (path === '/ok') await once(stream!, 'close')
+    return { session, codes }
+  }
+  const [busy, fresh] = [await opened('/slow'), await opened(undefined)]
+  const idle: Awaited<ReturnType<typeof opened>>[] = []
+  for (let count = 0; count < 140; count += 1) idle.push(await opened('/ok'))
+  const openSessions = async () => {
+    idle.push(await opened('/ok'))
+    return stage.sessions.countOf('bob')
+  }
+  await expect.poll(openSessions, { interval: 200 }).toBeLessThanOrEqual(129)
+  expect(idle[0]!.codes).toEqual([0])
+  for (const { session, codes } of [busy, fresh, idle.at(-1)!])
+    expect([session.closed, session.destroyed, codes]).toEqual([false, false, []])
+})

@@ -3,7 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { type Ceiling, ceilingRole, readCeiling } from '../../src/access/ceiling.ts'
 import type { ImpersonatorList } from '../../src/access/impersonator.ts'
+import { presetCeiling } from '../../src/access/preset-ceiling.ts'
 import { mayCaller } from '../../src/agent/access-review.ts'
 import type { AuditEvent } from '../../src/agent/audit-event.ts'
 import { openAuthentication } from '../../src/agent/authenticate.ts'
@@ -17,8 +19,8 @@ import type { TrafficSources } from '../../src/agent/traffic.ts'
 import { type LimitOptions, userLimits } from '../../src/agent/user-limits.ts'
 import { signConsent } from '../../src/directory/consent.ts'
 import type { SigningKey } from '../../src/directory/signing-key.ts'
-import type { DirectoryState } from '../../src/directory/state.ts'
-import { DEFAULT_TIMEOUTS, type ListenerTimeouts } from '../../src/forward/listener.ts'
+import type { DirectoryState, TimedGrant } from '../../src/directory/state.ts'
+import { DEFAULT_TIMEOUTS, type ListenerTimeouts } from '../../src/forward/listener-handlers.ts'
 import { undiciUpstream } from '../../src/forward/undici-upstream.ts'
 import { type Authority, createAuthority } from '../../src/pki/authority.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
@@ -42,6 +44,8 @@ import {
 export const CLUSTER = 'c-abcdefghij'
 export const HOST = clusterHost(CLUSTER)
 export const ENROLMENT_HOST = enrolmentHost(CLUSTER)
+/** As ClusterRole `mcm-ceiling` gives it where the owner set none. */
+const ANYTHING = readCeiling(ceilingRole(presetCeiling([])))
 export const TOKEN = 'the-impersonators-token'
 
 /** A request as the API server got it. */
@@ -84,6 +88,7 @@ export interface Facts {
   now: Date
   isFresh: boolean
   names: ImpersonatorList
+  ceiling: Ceiling | undefined
   /** What a fresh look at the role gives. */
   freshNames: ImpersonatorList | undefined
   readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
@@ -93,6 +98,8 @@ export interface Facts {
   readonly members: Set<string>
   /** What the directory says today. */
   readonly groups: Map<string, readonly string[]>
+  /** Grants that end by themselves. */
+  timedGrants: readonly TimedGrant[]
   readonly revokedBySecret: Map<string, Date>
   readonly lastExpiry: Map<string, Date>
   tokens: string[]
@@ -152,12 +159,14 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     now: new Date(),
     isFresh: true,
     names: { users: [], groups: [], isUnrestricted: false },
+    ceiling: ANYTHING,
     freshNames: undefined,
     listed: new Map(),
     elsewhere: new Map(),
     devices: new Map(),
     members: new Set(),
     groups: new Map(),
+    timedGrants: [],
     revokedBySecret: new Map(),
     lastExpiry: new Map(),
     tokens: [TOKEN],
@@ -197,6 +206,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     port: options.apiServer?.port ?? server.port,
     caPem: options.apiServer?.caPem ?? identity.caPem,
     serverName: SERVER_NAME,
+    // A thousand connections at once take their time where test and API server are one busy process.
+    connectTimeoutMs: 60_000,
   })
   ends.add(() => apiServer.close())
   const token = {
@@ -249,12 +260,18 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     log,
     host: HOST,
     authentication,
+    ceiling: { current: () => facts.ceiling },
     apiServer: throughImpersonator,
     workloads: impersonatorUpstream(apiServer, token, log, true),
     token,
     review: (caller, question) => mayCaller(throughImpersonator, caller, question),
     own: {
       cluster: CLUSTER,
+      protection: async () => ({
+        names: facts.names,
+        ceiling: facts.ceiling,
+        server: 'constrained',
+      }),
       issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
         certificatesOf: () => [],
@@ -352,7 +369,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       newPerson(world, facts, userAuthority, user, more),
     cutRevoked: (user?: string) =>
       sessions.cutUnless(
-        ({ certificate }) => authentication.requireStillStanding(certificate),
+        ({ certificate, usedGroups }) =>
+          authentication.requireStillStanding(certificate, usedGroups),
         user,
       ),
   }) as unknown as TrafficStage
@@ -419,7 +437,7 @@ async function newPerson(
 }
 
 function fakeState(facts: Facts): DirectoryState {
-  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember'> = {
+  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember' | 'timedGroups'> = {
     deviceOwner: (key) => {
       const owner = facts.devices.get(key)
       if (!owner) return undefined
@@ -437,6 +455,13 @@ function fakeState(facts: Facts): DirectoryState {
       } as unknown as ReturnType<DirectoryState['deviceOwner']>
     },
     isMember: (user) => facts.members.has(user),
+    timedGroups: (user, groups, _cluster, at) =>
+      facts.timedGrants
+        .filter(({ subject, expires }) => {
+          const names = subject.kind === 'user' ? [user] : groups
+          return names.includes(subject.name) && at < expires
+        })
+        .map(({ group }) => group),
   }
   return state as DirectoryState
 }

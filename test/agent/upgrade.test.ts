@@ -210,7 +210,7 @@ test('an exec whose device is revoked is cut at both ends within a second', asyn
   expect(performance.now() - started).toBeLessThan(1_000)
   await expect
     .poll(() => stage.audit.at(-1))
-    .toMatchObject({ stage: 'ended', code: 101, ended: 'cut' })
+    .toMatchObject({ stage: 'ended', code: 101, ended: 'revoked' })
 })
 
 test('a client that is killed ends the exec upstream at once', async () => {

@@ -45,8 +45,11 @@ export interface ApiServer {
   clientCertificate(user: string, groups?: string[]): Promise<{ certPem: string; keyPem: string }>
   /** Every audit event so far (level Metadata, one per finished request), oldest first. */
   auditEvents(): Promise<AuditEvent[]>
-  /** kube-apiserver ends, cutting what is open, and starts again: same address, certificates, data. */
-  restart(): Promise<void>
+  /**
+   * kube-apiserver ends, cutting what is open after `graceMs` (default 1 000; 0 kills it), and starts again: same
+   * address, certificates, data.
+   */
+  restart(graceMs?: number): Promise<void>
   /** Ends both processes; removes the state folder unless the caller chose it. Safe to call twice. */
   stop(): Promise<void>
 }
@@ -55,6 +58,8 @@ export interface ApiServerOptions {
   readonly version: ServerVersion
   /** The state folder: certificates, logs, etcd's data. Default: a temporary one. */
   readonly directory?: string
+  /** Of kube-apiserver, besides ours; a flag that is there twice counts as said last. */
+  readonly flags?: readonly string[]
   /** Where progress of a first build goes. Default: console.warn. */
   readonly log?: (line: string) => void
 }
@@ -77,7 +82,7 @@ export async function apiServerIsPossible(
  * @throws Error when its programs cannot be had or it does not come up
  */
 export async function startApiServer(options: ApiServerOptions): Promise<ApiServer> {
-  const { version, log = console.warn } = options
+  const { version, flags = [], log = console.warn } = options
   const binaries = await findKubernetesBinaries(version, CONTROL_PLANE, log)
   if (binaries === undefined) throw new Error(`no kube-apiserver ${version} on this machine`)
   const directory = options.directory ?? (await ownStateDirectory())
@@ -85,7 +90,8 @@ export async function startApiServer(options: ApiServerOptions): Promise<ApiServ
     if (options.directory === undefined) await rm(directory, { recursive: true, force: true })
   }
   try {
-    const { port, plane } = await startOnFreePort(binaries.directory, directory, START_ATTEMPTS)
+    const setup = { directory, flags: [...FLAGS, ...flags] }
+    const { port, plane } = await startOnFreePort(binaries.directory, setup, START_ATTEMPTS)
     const stop = () => plane.stop().then(removeState)
     return { ...clientFacts(plane), version, host: HOST, port, directory, stop }
   } catch (error) {
@@ -117,9 +123,10 @@ async function ownStateDirectory(): Promise<string> {
 
 async function startOnFreePort(
   binaries: string,
-  directory: string,
+  setup: { readonly directory: string; readonly flags: readonly string[] },
   attempts: number,
 ): Promise<{ port: number; plane: ControlPlane }> {
+  const { directory } = setup
   const port = await freePort()
   await mkdir(directory, { recursive: true, mode: 0o700 })
   const launch = (program: string, flags: readonly string[]) =>
@@ -131,13 +138,13 @@ async function startOnFreePort(
       workingDirectory: directory,
     })
   try {
-    const plane = await startControlPlane({ directory, host: HOST, port, launch, flags: FLAGS })
+    const plane = await startControlPlane({ ...setup, host: HOST, port, launch })
     return { port, plane }
   } catch (error) {
     // Between choosing a port and listening on it, another test may have taken it.
     const portWasTaken = String(error).includes('address already in use')
     if (!portWasTaken || attempts <= 1) throw error
     await rm(join(directory, 'etcd'), { recursive: true, force: true })
-    return startOnFreePort(binaries, directory, attempts - 1)
+    return startOnFreePort(binaries, setup, attempts - 1)
   }
 }

@@ -11,7 +11,7 @@ export interface AuditUser {
 export interface AuditEvent {
   readonly auditID: string
   readonly level: string
-  readonly stage: 'ResponseStarted' | 'ResponseComplete' | 'Panic'
+  readonly stage: 'RequestReceived' | 'ResponseStarted' | 'ResponseComplete' | 'Panic'
   readonly requestURI: string
   readonly verb: string
   /** Who authenticated. */
@@ -47,6 +47,9 @@ omitStages: [RequestReceived]
 rules:
   - level: Metadata
 `
+
+/** The same, and one event more for everything that arrives, also where nothing finishes it. */
+export const AUDIT_POLICY_WITH_ARRIVALS = AUDIT_POLICY.replace(/omitStages: .*\n/, '')
 
 /** Every event written so far, oldest first; a line still being written is left for the next call. */
 export async function readAuditLog(path: string): Promise<AuditEvent[]> {

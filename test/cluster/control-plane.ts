@@ -37,8 +37,8 @@ export interface ControlPlane {
   readonly admin: CertKeyPair
   readonly adminKubeconfig: string
   auditEvents(): Promise<AuditEvent[]>
-  /** kube-apiserver ends and starts again: same address, certificates and data. */
-  restart(): Promise<void>
+  /** kube-apiserver ends, within `graceMs`, and starts again: same address, certificates and data. */
+  restart(graceMs?: number): Promise<void>
   stop(): Promise<void>
 }
 
@@ -81,8 +81,8 @@ async function startProcesses(
   await waitUntilReady().catch((error) => stop().then(() => Promise.reject(error)))
   return {
     stop,
-    restart: async () => {
-      await apiServer.stop(RESTART_GRACE_MS)
+    restart: async (graceMs = RESTART_GRACE_MS) => {
+      await apiServer.stop(graceMs)
       await waitUntil('its port is free', () => isRefused(host, port), { timeoutMs: 10_000 })
       apiServer = launchApiServer()
       await waitUntilReady()

@@ -69,7 +69,12 @@ function linkerFlags(version: KubernetesVersion): string {
   return ['-s', '-w', ...settings].join(' ')
 }
 
-function runGo(args: string[], cwd: string, log: (line: string) => void): Promise<void> {
+/** Runs go to its end, saying now and then how far it is. @throws Error with its last words, or because there is no Go */
+export function runGo(
+  args: readonly string[],
+  cwd: string,
+  log: (line: string) => void,
+): Promise<void> {
   const env = { ...process.env, CGO_ENABLED: '0', GOWORK: 'off' }
   const child = spawn('go', args, { cwd, env, stdio: ['ignore', 'ignore', 'pipe'] })
   // A build takes every core for minutes: let the person at this machine go first.

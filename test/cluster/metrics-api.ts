@@ -1,6 +1,7 @@
 /**
  * A small aggregated API, `metrics.k8s.io`, behind a real APIService: what `kubectl top` asks. It runs in this
- * process and the node's API server reaches it as a Service. Its numbers never change.
+ * process and the node's API server reaches it as a Service. Its numbers never change. It stands in for metrics-server,
+ * which cannot be built here: to mcm both are an aggregated API.
  */
 import { once } from 'node:events'
 import { createServer } from 'node:https'

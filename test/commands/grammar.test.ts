@@ -24,6 +24,8 @@ const commands = await Promise.all(
 const OTHERS_OUTPUT = ['credential', 'exec', 'kubectl', 'shell']
 /** Commands that stand before another program’s words, often typed: as kubectl, they have a letter for the cluster. */
 const CLUSTER_LETTER = ['exec', 'kubectl', 'shell']
+/** Commands that read a declaration, with kubectl’s letter for it. */
+const FILE_LETTER = ['access apply', 'access diff']
 
 describe.each(commands)('mcm $id', ({ id, command }) => {
   const flags = Object.entries(command.flags ?? {})
@@ -52,15 +54,15 @@ describe.each(commands)('mcm $id', ({ id, command }) => {
     }
   })
 
-  test('takes one argument at most, and no short flags but the one for the cluster', () => {
+  test('takes one argument at most, and no short flags but kubectl’s for the cluster and the file', () => {
     expect(args.length).toBeLessThanOrEqual(1)
     expect(flags.filter(([, flag]) => flag.char).map(([name]) => name)).toEqual(
-      CLUSTER_LETTER.includes(id) ? ['cluster'] : [],
+      CLUSTER_LETTER.includes(id) ? ['cluster'] : FILE_LETTER.includes(id) ? ['file'] : [],
     )
   })
 
   test('asks before it destroys, and can be told not to', () => {
-    const destroys = /(^| )(remove|revoke|logout)$/.test(id)
+    const destroys = /(^| )(remove|revoke|logout|apply)$/.test(id)
     expect(flags.some(([name]) => name === 'yes')).toBe(destroys)
   })
 

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { addAdmin, removeAdmin } from '../../src/device/admins.ts'
-import { requireDeviceKey } from '../../src/device/fleet-session.ts'
+import { requireDeviceKey } from '../../src/device/device-key.ts'
 import { revokeDevice, revokeUser } from '../../src/device/revoke.ts'
 import { requireState } from '../../src/device/state.ts'
 import { Directory } from '../../src/directory/directory.ts'

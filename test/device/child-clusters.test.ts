@@ -125,6 +125,16 @@ test('through the local proxy when one runs: its address, its key, and no forwar
     const env = await opened.environment(opened.clusters, opened.clusters[0])
     expect(env['NO_PROXY']).toBe('example.com,127.0.0.1,localhost,::1')
     expect(env['no_proxy']).toBe(env['NO_PROXY'])
+    for (const [proxy, itself] of [
+      ['http://corporate.example:3128', 'corporate.example:3128'],
+      ['corporate.example:3128', 'corporate.example:3128'],
+      ['https://corporate.example', 'corporate.example:443'],
+      ['http://192.0.2.7:3128', '192.0.2.7'],
+    ]) {
+      const behind = await open({}, { env: { ...world().env, HTTPS_PROXY: proxy } })
+      const { NO_PROXY } = await behind.environment(behind.clusters)
+      expect(NO_PROXY).toBe(`example.com,127.0.0.1,localhost,::1,${itself}`)
+    }
     const { config, path } = await kubeconfigOf(env)
     const { id } = opened.clusters[0]!
     expect(config.clusters?.[0]?.cluster?.server).toBe(`https://127.0.0.1:${listening.port}/${id}`)

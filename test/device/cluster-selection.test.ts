@@ -31,6 +31,8 @@ function directory(): { state: DirectoryState } {
       users: new Map([['ada', { ...ada, since: start, groupsSince: new Map() }]]),
       ownerOfKey: new Map(),
       members: new Map(members as [string, typeof member][]),
+      timedGrants: new Map(),
+      providers: new Map(),
       withoutEffect: new Map(),
     }),
   }

@@ -17,7 +17,7 @@ import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueServerCertificate, issueUserCertificate } from '../../src/pki/profiles.ts'
 import { readUserCertificate } from '../../src/pki/user-certificate.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
-import type { Whoami } from '../../src/protocol/messages.ts'
+import type { ClusterFacts, Whoami } from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { Secret } from '../../src/secret.ts'
 import type { World } from '../../src/world.ts'
@@ -35,6 +35,11 @@ export class FakeAgent {
   issued = 0
   revocations: unknown[] = []
   lifetimeSeconds = 12 * 3600
+  /** What it says of its cluster. */
+  facts: ClusterFacts = {
+    impersonation: { list: 'legacy', isUnrestricted: false, server: 'legacy' },
+    ceiling: 'none',
+  }
   /** Thrown for every enrolment. */
   refusal: McmError | undefined
   /** Fingerprints that are on the allowlist no more. */
@@ -133,6 +138,7 @@ export class FakeAgent {
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }
+    if (path === '/.mcm/v1/cluster') return answerJson(stream, 200, this.facts)
     if (path === '/.mcm/v1/whoami') return answerJson(stream, 200, this.#whoami(socket))
     const answer = this.api.request(method, path, text, user)
     answerJson(stream, answer.status, answer.body)

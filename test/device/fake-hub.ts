@@ -46,6 +46,8 @@ export class FakeHub {
   /** Does everything and then loses the answer, so many times. */
   lostAnswers = 0
   clusterIds: string[] = []
+  /** What a test adds, as `GET /path`; gets query and body. */
+  readonly routes = new Map<string, (query: URLSearchParams, body: unknown) => object>()
   /** Ever accepted. */
   connections = 0
   readonly #world: World
@@ -175,6 +177,8 @@ export class FakeHub {
       const text = this.publications.get(publication[1]!)
       return text === undefined ? undefined : { publication: text }
     }
+    const added = this.routes.get(route)
+    if (added) return added(url.searchParams, body)
     throw new UsageError('MCM_BAD_REQUEST', `no route ${route}`)
   }
 

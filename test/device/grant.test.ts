@@ -80,6 +80,16 @@ test('where a cluster is down the invite is made all the same, and it says so', 
   expect(made.clusters[0]?.problem).toContain('no agent')
 })
 
+test('an invite whose grant fails keeps its link, and says what is left to do', async () => {
+  fleet.hub.agents.delete(agent.id)
+  const invite = { user: 'carol', expiresInMs: HOUR, bot: false }
+  const wish = { role: 'ro', clusters: ['idc-k8s'] }
+  const made = await asAda(fleet, (session) => createInvite(session, { ...invite, grant: wish }))
+  expect(made.clusters).toMatchObject([{ cluster: 'idc-k8s', changed: [] }])
+  expect(made.clusters[0]?.problem).toContain('no agent')
+  expect(made.link.reveal()).toContain('secret=')
+})
+
 test('of two administrators who grant at once nobody’s name is lost', async () => {
   await Promise.all(['bob', 'carol', 'dave'].map((name) => joinedDevice(fleet, name)))
   await Promise.all(['bob', 'carol', 'dave'].map((name) => grant(user(name), 'ro')))

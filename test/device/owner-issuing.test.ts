@@ -202,6 +202,27 @@ describe('the owner’s own certificate', () => {
     expect(error.hint).toContain('mcm register edge --issuer local')
   })
 
+  test('with the CA’s key gone the certificate in use serves to its end; once it is said', async () => {
+    const first = await credentialFor(fleet.ada, agent.id)
+    await rm(keyFile(fleet.ada))
+    fleet.world.advance(9 * HOUR)
+    fleet.ada.said.length = 0
+    const all = await Promise.all(
+      Array.from({ length: 20 }, () => credentialFor(fleet.ada, agent.id)),
+    )
+    expect(new Set(all.map(({ fingerprint }) => fingerprint))).toEqual(new Set([first.fingerprint]))
+    expect(fleet.ada.said).toEqual([
+      expect.stringMatching(/^mcm: the certificate in use ends at .+: the user CA of edge cannot/),
+      expect.stringContaining('mcm register edge --issuer local'),
+    ])
+    const refused = credentialFor(fleet.ada, agent.id, { refusedPem: first.certificatePem })
+    await expect(refused).rejects.toMatchObject({ code: 'MCM_STATE_DAMAGED' })
+    fleet.world.advance(4 * HOUR)
+    await expect(credentialFor(fleet.ada, agent.id)).rejects.toMatchObject({
+      code: 'MCM_STATE_DAMAGED',
+    })
+  })
+
   test.each<[string, () => Promise<void>]>([
     ['a damaged key', () => writeFile(keyFile(fleet.ada), 'nonsense')],
     [

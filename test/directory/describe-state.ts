@@ -7,17 +7,22 @@ export function describeState(state: DirectoryState): unknown {
     hubs: state.hubs,
     clusters: [...state.clusters.values()].map((cluster) => ({
       ...cluster,
-      members: state.members(cluster.id),
+      members: state.memberships(cluster.id),
+      timedGrants: state.timedGrants(cluster.id),
       users: [...state.users.keys()].filter((user) => state.isMember(user, cluster.id)),
     })),
-    users: [...state.users.values()].map(({ name, bot, groups, devices, revoked, invites }) => ({
-      name,
-      bot,
-      groups,
-      devices: [...devices.values()],
-      revoked,
-      invites,
-    })),
+    users: [...state.users.values()].map(
+      ({ name, nickname, bot, groups, devices, revoked, invites }) => ({
+        name,
+        nickname,
+        bot,
+        groups,
+        devices: [...devices.values()],
+        revoked,
+        invites,
+      }),
+    ),
+    providers: [...state.providers.values()],
     withoutEffect: [...state.withoutEffect].map(([seq, why]) => ({ seq, why })),
   }
   return JSON.parse(JSON.stringify(description, plain))

@@ -28,6 +28,13 @@ const good = {
   member: { action: 'add', subject: { kind: 'group', name: 'dev' }, cluster: CLUSTER },
   device: { user: 'bob', name: 'phone', key: jwk },
   revoke: { user: 'bob', reason: 'left the company' },
+  groups: { user: 'bob', groups: ['dev', 'on-call'] },
+  grant: {
+    subject: { kind: 'user', name: 'bob' },
+    cluster: CLUSTER,
+    group: 'grant:0123456789abcdef',
+    expires: '2026-01-02T03:04:05Z',
+  },
 } as const
 
 type Type = keyof typeof good
@@ -95,7 +102,16 @@ describe('a member with a value that is none', () => {
     ['a user with a newline', 'device', { user: 'bob\nO=system:masters' }],
     ['a group of Kubernetes’ own', 'invite', { groups: ['system:masters'] }],
     ['an empty group', 'invite', { groups: [''] }],
-    ['more groups than a certificate should hold', 'invite', { groups: Array(65).fill('g') }],
+    ['more groups than a certificate should hold', 'invite', { groups: Array(513).fill('g') }],
+    ['a timed group that is an ordinary one', 'grant', { group: 'dev' }],
+    ['a timed group of Kubernetes’ own', 'grant', { group: 'system:masters' }],
+    ['a timed group with more digits', 'grant', { group: 'grant:0123456789abcdef0' }],
+    ['a timed group in capitals', 'grant', { group: 'grant:0123456789ABCDEF' }],
+    ['a grant without an end', 'grant', { expires: undefined }],
+    ['a membership that ends never', 'member', { expires: 'never' }],
+    ['groups with a reserved name', 'groups', { groups: ['kube:x'] }],
+    ['groups that are a timed one', 'groups', { groups: ['grant:0123456789abcdef'] }],
+    ['a nickname of two lines', 'groups', { nickname: 'a\nb' }],
     ['a time with a zone', 'invite', { expires: '2026-01-02T03:04:05+01:00' }],
     ['a time that does not exist', 'invite', { expires: '2026-02-30T00:00:00Z' }],
     ['no bot', 'invite', { bot: undefined }],

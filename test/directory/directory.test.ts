@@ -273,7 +273,7 @@ describe('a hub that shows an old or another chain is refused', () => {
 describe('nobody appends what the chain does not let them', () => {
   const admins = () => [...fleet.directory.state.admins.keys()]
 
-  test('a user who is not an admin signs a member, an admin, a hub, a revocation', async () => {
+  test('a user who is not an admin signs a member, an admin, a hub, a revocation, groups, a grant', async () => {
     const bob = await fleet.admit('bob')
     await fleet.register()
     const drafts: Draft[] = [
@@ -289,6 +289,16 @@ describe('nobody appends what the chain does not let them', () => {
         type: 'invite',
         inviteKey: 'A'.repeat(43),
         detail: { user: 'eve', groups: [], expires: '2027-01-01T00:00:00Z', bot: false },
+      },
+      { type: 'groups', detail: { user: 'bob', groups: ['admins'] } },
+      {
+        type: 'grant',
+        detail: {
+          subject: { kind: 'user', name: 'bob' },
+          cluster: CLUSTER,
+          group: 'grant:0123456789abcdef',
+          expires: '2027-01-01T00:00:00Z',
+        },
       },
     ]
     for (const draft of drafts) await expectRefused(pageOf(await fleet.sign(draft, [bob])))

@@ -140,6 +140,66 @@ await append(
   { ...invite('bob', ['dev'], '2026-01-08T00:00:00Z'), inviteKey: againInvite.id },
   alice,
 )
+await append(
+  {
+    type: 'groups',
+    detail: { user: 'bob', groups: ['dev', 'on-call'], nickname: 'Bob the Builder' },
+  },
+  alice,
+)
+await append(
+  {
+    type: 'member',
+    detail: {
+      action: 'add',
+      subject: { kind: 'user', name: 'bob' },
+      cluster: IDC,
+      expires: '2026-01-02T00:00:00Z',
+    },
+  },
+  alice,
+)
+await append(
+  {
+    type: 'grant',
+    detail: {
+      subject: { kind: 'user', name: 'bob' },
+      cluster: IDC,
+      group: 'grant:0123456789abcdef',
+      expires: '2026-01-02T00:00:00Z',
+    },
+  },
+  alice,
+)
+await append(
+  {
+    type: 'oidc',
+    detail: {
+      action: 'set',
+      name: 'corp',
+      issuer: 'https://id.example.com',
+      domain: 'example.com',
+      maximumAge: 43_200,
+      people: {
+        clientId: 'mcm',
+        scopes: ['email', 'groups'],
+        userClaim: 'email',
+        groupsClaim: 'groups',
+        groups: { developers: 'dev' },
+      },
+      workloads: [{ user: 'ci@example.com', claims: { sub: 'repo:example/app' } }],
+    },
+  },
+  alice,
+)
+const tabletInvite = inviteOf('alice tablet')
+const tabletSeq = await append(
+  { ...invite('alice', [], '2026-01-08T00:00:00Z'), inviteKey: tabletInvite.id },
+  alice,
+)
+const tablet = keyOf('alice tablet')
+await append({ ...device('alice', 'tablet', tablet), invite: tabletSeq }, tabletInvite, tablet)
+await append({ type: 'removal', detail: { device: tablet.id, reason: 'lost' } }, alice)
 await append(member('remove', 'user', 'alice', IDC), alice)
 await append({ type: 'revoke', detail: { cluster: ACK, reason: '' } }, alice)
 

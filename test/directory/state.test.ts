@@ -383,3 +383,110 @@ describe('names from outside', () => {
     expect(fleet.state.clusters.get(CLUSTER)!.labels).toEqual(labels)
   })
 })
+
+describe('groups', () => {
+  const groups = (user: string, names: string[], nickname?: string) =>
+    fleet.append({
+      type: 'groups',
+      detail: { user, groups: names, ...(nickname === undefined ? {} : { nickname }) },
+    })
+
+  test('replace those of the invite, and a later invite replaces them; who stays is in since they came', async () => {
+    const invited = await fleet.invite('bob', { groups: ['dev', 'qa'] })
+    await fleet.join('bob', invited)
+    await fleet.register()
+    await fleet.member('add', 'group', 'dev')
+    const since = fleet.state.memberSince('bob', CLUSTER)
+    await groups('bob', ['dev', 'ops'], 'Bob')
+    expect(bob()).toMatchObject({ groups: ['dev', 'ops'], nickname: 'Bob' })
+    expect(fleet.state.memberSince('bob', CLUSTER)).toEqual(since)
+    await groups('bob', ['ops'])
+    expect(bob().nickname).toBeUndefined()
+    expect(fleet.state.isMember('bob', CLUSTER)).toBe(false)
+    await fleet.invite('bob', { groups: ['dev'] })
+    expect(bob().groups).toEqual(['dev'])
+  })
+
+  test('of a stranger, or of somebody revoked, have no effect', async () => {
+    await groups('nobody', ['dev'])
+    expect(reason()).toMatch(/there is no user nobody/)
+    await fleet.admit('bob')
+    await fleet.revoke({ user: 'bob' })
+    await groups('bob', ['dev'])
+    expect(reason()).toMatch(/there is no user bob/)
+    expect(bob().groups).toEqual([])
+  })
+})
+
+describe('what ends by itself', () => {
+  const until = '2026-01-02T00:00:00Z'
+  const [before, after] = [new Date('2026-01-01T23:59:59Z'), new Date(until)]
+  const subject = { kind: 'user', name: 'bob' } as const
+  const member = (expires?: string) =>
+    fleet.append({
+      type: 'member',
+      detail: { action: 'add', subject, cluster: CLUSTER, ...(expires ? { expires } : {}) },
+    })
+  const grant = (expires: string, kind: 'user' | 'group' = 'user', name = 'bob') =>
+    fleet.append({
+      type: 'grant',
+      detail: {
+        subject: { kind, name },
+        cluster: CLUSTER,
+        group: 'grant:0123456789abcdef',
+        expires,
+      },
+    })
+  const timed = (at: Date, groups: string[] = []) =>
+    fleet.state.timedGroups('bob', groups, CLUSTER, at)
+
+  beforeEach(async () => {
+    await fleet.admit('bob')
+    await fleet.register()
+  })
+
+  test('a membership with an end counts until then, and only for who says what time it is', async () => {
+    await member(until)
+    expect(fleet.state.isMember('bob', CLUSTER, before)).toBe(true)
+    expect(fleet.state.isMember('bob', CLUSTER, after)).toBe(false)
+    expect(fleet.state.isMember('bob', CLUSTER)).toBe(false)
+    await member()
+    expect(fleet.state.isMember('bob', CLUSTER)).toBe(true)
+    await member(until)
+    expect(fleet.state.isMember('bob', CLUSTER, after)).toBe(false)
+  })
+
+  test('a timed group holds its subject until its end; the latest statement counts, also an earlier end', async () => {
+    await grant(until)
+    expect([timed(before), timed(after)]).toEqual([['grant:0123456789abcdef'], []])
+    await grant('2026-01-01T00:00:00Z')
+    expect(timed(before)).toEqual([])
+  })
+
+  test('a timed group of a group holds who is in that group, and nobody else', async () => {
+    await grant(until, 'group', 'dev')
+    expect([timed(before, ['dev']), timed(before, ['qa'])]).toEqual([
+      ['grant:0123456789abcdef'],
+      [],
+    ])
+  })
+
+  test('revoking the user, or the cluster, ends it', async () => {
+    await grant(until)
+    await fleet.revoke({ user: 'bob' })
+    expect(timed(before)).toEqual([])
+    await grant(until)
+    await fleet.revoke({ cluster: CLUSTER })
+    await fleet.register()
+    expect(timed(before)).toEqual([])
+  })
+
+  test('in a cluster that there is not it has no effect', async () => {
+    const group = 'grant:0123456789abcdef'
+    await fleet.append({
+      type: 'grant',
+      detail: { subject, cluster: OTHER_CLUSTER, group, expires: until },
+    })
+    expect(reason()).toMatch(/there is no cluster/)
+  })
+})

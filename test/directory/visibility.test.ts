@@ -201,3 +201,40 @@ async function copyWithout(directory: Directory, viewer: Viewer): Promise<Direct
   const page = { ...directory.page(-1), details: visibleDetails(directory, viewer) }
   return Directory.restore(directory.fleet!, page)
 }
+
+describe('groups, and grants that end', () => {
+  const group = 'grant:0123456789abcdef'
+  const expires = '2026-01-02T00:00:00Z'
+  const grant = (name: string, cluster = CLUSTER) => {
+    const subject = { kind: 'user', name } as const
+    return fleet.append({ type: 'grant', detail: { subject, cluster, group, expires } })
+  }
+
+  test('concern the user and the agents of their clusters, and nobody else', async () => {
+    await fleet.register()
+    await fleet.register(OTHER_CLUSTER, 'ack')
+    const [bob, eve] = [await fleet.admit('bob'), await fleet.admit('eve')]
+    await fleet.member('add', 'user', 'bob')
+    const detail = { user: 'bob', groups: ['dev'], nickname: 'Bob' }
+    const statements = [await fleet.append({ type: 'groups', detail }), await grant('bob')]
+    for (const viewer of [device(bob), agent()])
+      expect(seen(viewer)).toEqual(expect.arrayContaining(statements))
+    for (const viewer of [device(eve), agent(OTHER_CLUSTER)])
+      for (const seq of statements) expect(seen(viewer)).not.toContain(seq)
+  })
+
+  test('an agent learns of a user who came into one of its groups without an invite that says so', async () => {
+    await fleet.register()
+    await fleet.member('add', 'group', 'dev')
+    const bob = await fleet.admit('bob')
+    const before = fleet.directory
+    await fleet.append({ type: 'groups', detail: { user: 'bob', groups: ['dev'] } })
+    const more = newlyVisibleDetails(before, fleet.directory, agent()).map(({ seq }) => seq)
+    expect(more).toHaveLength(3)
+    const copy = await copyOf(agent())
+    expect(copy.state.isMember('bob', CLUSTER)).toBe(true)
+    expect(copy.state.isLiveDevice(bob.id)).toBe(true)
+    await fleet.append({ type: 'groups', detail: { user: 'bob', groups: [] } })
+    expect((await copyOf(agent())).state.isMember('bob', CLUSTER)).toBe(false)
+  })
+})

@@ -15,10 +15,12 @@ export interface Lane {
   readonly env: Readonly<Record<string, string>>
 }
 
-/**
- * The lanes of one kubectl. Through the hub's HTTPS proxy kubectl falls back to SPDY by itself; through
- * `mcm proxy` it stays with the WebSocket unless it is told otherwise.
- */
+/** WebSockets of kubectl before 1.33 cannot pass an HTTPS proxy: it goes to SPDY/3.1 before it asks anybody. */
+export function fallsBack(kubectl: KubernetesVersion, way: McmWay): boolean {
+  return kubectl === '1.32.2' && way !== 'proxy'
+}
+
+/** The lanes of one kubectl: in each way the transport that it chooses by itself, and SPDY/3.1 where it would not. */
 export function lanesOf(kubectl: KubernetesVersion): Lane[] {
   const lanes = MCM_WAYS.map((way) => ({ name: way as string, way, kubectl, env: {} }))
   return [...lanes, { name: 'proxy-spdy', way: 'proxy', kubectl, env: OVER_SPDY }]

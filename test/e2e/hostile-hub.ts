@@ -10,6 +10,7 @@ import type { Duplex } from 'node:stream'
 import { openBook } from '../../src/hub/book.ts'
 import { hubDatabasePath } from '../../src/hub/data.ts'
 import { hubEvents } from '../../src/hub/events.ts'
+import { openGuests } from '../../src/hub/guests.ts'
 import { http1 } from '../../src/hub/http1.ts'
 import { http2 } from '../../src/hub/http2.ts'
 import { DEFAULT_LIMITS } from '../../src/hub/limits.ts'
@@ -75,8 +76,9 @@ export class HostileHub {
     const switchboard = {
       open: async (peer: Peer, authority: string) => hub.#line(peer, authority),
     }
+    const guests = await openGuests({ world, book, store, proxyFor: () => undefined })
     const api = http2({
-      ...{ world, book, store, events, limits, switchboard, tunnels: links },
+      ...{ world, book, guests, store, events, limits, switchboard, tunnels: links },
       registrations: registrations({ world, store, events }),
       version: 'hostile',
       ownPin: sha256(identity.der),
@@ -88,6 +90,7 @@ export class HostileHub {
         void links.accept(socket, peerOf(socket)),
       onHttp1: http1({ limits, switchboard, isReady: () => true }).serve,
       onHttp2: api.serve,
+      onFailure: () => {},
     }
     hub.#listener = await listen(listener, at)
     return hub

@@ -29,7 +29,7 @@ rules:
   - { apiGroups: [''], resources: [groups], resourceNames: ['mcm:watchers'], verbs: [impersonate] }
   - { apiGroups: [authentication.k8s.io], resources: [uids], resourceNames: [u-1], verbs: [impersonate] }
   - apiGroups: [authentication.k8s.io]
-    resources: [userextras/scopes]
+    resources: [userextras/example.com/scopes]
     resourceNames: [view]
     verbs: [impersonate]
 ---
@@ -212,22 +212,22 @@ describe.each(['1.36.3', '1.33.13'] as const)('kubectl --as on Kubernetes %s', a
         refusal('Impersonate-Uid', `this cluster's agent does not speak for uid u-1`),
       )
       const bob = ['Impersonate-User', 'mcm:bob'] as const
-      const refused = await raw(carol, bob, ['Impersonate-Extra-scopes', 'view'])
+      const refused = await raw(carol, bob, ['Impersonate-Extra-example.com%2Fscopes', 'view'])
       expect(refused.status).toBe(403)
-      expect(refused.body).toContain('does not speak for scopes=view')
+      expect(refused.body).toContain('does not speak for example.com/scopes=view')
 
       await listMore()
       await expect
         .poll(() => whoIs(carol, 'static', uid).catch(() => undefined))
         .toMatchObject({ uid: 'u-1' })
-      const allowed = await raw(carol, bob, ['Impersonate-Extra-Scopes', 'view'])
+      const allowed = await raw(carol, bob, ['Impersonate-Extra-Example.com%2Fscopes', 'view'])
       expect(allowed.status).toBe(200)
       const event = (await eventsAs('mcm:bob')).findLast(({ requestURI }) =>
         requestURI.endsWith('/pods'),
       )
-      expect(event?.impersonatedUser?.extra?.['scopes']).toEqual(['view'])
-      const other = await raw(carol, bob, ['Impersonate-Extra-scopes', 'edit'])
-      expect(other.body).toContain('does not speak for scopes=edit')
+      expect(event?.impersonatedUser?.extra?.['example.com/scopes']).toEqual(['view'])
+      const other = await raw(carol, bob, ['Impersonate-Extra-example.com%2Fscopes', 'edit'])
+      expect(other.body).toContain('does not speak for example.com/scopes=edit')
       const asDave = await raw(dave, ['Impersonate-User', 'mcm:dave'], ['Impersonate-Uid', 'u-1'])
       expect(asDave.status).toBe(403)
 
@@ -246,11 +246,12 @@ describe.each(['1.36.3', '1.33.13'] as const)('kubectl --as on Kubernetes %s', a
         await expect
           .poll(
             async () =>
-              (await kubectl(carol, 'static', ['get', 'pods', ...extra('scopes=view')])).exitCode,
+              (await kubectl(carol, 'static', ['get', 'pods', ...extra('example.com/scopes=view')]))
+                .exitCode,
           )
           .toBe(0)
-        const seen = await whoIs(carol, 'proxy', extra('scopes=view'))
-        expect(seen.extra?.['scopes']).toEqual(['view'])
+        const seen = await whoIs(carol, 'proxy', extra('example.com/scopes=view'))
+        expect(seen.extra?.['example.com/scopes']).toEqual(['view'])
         const forged = await kubectl(carol, 'exec', [
           'get',
           'pods',
@@ -324,11 +325,12 @@ describe.each(['1.36.3', '1.33.13'] as const)('kubectl --as on Kubernetes %s', a
         apiGroups: ['authentication.k8s.io'],
         resources: [resource],
         resourceNames: [name],
-        verbs: ['impersonate'],
+        // The list is in the form that the API server has.
+        verbs: [version === '1.36.3' ? 'impersonate:user-info' : 'impersonate'],
       })
       const has = JSON.stringify(object.rules).includes('"uids"')
       if (has) return
-      object.rules.push(more('uids', 'u-1'), more('userextras/scopes', 'view'))
+      object.rules.push(more('uids', 'u-1'), more('userextras/example.com/scopes', 'view'))
       await asAdmin(['replace', '-f', '-'], JSON.stringify(object))
     }
   })

@@ -75,9 +75,18 @@ describe.each(['1.36.3', '1.33.13'] as const)('refusals as kubectl %s prints the
     expect(exitCode).toBe(1)
   })
 
-  test('503: an API server that does not answer, and everything goes on when it is back', async () => {
+  test('503: an API server that does not answer is said, and everything goes on when it is back', async () => {
     const erin = await newcomer('erin')
-    await cluster.restart()
+    const said: string[] = []
+    let isBack = false
+    const restarting = cluster.restart(0).finally(() => {
+      isBack = true
+    })
+    while (!isBack) said.push((await getPods(erin)).stderr)
+    await restarting
+    expect(said.join('\n')).toMatch(
+      /mcm: the API server (cannot be reached|did not answer in time)/,
+    )
     await expect
       .poll(async () => (await getPods(erin)).exitCode, { timeout: 30_000, interval: 500 })
       .toBe(0)

@@ -1,6 +1,10 @@
-/** The pods that the stream suite works on, as the documents of one manifest. */
+/** The pods that the suites work on. */
+import { SHELL_IMAGE } from '../cluster/pod-images.ts'
 
-/** @param image with a busybox shell, or one that does the same */
+/**
+ * Those of the stream suite, as the documents of one manifest.
+ * @param image with a busybox shell, or one that does the same
+ */
 export function streamPods(image: string): string {
   const listen = (port: number) => `nc -ll -p ${port} -e cat &`
   const pods = [
@@ -14,6 +18,13 @@ export function streamPods(image: string): string {
     }),
   ]
   return pods.map((one) => JSON.stringify(one)).join('\n---\n')
+}
+
+/** One pod of the whole node's shell image, as JSON; what ends in it has ended. */
+export function onePod(name: string, command: readonly string[], labels: object = {}): string {
+  const main = { name: 'main', image: SHELL_IMAGE, imagePullPolicy: 'Never', command }
+  const spec = { restartPolicy: 'Never', terminationGracePeriodSeconds: 0, containers: [main] }
+  return JSON.stringify({ apiVersion: 'v1', kind: 'Pod', metadata: { name, labels }, spec })
 }
 
 function pod(name: string, image: string, command: readonly string[], rest: object = {}) {

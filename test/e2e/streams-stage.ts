@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { LongRunning } from './program.ts'
-import { Stage } from './stage.ts'
+import { type Person, Stage } from './stage.ts'
 import { answerOf, ask, type Endpoint, endpointOf, get } from './streams-client.ts'
 
 export const FIXTURES = join(import.meta.dirname, 'fixtures')
@@ -22,18 +22,21 @@ export class StreamsStage {
   readonly #directory: string
   readonly #apiServer: LongRunning
   readonly #stage: Stage
+  readonly #owner: Person
   readonly #programs: ReadonlyMap<string, number>
 
   private constructor(
     directory: string,
     apiServer: LongRunning,
     stage: Stage,
+    owner: Person,
     access: { kubeconfig: string; endpoint: Endpoint },
     programs: ReadonlyMap<string, number>,
   ) {
     this.#directory = directory
     this.#apiServer = apiServer
     this.#stage = stage
+    this.#owner = owner
     this.kubeconfig = access.kubeconfig
     this.endpoint = access.endpoint
     this.#programs = programs
@@ -59,7 +62,7 @@ export class StreamsStage {
       ['agent', stage.agents.get('streams/a')!.child.pid!],
     ])
     await get(endpoint, '/version')
-    return new StreamsStage(directory, apiServer, stage, { kubeconfig, endpoint }, programs)
+    return new StreamsStage(directory, apiServer, stage, alice, { kubeconfig, endpoint }, programs)
   }
 
   async close(): Promise<void> {
@@ -79,9 +82,27 @@ export class StreamsStage {
     })
   }
 
+  /** A second person, with a `mcm proxy` of their own. */
+  async join(name: string): Promise<Endpoint> {
+    const person = await this.#stage.join(this.#owner, name, [
+      '--cluster',
+      'streams',
+      '--role',
+      'ops',
+    ])
+    const proxy = person.start(['proxy'])
+    await proxy.shows(/https:\/\/127\.0\.0\.1:\d+/)
+    return endpointOf(await person.kubeconfig('proxy'))
+  }
+
+  /** How often the agent opened a tunnel so far. */
+  tunnels(): number {
+    return this.#stage.agents.get('streams/a')!.stderr.match(/tunnel_open/g)?.length ?? 0
+  }
+
   /** Requests of this id that reached the API server, and those of them that have not ended. */
-  async seen(id: string): Promise<{ requests: number; open: number }> {
-    return JSON.parse((await get(this.endpoint, `/streams/seen?id=${id}`)).text)
+  async seen(id: string, by = this.endpoint): Promise<{ requests: number; open: number }> {
+    return JSON.parse((await get(by, `/streams/seen?id=${id}`)).text)
   }
 
   /**

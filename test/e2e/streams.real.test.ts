@@ -5,9 +5,11 @@ import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { LongRunning } from './program.ts'
-import { type Endpoint, exec } from './streams-client.ts'
+import { type Endpoint, exec, get } from './streams-client.ts'
 import { FIXTURES, inMebibytes, MEBIBYTE, type Sizes, StreamsStage } from './streams-stage.ts'
 
+/** An upper bound only. */
+const WITHIN = { timeout: 60_000 }
 const UPLOAD_BYTES = 3072 * MEBIBYTE
 
 describe('streams through mcm proxy, hub and agent', () => {
@@ -57,6 +59,32 @@ describe('streams through mcm proxy, hub and agent', () => {
     for (const [name, size] of Object.entries(after))
       expect(size - before[name]!).toBeLessThan(256 * MEBIBYTE)
     for (const stream of [...streams, neighbour]) stream.destroy()
+  })
+
+  test('three thousand requests given up at once leave the tunnel, and everybody else’s streams', async () => {
+    const bob = await stage.join('bob')
+    const neighbours = [await exec(endpoint, 'echo'), await exec(bob, 'echo')]
+    const echoes = async () => {
+      for (const stream of neighbours) {
+        stream.write('k')
+        await once(stream, 'data')
+      }
+    }
+    await echoes()
+    const seen = () => stage.seen('aborted', bob)
+    const before = stage.tunnels()
+    const args = [join(FIXTURES, 'streams-aborts.ts'), stage.kubeconfig, 'aborted', '3000']
+    const client = new LongRunning(process.execPath, args, {})
+    await client.shows(/^sent$/m)
+    // As many as one person may have under way; the others are refused, and none is kept waiting.
+    await expect.poll(async () => (await seen()).requests, WITHIN).toBeGreaterThan(900)
+    await echoes()
+    await client.stop('SIGKILL')
+    await expect.poll(async () => (await seen()).open, WITHIN).toBe(0)
+    await echoes()
+    expect(await get(endpoint, '/version')).toMatchObject({ status: 200 })
+    expect(stage.tunnels()).toBe(before)
+    for (const stream of neighbours) stream.destroy()
   })
 
   test('a thousand clients killed in the middle of a stream leave no socket anywhere', async () => {

@@ -74,7 +74,6 @@ describe.skipIf(skip)(
       const read = ['create', 'secret', 'generic', MARKER.name, `--from-literal=it=${MARKER.read}`]
       await runKubectl('1.36.3', read, admin)
       await runKubectl('1.36.3', ['create', 'serviceaccount', 'robot'], admin)
-      // No role of mcm lets anybody ask for tokens.
       const everything = ['--clusterrole=cluster-admin', '--user=mcm:alice']
       await runKubectl('1.36.3', ['create', 'clusterrolebinding', 'all', ...everything], admin)
       alice = await stage.found('alice')
@@ -107,8 +106,16 @@ describe.skipIf(skip)(
         expect(Buffer.from(shown, 'base64').toString()).toBe(MARKER.read)
         const name = `${MARKER.name}-${mode}-${version}`
         await kubectl('create', 'secret', 'generic', name, `--from-literal=it=${MARKER.written}`)
-        const token = (await kubectl('create', 'token', 'robot')).trim()
-        secretTexts[`the token that kubectl ${version} asked for in ${mode} mode`] = token
+        // Tokens are not made through mcm: it is made beside it, and read through it.
+        const admin = { kubeconfig: cluster.adminKubeconfig }
+        const made = await runKubectl('1.36.3', ['create', 'token', 'robot'], admin)
+        const token = made.stdout.trim()
+        const held = `robot-${mode}-${version}`
+        const hold = ['create', 'secret', 'generic', held, `--from-literal=it=${token}`]
+        await runKubectl('1.36.3', hold, admin)
+        const read = await kubectl('get', 'secret', held, '-o', 'jsonpath={.data.it}')
+        expect(Buffer.from(read, 'base64').toString()).toBe(token)
+        secretTexts[`the token that kubectl ${version} read in ${mode} mode`] = token
       }
     }
 

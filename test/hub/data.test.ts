@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { hubIdentity } from '../../src/hub/data.ts'
+import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { realWorld } from '../../src/runtime.ts'
 
 let directory: string
@@ -47,6 +48,21 @@ test('a certificate without its key, or a damaged one, is said and not replaced'
   await writeFile(join(directory, 'hub-certificate.pem'), 'nonsense')
   await expect(open(['hub.example.com:8443'])).rejects.toMatchObject({ code: 'MCM_STATE_DAMAGED' })
   expect(await readFile(join(directory, 'hub-certificate.pem'), 'utf8')).toBe('nonsense')
+})
+
+test.each([
+  ['damaged', () => 'nonsense'],
+  ['another', () => generateKeyPair().privateKeyPem.reveal()],
+])('a key that is %s is said before anybody is served, and not replaced', async (_, keyPem) => {
+  await open(['hub.example.com:8443'])
+  const key = keyPem()
+  await writeFile(join(directory, 'hub-key.pem'), key)
+  await expect(open(['hub.example.com:8443'])).rejects.toMatchObject({
+    code: 'MCM_STATE_DAMAGED',
+    exitCode: 8,
+    message: expect.not.stringContaining('nonsense'),
+  })
+  expect(await readFile(join(directory, 'hub-key.pem'), 'utf8')).toBe(key)
 })
 
 test.each(['*.example.com:8443', 'hub.internal:8443'])(

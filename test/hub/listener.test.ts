@@ -69,7 +69,9 @@ describe('the handshake', () => {
   })
 
   it('names no authority and no cluster to a stranger, even with 2 000 clusters', async () => {
-    await stage.found()
+    // With the limits of a real hub: a busy machine may leave a connection idle for a while.
+    await stage.stop()
+    stage = await Stage.founded()
     const ids = await stage.clusters(2_000)
     const script = join(import.meta.dirname, 'trace-handshake.ts')
     const port = String(stage.hub.address.port)

@@ -194,11 +194,9 @@ describe('running relays', () => {
     await stage.member('remove', 'bob', cluster.id)
     await ended
     expect(performance.now() - started).toBeLessThan(1_000)
-    expect(stage.log.of('relay_closed')[0]).toMatchObject({
-      user: 'bob',
-      aborted: true,
-      reason: 'no longer granted',
-    })
+    await expect
+      .poll(() => stage.log.of('relay_closed')[0])
+      .toMatchObject({ user: 'bob', aborted: true, reason: 'no longer granted' })
     ofAlice.socket.end('still here')
     expect(await readText(ofAlice.socket)).toBe('still here')
   })

@@ -38,8 +38,8 @@ describe.runIf(isRootOnLinux)('npm run image', () => {
     const command = ['--userspec=65532:65532', root, '/usr/local/bin/node', '/app/agent.js']
     const env = { PATH: '/usr/sbin:/usr/bin' }
     const { status, stdout, stderr } = spawnSync('chroot', command, { encoding: 'utf8', env })
-    expect(stderr).toContain('hub.json is missing')
-    expect({ status, stdout }).toEqual({ status: 8, stdout: '' })
+    expect(stderr).toContain('this is no pod of a cluster')
+    expect({ status, stdout }).toEqual({ status: 2, stdout: '' })
   })
 
   it('carries no keychain and no client for kubeconfigs', () => {

@@ -135,10 +135,11 @@ test('an unknown context is not found, and the known ones are named', async () =
   expect(error.hint).toContain('config')
 })
 
-test('no file at all asks for a context', async () => {
+test('no file at all is said', async () => {
   await expect(connect(join(home, 'none'))).rejects.toMatchObject({
-    code: 'MCM_USAGE',
+    code: 'MCM_BAD_FILE',
     exitCode: 2,
+    message: `${join(home, 'none')}: no such file`,
   })
 })
 

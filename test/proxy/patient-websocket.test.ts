@@ -1,10 +1,10 @@
 import { type Duplex, duplexPair } from 'node:stream'
 import { expect, it } from 'vitest'
 import { UnreachableError } from '../../src/errors.ts'
+import { type ControlFrameOfSocket, FrameTracker } from '../../src/forward/websocket-frames.ts'
 import { PipePath, PLAIN_PATH } from '../../src/proxy/inner-path.ts'
 import { patientWebSocket } from '../../src/proxy/patient-websocket.ts'
-import { type ControlFrameOfSocket, FrameTracker } from '../../src/proxy/websocket-frames.ts'
-import { socketFrame } from './socket-frame.ts'
+import { socketFrame } from '../forward/socket-frame.ts'
 
 const KEY = Buffer.from([9, 8, 7, 6])
 const ping = (text: string) => socketFrame(9, Buffer.from(text), KEY)

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { buffer, text as textOf } from 'node:stream/consumers'
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { AccessDeniedError, IdentityError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
 import { connectLocally, get, messageOf, openHttp2, request2, sendRaw } from './local-client.ts'
@@ -99,6 +100,20 @@ describe('certificates', () => {
 })
 
 describe('when something is missing', () => {
+  afterEach(() => vi.useRealTimers())
+
+  /** By a clock that is moved once all wait: what needs a second deadline behind the first is never answered. */
+  async function withinThreeSeconds<T>(
+    ask: () => Promise<T>,
+    isWaiting: () => boolean,
+  ): Promise<T> {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const answer = ask()
+    while (!isWaiting()) await turn()
+    vi.advanceTimersByTime(3_000)
+    return answer
+  }
+
   it('a needed login is a 401 Status that says what to do, at once', async () => {
     stage.ways.credentialFailure = new IdentityError(
       'MCM_NOT_LOGGED_IN',
@@ -122,10 +137,8 @@ describe('when something is missing', () => {
 
   it('a hub that says nothing is a 503 Status within three seconds', async () => {
     stage.ways.hubIsSilent = true
-    const began = Date.now()
-    const [answer, upgrade] = await Promise.all([get(stage, PODS), get(stage, PODS, ...WEBSOCKET)])
-    expect(Date.now() - began).toBeLessThan(4_500)
-    for (const each of [answer, upgrade]) {
+    const ask = () => Promise.all([get(stage, PODS), get(stage, PODS, ...WEBSOCKET)])
+    for (const each of await withinThreeSeconds(ask, () => stage.ways.unanswered === 2)) {
       expect(each.status).toBe(503)
       expect(messageOf(each)).toContain('the agent of idc-k8s did not answer within')
     }
@@ -133,11 +146,20 @@ describe('when something is missing', () => {
 
   it('a list of clusters that hangs is a 503 Status within three seconds', async () => {
     await stage.stop()
-    stage = await startStage(() => ({ clusters: () => new Promise(() => {}) }))
-    const answer = await get(stage, PODS)
+    let asked = 0
+    stage = await startStage(() => ({
+      clusters: () => {
+        asked += 1
+        return new Promise(() => {})
+      },
+    }))
+    const answer = await withinThreeSeconds(
+      () => get(stage, PODS),
+      () => asked > 0,
+    )
     expect([answer.status, messageOf(answer)]).toEqual([
       503,
-      'mcm: the hub did not answer within 2.8 s; try again, or run mcm doctor',
+      'mcm: the hub did not answer within 2.8 s; try again; mcm clusters shows which agents are connected',
     ])
   })
 
@@ -159,7 +181,9 @@ describe('when something is missing', () => {
 
   it('a credential that hangs is a 503 Status within three seconds', async () => {
     stage.ways.gate = new Promise(() => {})
-    expect((await get(stage, PODS)).status).toBe(503)
+    const isAsked = () => stage.ways.asked.length > 0
+    const answer = await withinThreeSeconds(() => get(stage, PODS), isAsked)
+    expect(answer.status).toBe(503)
   })
 
   it('being refused is a 403 Status with its reason', async () => {
@@ -279,12 +303,13 @@ describe('a session that dies', () => {
   )
 
   it('in the middle of an answer cuts the answer: nobody takes a part for the whole', async () => {
-    stage.agent.answer = (_request, response) => {
-      response.write('half')
-      setImmediate(() => stage.ways.connections[0]!.cut())
-    }
+    stage.agent.answer = (_request, response) => void response.write('half')
     const session = await openHttp2(stage)
-    await expect(request2(session, { ':path': PODS })).rejects.toThrow()
+    const stream = session.request({ ':path': PODS })
+    expect(String((await once(stream, 'data'))[0])).toBe('half')
+    const cut = once(stream.resume(), 'end')
+    stage.ways.connections[0]!.cut()
+    await expect(cut).rejects.toThrow()
     expect(stage.agent.seen).toHaveLength(1)
     session.destroy()
   })

@@ -102,6 +102,8 @@ export interface TestWays extends Ways {
   credentialFailure: Error | undefined
   /** `connect` never answers while set. */
   hubIsSilent: boolean
+  /** How often `connect` has not answered. */
+  unanswered: number
   /** Lifetime of the next certificates. */
   lifetimeSeconds: number
   user: string
@@ -254,6 +256,7 @@ function testWays(world: TestWorld, userCa: Authority, agent: TestAgent): TestWa
     hubFailure: undefined,
     credentialFailure: undefined,
     hubIsSilent: false,
+    unanswered: 0,
     lifetimeSeconds: 12 * HOUR_SECONDS,
     user: 'bob',
     groups: ['dev', 'ops'],
@@ -265,7 +268,10 @@ function testWays(world: TestWorld, userCa: Authority, agent: TestAgent): TestWa
       return issue(world, userCa, ways)
     },
     connect: async () => {
-      if (ways.hubIsSilent) await new Promise(() => {})
+      if (ways.hubIsSilent) {
+        ways.unanswered += 1
+        await new Promise(() => {})
+      }
       if (ways.hubFailure) throw ways.hubFailure
       const connection = await connectThrough(agent.port)
       ways.connections.push(connection)

@@ -86,6 +86,19 @@ test('a lock file that kubectl holds is respected, and named when waiting was in
   expect(error.hint).toContain(`${path}.lock`)
 })
 
+test('a lock file that kubectl left long ago is named too: it is not ours to take away', async () => {
+  const path = join(home, 'config')
+  await writeFile(`${path}.lock`, '')
+  const long = new Date(Date.now() - 86_400_000)
+  await utimes(`${path}.lock`, long, long)
+  const began = performance.now()
+  const error = await withFileLock(path, async () => {}).catch((e) => e)
+  expect(error).toMatchObject({ code: 'MCM_STATE_LOCKED', exitCode: 8 })
+  // Nobody lets go of it, so nobody waits for that.
+  expect(performance.now() - began).toBeLessThan(10_000)
+  expect(error.hint).toContain(`${path}.lock`)
+})
+
 test('the lock of a process that died is taken over', async () => {
   const path = join(home, 'state')
   await mkdir(`${path}.lock`)

@@ -7,6 +7,7 @@ import {
   formatAddress,
   listenFlag,
   pairsFlag,
+  timeFlag,
 } from '../../src/terminal/flag-values.ts'
 
 test('lengths of time have a unit', () => {
@@ -96,4 +97,20 @@ test.each([
 
 test.each(['9443', ':65535', ':1,2,3', ':1,x', 'host:1'])('listening at %j is refused', (text) => {
   expect(() => directListenFlag('direct-listen', text, '::')).toThrow('--direct-listen')
+})
+
+test('a time is written in UTC, with or without seconds', () => {
+  expect(timeFlag('expires', '2030-01-31T18:00Z')).toEqual(new Date('2030-01-31T18:00:00Z'))
+  expect(timeFlag('expires', '2030-01-31T18:00:09Z')).toEqual(new Date('2030-01-31T18:00:09Z'))
+})
+
+test.each([
+  '',
+  'tomorrow',
+  '8h',
+  '2030-01-31',
+  '2030-01-31T18:00:00+01:00',
+  '2030-13-01T00:00:00Z',
+])('the time %j is refused with the flag’s name', (text) => {
+  expect(() => timeFlag('expires', text)).toThrow('--expires')
 })

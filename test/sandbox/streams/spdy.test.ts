@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { type Duplex, duplexPair } from 'node:stream'
 import { describe, expect, test } from 'vitest'
+import { controlFrame, FRAME } from '../../../src/forward/spdy-frames.ts'
+import { HeaderPacker } from '../../../src/forward/spdy-headers.ts'
 import {
   SpdyConnection,
   type SpdyOptions,
   type SpdyStream,
 } from '../../../src/sandbox/streams/spdy.ts'
-import { controlFrame, FRAME } from '../../../src/sandbox/streams/spdy-frames.ts'
-import { HeaderPacker } from '../../../src/sandbox/streams/spdy-headers.ts'
 import { textOf } from './upgrade-client.ts'
 
 interface Ends {

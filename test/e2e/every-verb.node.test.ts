@@ -6,7 +6,9 @@ import { skipLoudly } from '../cluster/possibility.ts'
 import { CLUSTER_NAME, type NodeStage, openNodeStage } from './node-stage.ts'
 import { sameAsDirectSuite } from './same-as-direct.ts'
 import { streamSuite } from './stream-suite.ts'
+import { streamVerbSuite } from './stream-verb-suite.ts'
 import { terminalSuite } from './terminal-suite.ts'
+import { transportSuite } from './transport-suite.ts'
 import { verbSuite } from './verb-suite.ts'
 import { KUBECTLS } from './ways.ts'
 
@@ -26,7 +28,9 @@ describe.skipIf(skip)('a whole node, through every way of mcm', () => {
 
   sameAsDirectSuite(() => stage, KUBECTLS)
   terminalSuite(() => stage, KUBECTLS)
-  verbSuite(() => stage, KUBECTLS)
+  streamVerbSuite(() => stage, KUBECTLS)
+  verbSuite(() => stage)
+  transportSuite(() => stage, KUBECTLS)
   streamSuite({
     title: 'streams',
     // The other versions are in the suites above; this one is the same over the sandbox.

@@ -1,12 +1,13 @@
 import { X509Certificate } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { execCredential, plainClusterArgument, runCredential } from '../src/credential.ts'
-import { credentialFor } from '../src/device/credentials.ts'
-import { certificatePath } from '../src/device/home.ts'
-import { Secret } from '../src/secret.ts'
-import type { FakeAgent } from './device/fake-agent.ts'
-import { foundedFleet, registeredCluster, removeDevices, type TestFleet } from './device/fleet.ts'
+import { execCredential, plainClusterArgument } from '../../src/credential/exec-credential.ts'
+import { runCredential } from '../../src/credential/plugin.ts'
+import { credentialFor } from '../../src/device/credentials.ts'
+import { certificatePath } from '../../src/device/home.ts'
+import { Secret } from '../../src/secret.ts'
+import type { FakeAgent } from '../device/fake-agent.ts'
+import { foundedFleet, registeredCluster, removeDevices, type TestFleet } from '../device/fleet.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
@@ -76,7 +77,7 @@ test('only the exact call of a kubeconfig takes the short way', () => {
 })
 
 test('the short way loads no command framework, no schema library, no certificate library', async () => {
-  const graph = await importGraph('src/credential.ts')
+  const graph = await importGraph('src/credential/plugin.ts')
   expect(graph.packages).toEqual([])
   expect(graph.files.length).toBeLessThan(10)
 })
@@ -94,7 +95,7 @@ async function importGraph(entry: string): Promise<{ packages: string[]; files: 
     platform: 'node',
     outdir: 'unused',
     packages: 'external',
-    external: ['./credential-renewal.ts'],
+    external: ['./renewal.ts'],
   })
   const inputs = Object.values(metafile.inputs)
   const packages = inputs

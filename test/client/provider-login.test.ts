@@ -1,0 +1,172 @@
+import { randomBytes } from 'node:crypto'
+import { decodeJwt } from 'jose'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import {
+  logInByBrowser,
+  logInByDeviceCode,
+  type ProviderClient,
+  refreshTokens,
+} from '../../src/client/provider-login.ts'
+import { tokenJudge } from '../../src/client/provider-token.ts'
+import { newTokenSalt, tokenBinding } from '../../src/protocol/token-binding.ts'
+import { browse } from './browse.ts'
+import { RealProvider } from './real-provider.ts'
+
+const FLEET = 'f'.repeat(43)
+const DEVICE = 'd'.repeat(43)
+const salt = newTokenSalt((count) => randomBytes(count))
+const nonce = tokenBinding(FLEET, DEVICE, salt)
+const signal = new AbortController().signal
+
+let provider: RealProvider
+beforeAll(async () => {
+  provider = await RealProvider.start()
+})
+afterAll(() => provider.stop())
+beforeEach(() => {
+  provider.account = { email: 'ann@example.com', email_verified: true, groups: ['developers'] }
+})
+
+const client = (): ProviderClient => ({
+  issuer: provider.issuer,
+  clientId: 'mcm',
+  scopes: ['email', 'groups', 'offline_access'],
+  caDer: provider.caDer,
+  proxyFor: () => undefined,
+})
+
+function judged(token: string) {
+  const people = { clientId: 'mcm', userClaim: 'email', groupsClaim: 'groups' }
+  const trusted = {
+    ...{ seq: 1, name: 'corp', issuer: provider.issuer, domain: 'example.com' },
+    ...{ caDer: provider.caDer, maximumAge: 3600, workloads: [] },
+    people: { ...people, groups: { developers: 'dev' } },
+  }
+  const judge = tokenJudge({ now: () => new Date(), proxyFor: () => undefined })
+  return judge.judge([trusted], { fleet: FLEET, device: DEVICE, salt, token })
+}
+
+const ann = { identity: { user: 'ann@example.com', bot: false, groups: ['dev'] } }
+
+describe('a person in the browser', () => {
+  it('gets a token for this very device, and is told so', async () => {
+    let page: Awaited<ReturnType<typeof browse>> | undefined
+    const { idToken } = await logInByBrowser(client(), {
+      nonce,
+      signal,
+      show: async (url) => {
+        page = await browse(url)
+      },
+    })
+    expect(await judged(idToken.reveal())).toMatchObject(ann)
+    expect(page).toMatchObject({ status: 200, text: expect.stringContaining('You are logged in') })
+  })
+
+  it('is not disturbed by pages that guess the address', async () => {
+    const { idToken } = await logInByBrowser(client(), {
+      nonce,
+      signal,
+      show: async (url) => {
+        const back = url.searchParams.get('redirect_uri')!
+        for (const guess of ['?code=x&state=guessed', '', '?error=access_denied&state='])
+          expect((await browse(new URL(back + guess))).status).toBe(404)
+        expect(url.searchParams.get('code_challenge_method')).toBe('S256')
+        await browse(url)
+      },
+    })
+    expect(decodeJwt(idToken.reveal())['nonce']).toBe(nonce)
+  })
+
+  it('who says no is a login refused', async () => {
+    const login = logInByBrowser(client(), {
+      nonce,
+      signal,
+      show: async (url) => {
+        const back = new URL(url.searchParams.get('redirect_uri')!)
+        back.search = new URLSearchParams({
+          error: 'access_denied',
+          error_description: 'not today',
+          state: url.searchParams.get('state')!,
+          iss: provider.issuer,
+        }).toString()
+        expect((await browse(back)).status).toBe(400)
+      },
+    })
+    await expect(login).rejects.toMatchObject({
+      code: 'MCM_TOKEN_REFUSED',
+      message: expect.stringContaining('access_denied: not today'),
+    })
+  })
+
+  it('who comes back from another provider is refused (RFC 9207)', async () => {
+    const login = logInByBrowser(client(), {
+      nonce,
+      signal,
+      show: async (url) => {
+        const back = new URL(url.searchParams.get('redirect_uri')!)
+        const state = url.searchParams.get('state')!
+        back.search = new URLSearchParams({ code: 'x', state, iss: 'https://evil.test' }).toString()
+        await browse(back)
+      },
+    })
+    await expect(login).rejects.toMatchObject({ code: 'MCM_TOKEN_REFUSED' })
+  })
+
+  it('who presses Ctrl-C ends it', async () => {
+    const ending = new AbortController()
+    const login = logInByBrowser(client(), {
+      nonce,
+      signal: ending.signal,
+      show: async () => ending.abort(new Error('interrupted')),
+    })
+    await expect(login).rejects.toThrow('interrupted')
+  })
+})
+
+it('a token is refreshed with the nonce it had', async () => {
+  const first = await logInByBrowser(client(), {
+    nonce,
+    signal,
+    show: async (url) => void (await browse(url)),
+  })
+  provider.account = { ...provider.account, groups: [] }
+  const { idToken } = await refreshTokens(client(), first.refreshToken!)
+  expect(await judged(idToken.reveal())).toMatchObject({
+    identity: { ...ann.identity, groups: [] },
+  })
+})
+
+it('a machine without a browser logs in by a code', async () => {
+  const { idToken } = await logInByDeviceCode(client(), {
+    nonce,
+    signal,
+    tell: ({ uri, code }) => void enter(new URL(uri), code),
+  })
+  expect(await judged(idToken.reveal())).toMatchObject(ann)
+})
+
+it('a code of a provider that drops the nonce lets nobody in', async () => {
+  provider.hasNonceInDeviceFlow = false
+  const { idToken } = await logInByDeviceCode(client(), {
+    nonce,
+    signal,
+    tell: ({ uri, code }) => void enter(new URL(uri), code),
+  })
+  await expect(judged(idToken.reveal())).rejects.toThrow('it has no nonce')
+})
+
+/** What a person does on another device. */
+async function enter(uri: URL, code: string): Promise<void> {
+  const cookies = new Map<string, string>()
+  const page = await browse(uri, cookies)
+  const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)![1]!
+  const confirm = await browse(uri, cookies, { xsrf, user_code: code })
+  const again = /name="xsrf" value="([^"]+)"/.exec(confirm.text)?.[1] ?? xsrf
+  await browse(uri, cookies, { xsrf: again, user_code: code, confirm: 'yes' })
+}
+
+it('a provider with another certificate than the signed one is not spoken to', async () => {
+  const { caDer: _, ...withoutCa } = client()
+  const login = logInByBrowser(withoutCa, { nonce, signal, show: async () => {} })
+  await expect(login).rejects.toMatchObject({ code: 'MCM_PROVIDER_UNREACHABLE' })
+})

@@ -1,0 +1,112 @@
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:https'
+import type { AddressInfo } from 'node:net'
+import Provider, { type Configuration } from 'oidc-provider'
+import { localhostCertificate } from './forged-provider.ts'
+
+/** The `oidc-provider` library as a server of its own: discovery, PKCE, device codes, refresh tokens, rotation. */
+export class RealProvider {
+  readonly issuer: string
+  readonly caPem: string
+  readonly caDer: Buffer
+  /** Who logs in when somebody does. */
+  account: Record<string, unknown> = {}
+  /** How many pages it showed to somebody who had to log in. */
+  logins = 0
+  hasNonceInDeviceFlow = true
+  readonly #server: Server
+
+  private constructor(server: Server, port: number, caPem: string) {
+    this.#server = server
+    this.issuer = `https://localhost:${port}`
+    this.caPem = caPem
+    this.caDer = Buffer.from(caPem.replaceAll(/-----[^-]+-----|\s/g, ''), 'base64')
+  }
+
+  static async start(): Promise<RealProvider> {
+    const { pem, keyPem } = await localhostCertificate()
+    const server = createServer({ cert: pem, key: keyPem })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const real = new RealProvider(server, (server.address() as AddressInfo).port, pem)
+    const provider = new Provider(real.issuer, real.#configuration())
+    server.on('request', (request, response) => {
+      if (request.url?.startsWith('/interaction/')) void real.#logIn(provider, request, response)
+      else void provider.callback()(request, response)
+    })
+    return real
+  }
+
+  #configuration(): Configuration {
+    return {
+      clients: [
+        {
+          client_id: 'mcm',
+          application_type: 'native',
+          token_endpoint_auth_method: 'none',
+          redirect_uris: ['http://127.0.0.1/callback'],
+          grant_types: [
+            'authorization_code',
+            'refresh_token',
+            'urn:ietf:params:oauth:grant-type:device_code',
+          ],
+          response_types: ['code'],
+        },
+      ],
+      claims: { openid: ['sub'], email: ['email', 'email_verified'], groups: ['groups'] },
+      scopes: ['openid', 'offline_access'],
+      conformIdTokenClaims: false,
+      features: { devInteractions: { enabled: false }, deviceFlow: { enabled: true } },
+      interactions: { url: (_context, { uid }) => `/interaction/${uid}` },
+      // As providers do that take a nonce in the device flow; this one keeps it and leaves it out.
+      expiresWithSession: async (_context, token) => {
+        if (this.hasNonceInDeviceFlow && 'userCode' in token) {
+          const { nonce } = token.params as { nonce?: string }
+          Object.assign(token, { nonce })
+        }
+        return false
+      },
+      issueRefreshToken: async (_context, client) => client.grantTypeAllowed('refresh_token'),
+      findAccount: (_context, id) => ({
+        accountId: id,
+        claims: async () => ({ sub: id, ...this.account }),
+      }),
+      cookies: { keys: ['only for tests'] },
+    }
+  }
+
+  /** Logs in and consents, without a question. */
+  async #logIn(
+    provider: Provider,
+    request: Parameters<Provider['interactionDetails']>[0],
+    response: Parameters<Provider['interactionDetails']>[1],
+  ): Promise<void> {
+    const { prompt, params, session, grantId } = await provider.interactionDetails(
+      request,
+      response,
+    )
+    if (prompt.name === 'login') {
+      this.logins += 1
+      const login = { accountId: String(this.account['email']) }
+      await provider.interactionFinished(request, response, { login })
+      return
+    }
+    const grant = grantId
+      ? (await provider.Grant.find(grantId))!
+      : new provider.Grant({ accountId: session!.accountId, clientId: String(params['client_id']) })
+    grant.addOIDCScope(String(params['scope']))
+    const consent = { grantId: await grant.save() }
+    await provider.interactionFinished(
+      request,
+      response,
+      { consent },
+      { mergeWithLastSubmission: true },
+    )
+  }
+
+  async stop(): Promise<void> {
+    this.#server.closeAllConnections()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+}

@@ -1,0 +1,153 @@
+import { readFile } from 'node:fs/promises'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { login } from '../../src/device/login.ts'
+import { isStanding, renewLogin } from '../../src/device/provided-renewal.ts'
+import { type Provider, removeProvider, setProvider } from '../../src/device/providers.ts'
+import { readState, requireState, writeState } from '../../src/device/state.ts'
+import { IdentityError, NotFoundError } from '../../src/errors.ts'
+import { ForgedProvider } from '../client/forged-provider.ts'
+import { asAda, joinedDevice, newDevice, type TestDevice, type TestFleet } from './fleet.ts'
+import { eachWithFleet } from './scene.ts'
+
+const BOT = 'deploy@ci.example.com'
+
+let fleet: TestFleet
+let ci: ForgedProvider
+let provider: Provider
+/** What the hub was told. */
+let admissions: unknown[]
+
+beforeAll(async () => {
+  ci = await ForgedProvider.start()
+})
+afterAll(() => ci.stop())
+eachWithFleet((founded) => {
+  fleet = founded
+})
+beforeEach(async () => {
+  provider = await asAda(fleet, (session) => setProvider(session, wish()))
+  admissions = []
+  fleet.hub.routes.set('GET /v1/oidc', (query) => detailOf(query.get('detail') ?? ''))
+  fleet.hub.routes.set('POST /v1/oidc', (_query, body) => {
+    admissions.push(body)
+    return { user: BOT, until: '2030-01-01T00:00:00Z' }
+  })
+})
+
+function wish() {
+  const workloads = [{ user: BOT, claims: { sub: ci.job } }]
+  const where = { name: 'ci', issuer: ci.issuer, domain: 'ci.example.com', caPem: ci.caPem }
+  return { ...where, maximumAge: 3600, workloads }
+}
+
+function detailOf(hash: string) {
+  const { statements, details } = fleet.hub.directory
+  const statement = statements.find(({ detailHash }) => detailHash === hash)
+  if (statement) return details.get(statement.seq)!
+  throw new NotFoundError('MCM_NOT_FOUND', 'no such provider')
+}
+
+/** A machine of the CI system; `asked` counts how often a token was asked for. */
+async function runner(run = (audience: string) => ci.mint(audience)) {
+  const asked: string[] = []
+  const device: TestDevice = {
+    ...(await newDevice(fleet.world)),
+    runCommand: async (_line, { MCM_AUDIENCE = '' }) => {
+      asked.push(MCM_AUDIENCE)
+      return run(MCM_AUDIENCE)
+    },
+  }
+  return { device, asked }
+}
+
+const options = (link = provider.link) => ({
+  ...{ link, deviceName: 'runner', endpoint: 'public' as const },
+  token: { kind: 'command', command: './token' } as const,
+})
+
+describe('a link to a provider', () => {
+  test('brings in whom the provider names, with a token for this very key', async () => {
+    const { device, asked } = await runner()
+    expect(await login(device, options())).toMatchObject({ user: BOT, groups: [] })
+    const state = await requireState(device.home)
+    expect(state.provided).toMatchObject({ provider: 'ci', command: './token' })
+    expect(asked).toEqual([expect.stringContaining(`mcm:${state.fleet}:`)])
+    expect(admissions).toHaveLength(1)
+    expect(await readFile(device.home.state, 'utf8')).not.toContain(
+      (admissions[0] as { token: string }).token,
+    )
+  })
+
+  test('leads to no other provider than its own, whatever the hub shows', async () => {
+    const evil = {
+      ...wish(),
+      issuer: 'https://evil.example.com',
+      name: 'other',
+      domain: 'x.example',
+    }
+    const workloads = [{ user: 'deploy@x.example', claims: { sub: 'x' } }]
+    const other = await asAda(fleet, (session) => setProvider(session, { ...evil, workloads }))
+    fleet.hub.routes.set('GET /v1/oidc', () => detailOf(hashOf(other.link)))
+    const { device, asked } = await runner()
+    await expect(login(device, options())).rejects.toMatchObject({ code: 'MCM_DIRECTORY_INVALID' })
+    expect(asked).toEqual([])
+    expect(await readState(device.home)).toBeUndefined()
+  })
+
+  test('leads to no other fleet', async () => {
+    fleet.hub.claimedFleet = 'x'.repeat(43)
+    const { device, asked } = await runner()
+    await expect(login(device, options())).rejects.toMatchObject({ code: 'MCM_DIRECTORY_INVALID' })
+    expect(asked).toEqual([])
+  })
+
+  test('of a provider that was taken away meanwhile is worth nothing, though the hub plays along', async () => {
+    const { device } = await runner()
+    const statement = detailOf(hashOf(provider.link))
+    await asAda(fleet, (session) => removeProvider(session, 'ci'))
+    fleet.hub.routes.set('GET /v1/oidc', () => statement)
+    await expect(login(device, options())).rejects.toMatchObject({ code: 'MCM_DIRECTORY_INVALID' })
+    expect(await readState(device.home)).toBeUndefined()
+  })
+
+  test('changes nothing for somebody who was invited', async () => {
+    const bob = await joinedDevice(fleet, 'bob')
+    expect(await login(bob, options())).toMatchObject({ user: 'bob' })
+    expect((await requireState(bob.home)).provided).toBeUndefined()
+  })
+})
+
+describe('a login that has ended', () => {
+  async function ended(device: TestDevice): Promise<void> {
+    const state = await requireState(device.home)
+    const admission = { ...state.provided!.admission, until: new Date(0) }
+    await writeState(device.home, { ...state, provided: { ...state.provided!, admission } })
+  }
+
+  test('is renewed once, however many ask', async () => {
+    const { device, asked } = await runner()
+    await login(device, options())
+    await ended(device)
+    const states = await Promise.all(Array.from({ length: 8 }, () => renewLogin(device)))
+    expect(states.every((state) => isStanding(state, fleet.world.now()))).toBe(true)
+    expect(asked).toHaveLength(2)
+  })
+
+  test('that cannot be renewed is tried once for all who wait', async () => {
+    let isRefused = false
+    const { device, asked } = await runner((audience) => {
+      if (isRefused) throw new IdentityError('MCM_TOKEN_REFUSED', 'the job may not')
+      return ci.mint(audience)
+    })
+    await login(device, options())
+    await ended(device)
+    isRefused = true
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => renewLogin(device)))
+    const codes = results.map((each) => each.status === 'rejected' && each.reason.code)
+    expect(codes.filter((code) => code === 'MCM_TOKEN_REFUSED')).toHaveLength(1)
+    expect(codes.filter((code) => code === 'MCM_LOGIN_ENDED')).toHaveLength(7)
+    expect(asked).toHaveLength(2)
+  })
+})
+
+const hashOf = (link: string) => new URLSearchParams(link.split('#')[1]).get('detail')!

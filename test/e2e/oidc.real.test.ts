@@ -1,0 +1,217 @@
+import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { browse } from '../client/browse.ts'
+import { ForgedProvider } from '../client/forged-provider.ts'
+import { RealProvider } from '../client/real-provider.ts'
+import { kubectlPath } from '../cluster/kubectl.ts'
+import { runProgram } from './program.ts'
+import { type SandboxCluster, startSandboxCluster } from './sandbox-cluster.ts'
+import { type Person, Stage } from './stage.ts'
+
+/** People and programs who come by a token, with real processes, a real provider, real kubectl. */
+
+const LONG_MS = 120_000
+const ANN = 'ann@example.com'
+
+let stage: Stage
+let cluster: SandboxCluster
+let provider: RealProvider
+let ci: ForgedProvider
+let alice: Person
+let link: string
+let kubectl: string
+
+beforeAll(async () => {
+  kubectl = await kubectlPath('1.36.3')
+  ;[stage, cluster, provider, ci] = await Promise.all([
+    Stage.open(),
+    startSandboxCluster(),
+    RealProvider.start(),
+    ForgedProvider.start(),
+  ])
+  provider.account = { email: ANN, email_verified: true, groups: ['developers'] }
+  alice = await stage.found()
+  await stage.addCluster(alice, 'prod', cluster)
+  link = await setProvider()
+  await alice.must(['grant', ANN, '--role', 'ro', '--cluster', 'prod'])
+}, LONG_MS)
+
+afterAll(async () => {
+  await Promise.all([stage?.close(), cluster?.stop(), provider?.stop(), ci?.stop()])
+})
+
+async function setProvider(): Promise<string> {
+  const ca = join(stage.directory, 'provider-ca.pem')
+  await writeFile(ca, provider.caPem)
+  const people = ['--client-id', 'mcm', '--group', 'developers=dev', '--scope', 'email']
+  const scopes = ['--scope', 'groups', '--scope', 'offline_access', '--json']
+  const where = ['--issuer', provider.issuer, '--domain', 'example.com', '--ca', ca]
+  const [set] = JSON.parse(
+    await alice.must(['oidc', 'set', 'corp', ...where, ...people, ...scopes]),
+  ) as [{ link: string }]
+  return set.link
+}
+
+/** Somebody with a browser, which writes down where it goes. */
+async function withBrowser(name: string) {
+  const person = stage.person(name)
+  const [log, script] = [join(stage.directory, `${name}.log`), join(stage.directory, `${name}.sh`)]
+  const fixture = join(import.meta.dirname, 'fixtures', 'browse.ts')
+  await writeFile(log, '')
+  await writeFile(
+    script,
+    `#!/bin/sh\necho "$1" >>"${log}"\n"${process.execPath}" "${fixture}" "$1"\n`,
+  )
+  await chmod(script, 0o700)
+  const windows = async () => (await readFile(log, 'utf8')).split('\n').filter(Boolean).length
+  return { person, windows, env: { BROWSER: script } }
+}
+
+const kubeconfigs = new Map<string, string>()
+
+/** What plain kubectl says, by a kubeconfig that was written once. */
+async function namespaces(person: Person, mode: 'exec' | 'static' = 'exec') {
+  const kubeconfig = kubeconfigs.get(person.name) ?? (await person.kubeconfig(mode))
+  kubeconfigs.set(person.name, kubeconfig)
+  const args = ['--kubeconfig', kubeconfig, 'get', 'namespaces', '-o', 'name']
+  return runProgram(kubectl, args, { env: person.env })
+}
+
+/** As if the login had ended long ago, and every certificate with it. */
+async function endLogin({ home }: Person): Promise<void> {
+  const path = join(home, 'state.json')
+  const state = JSON.parse(await readFile(path, 'utf8'))
+  state.provided.admission.until = '2020-01-01T00:00:00Z'
+  await writeFile(path, JSON.stringify(state))
+  await rm(join(home, 'certificates'), { recursive: true })
+}
+
+describe('a person of the provider', () => {
+  it('logs in in the browser and reaches the cluster with plain kubectl, as themselves', async () => {
+    const { person, windows, env } = await withBrowser('ann')
+    await person.must(['login', '--oidc', link], { env })
+    expect(await windows()).toBe(1)
+    const who = JSON.parse(await person.must(['whoami', '--json']))
+    expect(who).toMatchObject({ user: ANN, groups: ['dev'], isAdmin: false })
+    expect(who.clusters).toMatchObject([{ name: 'prod', isAccepted: true }])
+    const result = await namespaces(person)
+    expect(result.stderr).toBe('')
+    expect(result.stdout).toContain('namespace/default')
+    const events = await cluster.auditEvents()
+    expect(events.map(({ impersonatedUser }) => impersonatedUser?.username)).toContain(`mcm:${ANN}`)
+  }, 120_000)
+
+  it('is still in after the hub was killed and came back', async () => {
+    await stage.hub.stop('SIGKILL')
+    await stage.startHub()
+    await expect
+      .poll(async () => (await namespaces(stage.person('ann'))).stdout, { timeout: 60_000 })
+      .toContain('namespace/default')
+  }, 120_000)
+
+  it('whose login ends gets the next one silently, where the provider refreshes', async () => {
+    const { person, windows, env } = await withBrowser('ann')
+    await endLogin(person)
+    const result = await namespaces(person)
+    expect(result.stdout, result.stderr).toContain('namespace/default')
+    expect(await windows()).toBe(0)
+    expect(env.BROWSER).toBeDefined()
+  }, 120_000)
+
+  it('sees one browser window, however many programs ask at once', async () => {
+    const { person, windows, env } = await withBrowser('ann')
+    await endLogin(person)
+    await rm(join(person.home, 'keys', 'refresh-token'))
+    const id = JSON.parse(await alice.must(['clusters', '--json']))[0].id as string
+    const asked = Array.from({ length: 12 }, () =>
+      person.mcm(['credential', '--cluster', id], { env }),
+    )
+    const results = await Promise.all(asked)
+    for (const { exitCode, stdout, stderr } of results) {
+      expect(stderr.replace(/log in in the browser.*\n/, '')).toBe('')
+      expect({ exitCode, kind: JSON.parse(stdout).kind }).toEqual({
+        exitCode: 0,
+        kind: 'ExecCredential',
+      })
+    }
+    expect(await windows()).toBe(1)
+  }, 180_000)
+
+  it('has a second device by a code, sees both, and ends one that is lost', async () => {
+    const ann = stage.person('ann')
+    const headless = stage.person('ann-server')
+    const login = headless.start([
+      'login',
+      '--oidc',
+      link,
+      '--device-code',
+      '--device-name',
+      'server',
+    ])
+    const [, uri = ''] = await login.shows(/to log in open (\S+) on any device/)
+    await confirm(new URL(uri))
+    expect(await login.ended).toBe(0)
+    const devices = JSON.parse(await ann.must(['devices', '--json'])) as { name: string }[]
+    expect(devices.map(({ name }) => name)).toContain('server')
+    expect((await namespaces(headless)).stdout).toContain('namespace/default')
+    await ann.must(['devices', 'remove', 'server', '--yes'])
+    const refused = await namespaces(headless)
+    expect(refused.exitCode).not.toBe(0)
+    expect((await namespaces(ann)).stdout).toContain('namespace/default')
+  }, 180_000)
+
+  it('whom an administrator revokes is out, and no new login brings them back', async () => {
+    const { person, env } = await withBrowser('ann')
+    await alice.must(['revoke', ANN, '--yes'])
+    expect((await namespaces(person)).exitCode).not.toBe(0)
+    const again = await person.mcm(['login', '--oidc', link], { env })
+    expect(again.exitCode).not.toBe(0)
+    expect(again.stderr).toContain('revoked')
+    const { person: fresh, env: freshEnv } = await withBrowser('ann-new-laptop')
+    const elsewhere = await fresh.mcm(['login', '--oidc', link], { env: freshEnv })
+    expect(elsewhere.exitCode).not.toBe(0)
+  }, 180_000)
+})
+
+async function confirm(uri: URL): Promise<void> {
+  const cookies = new Map<string, string>()
+  const code = uri.searchParams.get('user_code')!
+  const page = await browse(uri, cookies)
+  const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)![1]!
+  const asked = await browse(new URL(uri.pathname, uri), cookies, { xsrf, user_code: code })
+  const again = /name="xsrf" value="([^"]+)"/.exec(asked.text)?.[1] ?? xsrf
+  await browse(new URL(uri.pathname, uri), cookies, {
+    xsrf: again,
+    user_code: code,
+    confirm: 'yes',
+  })
+}
+
+it('a program comes by the token of its CI system, as a bot in no group', async () => {
+  const ca = join(stage.directory, 'ci-ca.pem')
+  await writeFile(ca, ci.caPem)
+  const where = ['--issuer', ci.issuer, '--domain', 'ci.example.com', '--ca', ca]
+  const rule = ['--workload', `deploy=sub=${ci.job}`, '--json']
+  const [set] = JSON.parse(await alice.must(['oidc', 'set', 'ci', ...where, ...rule])) as [
+    { link: string },
+  ]
+  await alice.must(['grant', 'deploy@ci.example.com', '--role', 'ro', '--cluster', 'prod'])
+  const job = stage.person('job')
+  const fetchToken = `fetch('${ci.issuer}/mint?aud='+process.env.MCM_AUDIENCE).then(async r=>console.log(await r.text()))`
+  const command = `NODE_NO_WARNINGS=1 NODE_EXTRA_CA_CERTS=${ca} "${process.execPath}" -e "${fetchToken}"`
+  await job.must(['login', '--oidc', set.link, '--token-command', command])
+  expect(JSON.parse(await job.must(['whoami', '--json']))).toMatchObject({
+    user: 'deploy@ci.example.com',
+    groups: [],
+  })
+  const result = await namespaces(job, 'static')
+  expect(result.stdout, result.stderr).toContain('namespace/default')
+
+  ci.job = 'repo:evil/app:ref:refs/heads/main'
+  const stranger = await stage
+    .person('stranger')
+    .mcm(['login', '--oidc', set.link, '--token-command', command])
+  expect(stranger.exitCode).toBe(5)
+  expect(stranger.stderr).toContain('no rule fits')
+}, 180_000)
