@@ -4,7 +4,7 @@
  * labels is ever to be changed or removed, and what is taken away comes before what is given.
  */
 
-import type { ClusterRole } from '../kube/rbac.ts'
+import { type ClusterRole, RBAC_VERSION } from '../kube/rbac.ts'
 import { type BoundGrant, type GrantSubject, grantsOf } from './grant.ts'
 import { bareName } from './identity.ts'
 import type { ImpersonatorList, ImpersonatorNames } from './impersonator.ts'
@@ -172,16 +172,40 @@ function bindingChanges(
   })
   const places = new Set(wanted.map(({ binding }) => placeOf(binding)))
   const rest = [...found.values()].filter((binding) => !places.has(placeOf(binding)))
-  const isOwn = (binding: Binding) =>
-    grantsOf(binding, prefix).some(({ subject }) => isActor(subject, actor))
-  const gone = rest
-    .filter((binding) => !isOwn(binding))
-    .map<BindingChange>((object) => {
-      const grants = grantsOf(object, prefix)
-      return { kind: 'binding', action: 'remove', object, differs: [], grants }
-    })
-  const kept = rest.filter(isOwn).flatMap((binding) => grantsOf(binding, prefix))
+  const ownSubjects = (binding: Binding) =>
+    (binding.subjects ?? []).filter((subject) =>
+      grantsOf({ ...binding, subjects: [subject] }, prefix).some((it) =>
+        isActor(it.subject, actor),
+      ),
+    )
+  const gone = rest.flatMap<BindingChange>((binding) => {
+    const own = ownSubjects(binding)
+    if (own.length === 0) {
+      const grants = grantsOf(binding, prefix)
+      return [{ kind: 'binding', action: 'remove', object: binding, differs: [], grants }]
+    }
+    if (own.length === binding.subjects.length) return []
+    const object = withSubjects(binding, own)
+    const grants = grantsOf(object, prefix)
+    return [{ kind: 'binding', action: 'change', object, differs: ['subjects'], grants }]
+  })
+  const kept = rest.flatMap((binding) =>
+    grantsOf({ ...binding, subjects: ownSubjects(binding) }, prefix),
+  )
   return { changes: [...set, ...gone], kept }
+}
+
+/** A binding for fewer, as it is to be written: without what only the API server says of it. */
+function withSubjects(binding: Binding, subjects: Binding['subjects']): Binding {
+  const { name, namespace, labels, annotations } = binding.metadata
+  const metadata = {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(labels && { labels }),
+    ...(annotations && { annotations }),
+  }
+  const { kind, roleRef } = binding
+  return { apiVersion: RBAC_VERSION, kind, metadata, roleRef, subjects } as Binding
 }
 
 /** The agent's own bindings carry mcm's label as well, but no principal. */

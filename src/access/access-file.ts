@@ -48,7 +48,10 @@ const role = z.strictObject({
   name: z
     .string()
     .max(253)
-    .refine(isOwnRoleName, 'this name is a preset’s, Kubernetes’ own, or cannot be a ClusterRole’s')
+    .refine(
+      isOwnRoleName,
+      'this name is a preset’s, the agent’s, Kubernetes’ own, or cannot be a ClusterRole’s',
+    )
     .describe('the name of the ClusterRole it becomes'),
   description: plainText.optional(),
   rules: z.array(rule),

@@ -88,11 +88,13 @@ export function isBelowCeiling({ rules }: Ceiling, request: JudgedRequest): bool
 
 /**
  * Whether a request would change what the ceiling is made of. The owner does that with access of their
- * own: whoever could lift the ceiling from below would have none.
+ * own: whoever could lift the ceiling from below would have none. Deleting a collection names nothing, and
+ * takes the ceiling along.
  */
 export function changesCeiling({ verb, apiGroup, resource, name }: JudgedRequest): boolean {
-  const isOfRbac = apiGroup === RBAC_GROUP && /^clusterrole(binding)?s$/.test(resource)
-  return isOfRbac && name === CEILING_NAME && !['get', 'list', 'watch'].includes(verb)
+  if (apiGroup !== RBAC_GROUP || !/^clusterrole(binding)?s$/.test(resource)) return false
+  if (verb === 'deletecollection') return true
+  return name === CEILING_NAME && !['get', 'list', 'watch'].includes(verb)
 }
 
 /** Asking about oneself changes nothing; `kubectl auth` does it, and so does the agent for `--as`. */

@@ -20,12 +20,26 @@ export const FENCE_MINOR = 30
 export const FENCE_NAME = `${AGENT_NAME}-names`
 
 const ADMISSION_VERSION = 'admissionregistration.k8s.io/v1'
-const AGENT_USER = `system:serviceaccount:${AGENT_NAMESPACE}:${AGENT_NAME}`
+export const AGENT_USER = `system:serviceaccount:${AGENT_NAMESPACE}:${AGENT_NAME}`
 
-/** Policy, its binding, and the right behind them, in this order. @throws UsageError MCM_BAD_NAME a prefix that is none */
+/** The fence itself: policy and its binding. @throws UsageError MCM_BAD_NAME a prefix that is none */
 export function fenceObjects(prefix: string): KubernetesObject[] {
-  return [policy(requirePrefix(prefix)), policyBinding(), right(), rightBinding()]
+  return [policy(requirePrefix(prefix)), policyBinding()]
 }
+
+/** The right behind the fence: to be given only where the fence was seen to hold. */
+export function fencedRight(): KubernetesObject[] {
+  return [right(), rightBinding()]
+}
+
+/** What the policy says to a label of the agent's, as the API server tells it. */
+export function isFenceRefusal(message: string): boolean {
+  return (
+    message.includes(`ValidatingAdmissionPolicy '${FENCE_NAME}'`) && message.includes(ONLY_USERS)
+  )
+}
+
+const ONLY_USERS = 'the agent changes the list of users and nothing else'
 
 /**
  * CEL, evaluated by the API server. Lists are compared as joined text, so that the work grows with the number
@@ -55,7 +69,7 @@ function policy(prefix: string) {
       ]
         .map(of)
         .join(' && '),
-      'the agent changes the list of users and nothing else',
+      ONLY_USERS,
     ],
     [
       `object.rules.size() == oldObject.rules.size() && object.rules.all(r, oldObject.rules.exists(o, r == o || (${sameButNames} && ${isOfUsers} && ${isLonger} && ${isOurs}))) && oldObject.rules.all(o, object.rules.exists(r, r == o || (${sameButNames} && ${isOfUsers} && ${isLonger})))`,

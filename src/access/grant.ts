@@ -88,12 +88,16 @@ export function bindingOf(
   return { ...binding, kind: 'RoleBinding', metadata: { ...metadata, namespace: grant.namespace } }
 }
 
-/** The path of a binding in the Kubernetes API, for get, apply and delete. */
+/**
+ * The path of a binding in the Kubernetes API, for get, apply and delete. Encoded: whoever made a binding chose
+ * its name, and RBAC allows `?` in it.
+ */
 export function bindingPath(binding: RoleBinding | ClusterRoleBinding): string {
-  const { name, namespace } = binding.metadata
+  const { namespace = '' } = binding.metadata
+  const name = encodeURIComponent(binding.metadata.name)
   const root = `/apis/${RBAC_VERSION}`
   if (binding.kind === 'ClusterRoleBinding') return `${root}/clusterrolebindings/${name}`
-  return `${root}/namespaces/${namespace}/rolebindings/${name}`
+  return `${root}/namespaces/${encodeURIComponent(namespace)}/rolebindings/${name}`
 }
 
 /**

@@ -40,7 +40,7 @@ export function personOf(names: ProvidedNames, claims: Claims): ProvidedIdentity
   if (!people) throw refused(names, 'it lets in programs only')
   if (workloads.some((rule) => fits(rule, claims)))
     throw refused(names, 'its token is a program’s, not a person’s')
-  const user = nameUnder(names, claimText(names, claims, people.userClaim))
+  const user = personName(names, people, claimText(names, claims, people.userClaim))
   if (people.userClaim === 'email' && claims['email_verified'] !== true)
     throw refused(names, `it has not verified the address ${user}`)
   if (workloads.some((rule) => rule.user === user))
@@ -68,9 +68,19 @@ function claimText(names: ProvidedNames, claims: Claims, name: string): string {
   throw refused(names, `its token has no claim ${name}`)
 }
 
+/**
+ * One form for each claim, or two of a provider's people could be one: an address is taken whole, and whatever
+ * else names a person holds no `@`.
+ */
+function personName(names: ProvidedNames, { userClaim }: PeopleRule, value: string): string {
+  if (userClaim === 'email') return nameUnder(names, value, value)
+  if (!value.includes('@')) return nameUnder(names, value, `${value}@${names.domain}`)
+  const why = `claim ${userClaim} says ${JSON.stringify(value)}: only email may hold an @`
+  throw refused(names, why)
+}
+
 /** A name of another domain is another's to give. */
-function nameUnder(names: ProvidedNames, value: string): string {
-  const user = value.includes('@') ? value : `${value}@${names.domain}`
+function nameUnder(names: ProvidedNames, value: string, user: string): string {
   const local = user.slice(0, -names.domain.length - 1)
   const isOurs = user === `${local}@${names.domain}` && !local.includes('@')
   if (isOurs && isPrincipalName(user)) return user

@@ -79,10 +79,17 @@ export function presetRole(preset: Preset, customGroups: readonly string[] = [])
   }
 }
 
-/** Whether a name may be that of a role of the owner's own: neither a preset's nor Kubernetes' own. */
+/** Whether a name may be that of a role of the owner's own: neither a preset's, the agent's nor Kubernetes' own. */
 export function isOwnRoleName(name: string): boolean {
-  return OWN_ROLE_NAME.test(name) && !presetOf(name) && !isReservedName(name)
+  const isTaken = presetOf(name) !== undefined || OF_AGENT.test(name) || OF_KUBERNETES.has(name)
+  return OWN_ROLE_NAME.test(name) && !isTaken && !isReservedName(name)
 }
+
+/** What the agent lives by (agent-rights.ts, fence.ts), and what will be called alike. */
+const OF_AGENT = /^mcm-(agent|impersonator|ceiling)/
+/** Those that Kubernetes makes without a prefix; `admin` is a preset's name anyway. */
+const OF_KUBERNETES: ReadonlySet<string> = new Set(['cluster-admin', 'admin', 'edit', 'view'])
+const BOOTSTRAPPING_LABEL = 'kubernetes.io/bootstrapping'
 
 /** A letter or digit first, so that no shell and no path takes it for anything else. */
 const OWN_ROLE_NAME = /^(?!mcm:)[A-Za-z0-9][A-Za-z0-9._:-]{0,252}$/
@@ -100,11 +107,15 @@ export function ownRole(
   return { apiVersion: RBAC_VERSION, kind: 'ClusterRole', metadata, rules }
 }
 
-/** Whether a ClusterRole is such a role, so that mcm may change and delete it. */
+/**
+ * Whether a ClusterRole is such a role, so that mcm may change and delete it. Labels alone prove nothing: who may
+ * patch a role may give it any, so it must have a name as well that mcm would have made it by.
+ */
 export function isOwnRole({ metadata }: Pick<ClusterRole, 'metadata'>): boolean {
   const { name, labels } = metadata
   const isOurs = labels?.[MANAGED_BY_LABEL] === MANAGED_BY_MCM[MANAGED_BY_LABEL]
-  return isOurs && labels?.[ROLE_LABEL] !== undefined && !name.startsWith(PRESET_PREFIX)
+  const isOfKubernetes = labels?.[BOOTSTRAPPING_LABEL] !== undefined
+  return isOurs && labels?.[ROLE_LABEL] !== undefined && !isOfKubernetes && isOwnRoleName(name)
 }
 
 function rulesOf(preset: Preset, customGroups: readonly string[]): PolicyRule[] {

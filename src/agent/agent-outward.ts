@@ -75,6 +75,8 @@ export async function openOutward(
     ...(registration.isProven() ? [] : [`registration: ${problemOf(registration.problem())}`]),
     ...(tunnels.isUp() ? [] : ['no tunnel to a hub']),
     ...(principals.isFresh() ? [] : ['the API server is not heard']),
+    ...(names.isFresh() ? [] : ['ClusterRole mcm-impersonator is not heard of']),
+    ...(ceiling.isFresh() ? [] : ['ClusterRole mcm-ceiling is not heard of']),
     ...(directory.isFresh() ? [] : ['the directory is behind']),
   ]
   const health = options.health && (await startHealth({ ...options.health, problems }))

@@ -49,6 +49,7 @@ export interface CertificateList {
 
 /** Whom the impersonator may speak for (listed-names.ts). */
 export interface SpokenFor {
+  isFresh(): boolean
   current(): ImpersonatorList
   fresh(): Promise<ImpersonatorList>
 }
@@ -74,6 +75,8 @@ export interface Standing {
   readonly impersonation: Impersonation
   /** Whom the impersonator could speak for besides. */
   readonly names: ImpersonatorList
+  /** Whether a token let the device in, and no statement. */
+  readonly isAdmitted: boolean
 }
 
 export interface Authentication {
@@ -128,10 +131,13 @@ function judge(sources: AuthenticationSources, certificate: UserCertificate): St
   if (sources.issuer === 'local') requireConsent(sources, certificate, device)
   requireMember(sources, certificate)
   const names = sources.names.current()
+  // A list that names nobody in particular is enforced by nobody but us: only we would miss its end.
+  if (names.isUnrestricted && !sources.names.isFresh()) throw outOfDate()
   const impersonation = requireListed(sources, certificate, names)
   if (sources.issuer === 'local' && !sources.certificates.find(certificate.fingerprint))
     sources.noteAdmitted(certificate, device.since)
-  return { identity: identityOf(certificate), impersonation, names }
+  const isAdmitted = device.until !== undefined
+  return { identity: identityOf(certificate), impersonation, names, isAdmitted }
 }
 
 function judgeOpen(

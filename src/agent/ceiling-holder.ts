@@ -1,8 +1,8 @@
 /**
  * The ceiling of this cluster as the agent enforces it, on every server version: one of two walls, the
  * other is the API server's own where it has constrained impersonation. It knows requests by what they
- * mean to the API server, never who makes them. Invariant: without a ceiling that was read nobody does
- * anything.
+ * mean to the API server, never who makes them. Invariant: without a ceiling that was read, and is
+ * heard of, nobody does anything.
  */
 
 import {
@@ -14,7 +14,7 @@ import {
   readCeiling,
 } from '../access/ceiling.ts'
 import type { KubernetesApi } from '../client/kubernetes.ts'
-import { AccessDeniedError } from '../errors.ts'
+import { AccessDeniedError, messageOf, UnreachableError } from '../errors.ts'
 import type { ClusterRole } from '../kube/rbac.ts'
 import { RBAC_GROUP } from '../kube/rbac.ts'
 import type { RequestInfo } from '../kube/request-info.ts'
@@ -27,6 +27,8 @@ import {
 export interface CeilingHolder {
   /** Resolves when it has been read once, or seen not to be there. */
   readonly ready: Promise<void>
+  /** False while nothing is heard of it: the owner may have set another one. */
+  isFresh(): boolean
   current(): Ceiling | undefined
   /** Calls back when one that was read is another now, or gone. Gives its own end. */
   onReplaced(listener: () => void): () => void
@@ -50,13 +52,20 @@ export function startCeiling(
   const listeners = new Set<() => void>()
   roles.onChange((role) => {
     const before = ceiling
-    ceiling = role && readCeiling(role)
+    // One that cannot be read must not leave the one before it in force.
+    ceiling = undefined
+    try {
+      ceiling = role && readCeiling(role)
+    } catch (error) {
+      background.log.error('ceiling_unreadable', { reason: messageOf(error) })
+    }
     background.log.info('ceiling', { name: ceiling?.name ?? 'missing' })
     if (before === undefined || isSame(before, ceiling)) return
     for (const listener of listeners) listener()
   })
   return {
     ready: roles.ready,
+    isFresh: () => roles.isFresh(),
     current: () => ceiling,
     onReplaced(listener) {
       listeners.add(listener)
@@ -71,9 +80,14 @@ function isSame(before: Ceiling, after: Ceiling | undefined): boolean {
 
 /**
  * Lets a request through that stays below the ceiling.
- * @throws AccessDeniedError MCM_FORBIDDEN naming the ceiling
+ * @throws AccessDeniedError MCM_FORBIDDEN naming the ceiling; UnreachableError while nothing is heard of it
  */
-export function requireBelowCeiling(ceiling: Ceiling | undefined, info: RequestInfo): void {
+export function requireBelowCeiling(
+  holder: Pick<CeilingHolder, 'current' | 'isFresh'>,
+  info: RequestInfo,
+): void {
+  if (!holder.isFresh()) throw notHeard()
+  const ceiling = holder.current()
   if (ceiling === undefined) throw noCeiling()
   if (changesCeiling(info)) throw ownersMatter(info)
   if (isBelowCeiling(ceiling, info)) return
@@ -104,6 +118,16 @@ function ownersMatter(info: RequestInfo): AccessDeniedError {
     `${told(info)} is refused: the ceiling of a cluster is not changed from below it`,
     {
       hint: 'the owner changes it with direct access: mcm clusters ceiling CLUSTER --set CEILING --apply --context CONTEXT',
+    },
+  )
+}
+
+function notHeard(): UnreachableError {
+  return new UnreachableError(
+    'MCM_API_SERVER_UNREACHABLE',
+    'the agent cannot see at present which ceiling this cluster has, so nothing is let through',
+    {
+      hint: `try again in a moment; if it lasts, the agent may not watch ClusterRole ${CEILING_NAME}`,
     },
   )
 }

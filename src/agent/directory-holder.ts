@@ -139,7 +139,8 @@ class Holder implements DirectoryHolder {
 
   isFresh(): boolean {
     if (!this.#hasCaughtUp) return false
-    return this.#behindSince === undefined || this.#now() - this.#behindSince <= MAXIMUM_LAG_MS
+    if (this.#behindSince === undefined) return true
+    return Math.abs(this.#now() - this.#behindSince) <= MAXIMUM_LAG_MS
   }
 
   apply(append: DirectoryAppend): Promise<Head> {

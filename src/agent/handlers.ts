@@ -199,7 +199,7 @@ async function headersFor(
   info: RequestInfo,
   isUpgrade: boolean,
 ): Promise<string[]> {
-  requireBelowCeiling(passage.sources.ceiling.current(), info)
+  requireBelowCeiling(passage.sources.ceiling, info)
   const impersonation = await passage.impersonate(standing, lines)
   const { auditId, session } = passage
   const { clientAddress } = session

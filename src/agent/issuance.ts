@@ -105,7 +105,7 @@ export function openIssuance(options: IssuanceOptions): Issuance {
     admission?: Admission,
   ): Promise<Issued> {
     await requireName(options, owner)
-    requireWithinLimit(owner.device.id)
+    requireWithinLimit(owner.user.name, owner.device.id)
     return issue(options, owner, publicKeyDer, admission)
   }
   return {

@@ -129,7 +129,7 @@ async function revoke(sources: OwnEndpointSources, request: OwnRequest): Promise
   if (!parsed.success)
     throw new UsageError('MCM_BAD_REQUEST', 'a revocation names one device, serial or user')
   const order = parsed.data
-  const owner = 'user' in order ? order.user : sources.principals.ownerOf(order)
+  const owner = 'user' in order ? order.user : ownerFor(sources, request, order)
   const isOwn = !('user' in order) && owner === request.certificate.user
   // Whose it is would tell a stranger something, so the right is asked before it is said that
   // nobody owns it.
@@ -137,6 +137,20 @@ async function revoke(sources: OwnEndpointSources, request: OwnRequest): Promise
   if (owner === undefined)
     throw new NotFoundError('MCM_NOT_FOUND', 'no certificate here is of that device or serial')
   await sources.principals.revoke({ ...order, user: owner })
+}
+
+/**
+ * A device that nobody has here becomes, so that it can be ended, one of a caller whom a token let in: it may come
+ * yet, and theirs can be ended by no statement of their own. It concerns that caller's name only.
+ */
+function ownerFor(
+  { principals }: OwnEndpointSources,
+  { standing, certificate }: OwnRequest,
+  order: { readonly device: string } | { readonly serial: string },
+): string | undefined {
+  const known = principals.ownerOf(order)
+  const mayCome = 'device' in order && standing.isAdmitted
+  return known ?? (mayCome ? certificate.user : undefined)
 }
 
 /** Whoever may delete the Secret with a user's certificates may revoke that user. */

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { type Admission, admissionSchema } from '../directory/admission.ts'
 import { formatTime } from '../directory/time.ts'
-import { StateError } from '../errors.ts'
+import { AccessDeniedError, StateError } from '../errors.ts'
 import {
   newStateSecret,
   principalSecretName,
@@ -56,6 +56,12 @@ const KEY = 'principal.json'
 const VERSION = 1
 /** More certificates of one device than this are not in use at once: the oldest leave the list. */
 const MAX_CERTIFICATES_PER_DEVICE = 32
+/** Half of what Kubernetes lets a Secret hold: a revocation always fits into the rest. */
+const MAX_RECORD_BYTES = 512 * 1024
+/** Keys that whoever comes by tokens has ended: each is remembered for good. */
+const MAX_ENDED_DEVICES = 1_000
+/** Of those the ones that were never here. */
+const MAX_ENDED_STRANGERS = 64
 
 const time = z.iso.datetime().transform((text) => new Date(text))
 const keyId = z.string().regex(/^[A-Za-z0-9_-]{43}$/)
@@ -102,8 +108,7 @@ export function recordSecret(
   record: PrincipalRecord,
   current: StateSecret | undefined,
 ): StateSecret {
-  const text = JSON.stringify({ v: VERSION, ...record }, writeTime)
-  const values = { [KEY]: text }
+  const values = { [KEY]: textOf(record) }
   if (current !== undefined) return withValues(current, values)
   return newStateSecret(principalSecretName(cluster, record.user), cluster, 'principal', values)
 }
@@ -144,9 +149,28 @@ export function withAdmission(
   const { id } = admission.device
   const standing = Object.entries(record.devices).filter(([, device]) => !isOver(device, now))
   const known = record.devices[id]
+  if (!known && endedCount(record) >= MAX_ENDED_DEVICES) throw tooManyEnded(record)
   const isOlder = known?.admission && known.admission.tokenTime >= admission.tokenTime
   const device = isOlder ? known : { ...known, admission }
   return { ...record, devices: { ...Object.fromEntries(standing), [id]: device } }
+}
+
+/**
+ * Without the devices that tokens admitted longest ago, and their certificates, where it would be too large;
+ * `device` stays. Or one person's many keys would leave no room for their revocation.
+ */
+export function withRoom(record: PrincipalRecord, device: string): PrincipalRecord {
+  if (Buffer.byteLength(textOf(record)) <= MAX_RECORD_BYTES) return record
+  const oldest = Object.entries(record.devices)
+    .flatMap(([id, { admission, revoked }]) =>
+      admission && !revoked && id !== device ? [{ id, at: admission.tokenTime.getTime() }] : [],
+    )
+    .sort((a, b) => a.at - b.at)[0]
+  if (!oldest) return record
+  const gone = oldest.id
+  const { [gone]: _, ...devices } = record.devices
+  const certificates = record.certificates.filter((each) => each.device !== gone)
+  return withRoom({ ...record, certificates, devices }, device)
 }
 
 /** The tokens' word on a user's devices. */
@@ -156,19 +180,25 @@ export function admissionsIn({ user, devices }: PrincipalRecord): Admission[] {
   )
 }
 
-/** With something ended, at `now` unless it was before, and without what has expired. */
+/**
+ * With something ended, at `now` unless it was before, and without what has expired. Of a device that a token
+ * admitted only its end stays, so this makes no record larger that tokens have filled.
+ * @throws AccessDeniedError MCM_LIMIT when too many devices were ended that were never here
+ */
 export function withEnding(record: PrincipalRecord, ending: Ending, now: Date): PrincipalRecord {
   const isEnded = ({ device, serial }: RecordedCertificate) =>
     ending === 'everything' ||
     ('device' in ending ? ending.device === device : ending.serial === serial)
-  const certificates = record.certificates
-    .filter(({ notAfter }) => notAfter > now)
-    .map((each) => (isEnded(each) ? { ...each, revoked: each.revoked ?? now } : each))
   const ended = endedDevices(record, ending)
+  for (const id of ended) requireRoomFor(record, id)
+  const forgotten = new Set(ended.filter((id) => record.devices[id]?.admission))
+  const certificates = record.certificates
+    .filter(({ notAfter, device }) => notAfter > now && !forgotten.has(device))
+    .map((each) => (isEnded(each) ? { ...each, revoked: each.revoked ?? now } : each))
   const devices = Object.fromEntries(
     ended.map((id) => {
-      const known = record.devices[id]
-      return [id, { ...known, revoked: known?.revoked ?? now }]
+      const { admission: _, ...known } = record.devices[id] ?? {}
+      return [id, { ...known, revoked: known.revoked ?? now }]
     }),
   )
   return {
@@ -234,8 +264,22 @@ function endedDevices(record: PrincipalRecord, ending: Ending): string[] {
   return 'device' in ending ? [ending.device] : []
 }
 
+function endedCount({ devices }: PrincipalRecord): number {
+  return Object.values(devices).filter(({ revoked }) => revoked).length
+}
+
+function requireRoomFor(record: PrincipalRecord, device: string): void {
+  if (Object.hasOwn(record.devices, device)) return
+  const strangers = Object.values(record.devices).filter((each) => !each.lastExpiry)
+  if (strangers.length >= MAX_ENDED_STRANGERS) throw tooManyEnded(record)
+}
+
 function later(a: Date | undefined, b: Date): Date {
   return a !== undefined && a > b ? a : b
+}
+
+function textOf(record: PrincipalRecord): string {
+  return JSON.stringify({ v: VERSION, ...record }, writeTime)
 }
 
 /** JSON gets Dates as texts already; ours have no fractions. */
@@ -250,6 +294,12 @@ function jsonOf(secret: StateSecret): unknown {
   } catch {
     return undefined
   }
+}
+
+function tooManyEnded({ user }: PrincipalRecord): AccessDeniedError {
+  return new AccessDeniedError('MCM_LIMIT', `${user} has ended too many devices here`, {
+    hint: 'ask an administrator: mcm devices remove ID --user USER, or mcm revoke USER',
+  })
 }
 
 function damaged({ metadata }: StateSecret): StateError {

@@ -26,6 +26,7 @@ import {
   withAdmission,
   withCertificate,
   withEnding,
+  withRoom,
 } from './principal-record.ts'
 import {
   changeSecret,
@@ -202,7 +203,7 @@ class WatchedPrincipals implements Principals {
       const revoked = revocationOfDevice(record, recorded.device, deviceSince)
       if (revoked !== undefined) throw revokedError(user, revoked)
       const admitted = admission ? withAdmission(record, admission, this.#now()) : record
-      return withCertificate(admitted, recorded, this.#now())
+      return withRoom(withCertificate(admitted, recorded, this.#now()), recorded.device)
     })
   }
 

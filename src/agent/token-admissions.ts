@@ -1,5 +1,5 @@
 import { tokenJudge } from '../client/provider-token.ts'
-import { type Admission, withAdmitted } from '../directory/admission.ts'
+import { type Admission, plainDeviceName, withAdmitted } from '../directory/admission.ts'
 import type { Directory } from '../directory/directory.ts'
 import { AccessDeniedError, UnreachableError } from '../errors.ts'
 import { type PublicJwk, sha256 } from '../protocol/keys.ts'
@@ -40,7 +40,6 @@ export interface TokenAdmissionSources {
 
 /** Whoever waits for a provider that does not answer keeps nobody from renewing. */
 const MAX_JUDGED_AT_ONCE = 4
-const DEVICE_NAME = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u
 
 export function tokenAdmissions(sources: TokenAdmissionSources): TokenAdmissions {
   const { fleet, principals, world } = sources
@@ -63,7 +62,7 @@ export function tokenAdmissions(sources: TokenAdmissionSources): TokenAdmissions
       try {
         const holder = { fleet, device: device.id, token, salt }
         const { identity, ...judged } = await judge.judge(providers.values(), holder)
-        return { ...judged, ...identity, device: { ...device, name: nameOf(name) } }
+        return { ...judged, ...identity, device: { ...device, name: plainDeviceName(name) } }
       } finally {
         underWay -= 1
       }
@@ -80,11 +79,6 @@ function standing({ principals, world }: TokenAdmissionSources): Admission[] {
 function isKnown(sources: TokenAdmissionSources, device: string, token: string): boolean {
   const tokenHash = sha256(token)
   return standing(sources).some((each) => each.device.id === device && each.tokenHash === tokenHash)
-}
-
-/** People read it in lists: nothing in it moves a cursor. */
-function nameOf(claimed: string): string {
-  return DEVICE_NAME.test(claimed) ? claimed : 'unnamed'
 }
 
 function noProvider(): AccessDeniedError {

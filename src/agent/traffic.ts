@@ -28,7 +28,7 @@ export interface TrafficSources {
   /** The only host a session is for. */
   readonly host: string
   readonly authentication: Authentication
-  readonly ceiling: Pick<CeilingHolder, 'current'>
+  readonly ceiling: Pick<CeilingHolder, 'current' | 'isFresh'>
   /** The API server as the impersonator reaches it: its own 401 never reaches a client. */
   readonly apiServer: Upstream
   /** The same towards a workload behind a `proxy` subresource, whose 401 is its own. */

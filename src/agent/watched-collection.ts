@@ -96,7 +96,8 @@ class Collection<T extends KubernetesObject> implements WatchedCollection<T> {
 
   isFresh(): boolean {
     if (this.#heardAt === undefined) return false
-    return this.#now() - this.#heardAt <= this.#options.maximumAgeMs
+    // After a clock was set back nothing is known of the time between.
+    return Math.abs(this.#now() - this.#heardAt) <= this.#options.maximumAgeMs
   }
 
   get(name: string): T | undefined {

@@ -1,6 +1,7 @@
 import type { AccessFile } from '../access/access-file.ts'
 import { type BoundGrant, grantKey, grantsOf } from '../access/grant.ts'
 import { DESCRIPTION_ANNOTATION, NICKNAME_ANNOTATION } from '../access/label.ts'
+import { roleDiffers } from '../access/object-difference.ts'
 import { isOwnRole } from '../access/role.ts'
 import type { ClusterRecord, UserRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
@@ -54,9 +55,7 @@ export async function standingAccess(
   const grants = clusters.flatMap((each) => each.grants)
   return {
     grants: person ? grants.filter(({ subject }) => isOf(subject, person)) : grants,
-    problems: clusters.flatMap(({ cluster, problem }) =>
-      problem === undefined ? [] : [{ cluster: cluster.name, problem }],
-    ),
+    problems: unread(clusters),
   }
 }
 
@@ -81,9 +80,10 @@ export async function declarationOf(
   const { users } = session.directory.state
   const people = [...users.values()].filter(({ revoked }) => !revoked)
   const clusters = await readClusters(session)
-  const roles = new Map(clusters.flatMap((each) => each.roles).map((it) => [it.metadata.name, it]))
+  const { roles, contested } = agreedRoles(clusters)
   const groups = new Set(people.flatMap((person) => [...person.groups]))
-  const grants = clusters.flatMap((each) => each.grants)
+  // What gives nothing now is not declared: applying it would make it give something.
+  const grants = clusters.flatMap((each) => each.grants).filter((it) => it.without === undefined)
   for (const { subject } of grants) if (subject.kind === 'group') groups.add(subject.name)
   const named = new Set(people.map(({ name }) => name))
   const strangers = grants.flatMap(({ subject: { kind, name } }) =>
@@ -100,12 +100,46 @@ export async function declarationOf(
       ],
       groups: [...groups].sort().map((name) => ({ name })),
       bots: [...bots].map((name) => ({ name })),
-      roles: [...roles.values()].map(declaredRole),
+      roles: roles.map(declaredRole),
       grants: declaredGrants(grants, bots),
     },
-    problems: clusters.flatMap(({ cluster, problem }) =>
-      problem === undefined ? [] : [{ cluster: cluster.name, problem }],
-    ),
+    problems: [...unread(clusters), ...contested],
+  }
+}
+
+/** Clusters that could not be read. */
+function unread(clusters: readonly ReadCluster[]): StandingAccess['problems'] {
+  return clusters.flatMap(({ cluster, problem }) =>
+    problem === undefined ? [] : [{ cluster: cluster.name, problem }],
+  )
+}
+
+/**
+ * Roles that are the same wherever they are. A declared role goes into every cluster: where two clusters differ,
+ * choosing one would carry its rules into the other.
+ */
+function agreedRoles(clusters: readonly ReadCluster[]): {
+  readonly roles: ClusterRole[]
+  readonly contested: StandingAccess['problems']
+} {
+  const found = new Map<string, { readonly role: ClusterRole; readonly cluster: string }>()
+  const contested = new Map<string, StandingAccess['problems'][number]>()
+  for (const { cluster, roles } of clusters)
+    for (const role of roles) {
+      const { name } = role.metadata
+      const first = found.get(name)
+      if (!first) found.set(name, { role, cluster: cluster.name })
+      else if (roleDiffers(first.role, role).includes('rules'))
+        contested.set(name, {
+          cluster: cluster.name,
+          problem: `role ${name} has other rules there than in ${first.cluster} and is left out: declare it yourself`,
+        })
+    }
+  return {
+    roles: [...found.values()]
+      .map(({ role }) => role)
+      .filter((it) => !contested.has(it.metadata.name)),
+    contested: [...contested.values()],
   }
 }
 
@@ -200,8 +234,7 @@ function declaredGrants(
   bots: ReadonlySet<string>,
 ): AccessFile['grants'] {
   const lines = new Map<string, AccessFile['grants'][number] & { clusters: string[] }>()
-  for (const { subject, role, namespace, expires, cluster, without } of grants) {
-    if (without === 'it is over') continue
+  for (const { subject, role, namespace, expires, cluster } of grants) {
     const key = `${grantKey({ subject, role, ...(namespace ? { namespace } : {}) })} ${expires}`
     const line = lines.get(key)
     if (line) line.clusters.push(cluster)

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { ceilingRole } from '../access/ceiling.ts'
+import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { isMcmError, TrustError } from '../errors.ts'
 import type { ConnectOptions } from '../kubeconfig/connect.ts'
@@ -92,34 +93,57 @@ async function customGroupsThrough(
   }
 }
 
-/**
- * Puts the ceiling into the cluster with the owner's own access, and the list of names into the form that
- * lets the API server enforce it, where it can.
- */
+/** How a ceiling is set. */
+export interface CeilingAccess {
+  /** The owner's own access. */
+  readonly connect: ConnectOptions
+  /** The owner says that the API server has no constrained impersonation (any more). */
+  readonly isLegacy: boolean
+}
+
+/** Puts the ceiling into the cluster with the owner's own access. */
 export async function applyCeiling(
   session: FleetSession,
   nameOrId: string,
   wish: CeilingWish,
-  connect: ConnectOptions,
+  { connect, isLegacy }: CeilingAccess,
   files: KubeconfigFiles,
 ): Promise<ClusterCeiling> {
   const cluster = requireCluster(session.directory, nameOrId)
-  const { progress } = session.device
   return withApiServer(connect, files, async (kubernetes) => {
     await requireThisCluster(kubernetes, cluster)
-    const { customGroups } = await progress.step('asking the cluster', () =>
-      readClusterFacts(kubernetes),
-    )
-    const ceiling = ceilingOf(wish, customGroups)
-    await progress.step('setting the ceiling', () =>
-      applyManifest(kubernetes, [ceilingRole(ceiling)]),
-    )
-    const { protection, problem } = await askProtection(session, cluster)
-    const { name, id } = cluster
-    if (!protection) return { cluster: name, id, ...(problem === undefined ? {} : { problem }) }
-    const { server = protection.impersonation.list } = protection.impersonation
-    await setForm(kubernetes, server)
-    const impersonation = { ...protection.impersonation, list: server }
-    return { cluster: name, id, protection: { impersonation, ceiling: ceiling.name } }
+    return setCeiling(session, cluster, kubernetes, wish, isLegacy)
   })
 }
+
+/**
+ * The ceiling, and the list of names in the form that lets the API server enforce it, where it can. The form
+ * without that wall is taken at the owner's word and never at the agent's.
+ * @param kubernetes the cluster as its owner
+ */
+export async function setCeiling(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  kubernetes: KubernetesApi,
+  wish: CeilingWish,
+  isLegacy: boolean,
+): Promise<ClusterCeiling> {
+  const { progress } = session.device
+  const facts = await progress.step('asking the cluster', () => readClusterFacts(kubernetes))
+  const ceiling = ceilingOf(wish, facts.customGroups)
+  await progress.step('setting the ceiling', () =>
+    applyManifest(kubernetes, [ceilingRole(ceiling)]),
+  )
+  if (isLegacy && (await setForm(kubernetes, 'legacy'))) progress.say(WALL_GONE)
+  const { protection, problem } = await askProtection(session, cluster)
+  const at = { cluster: cluster.name, id: cluster.id }
+  if (!protection) return { ...at, ...(problem === undefined ? {} : { problem }) }
+  const isConstrained = !isLegacy && protection.impersonation.server === 'constrained'
+  if (isConstrained) await setForm(kubernetes, 'constrained')
+  const list = isLegacy ? 'legacy' : isConstrained ? 'constrained' : facts.form
+  const impersonation = { ...protection.impersonation, list }
+  return { ...at, protection: { impersonation, ceiling: ceiling.name } }
+}
+
+const WALL_GONE =
+  'the list of names is in its legacy form now: the agent alone enforces the ceiling, the API server does not'

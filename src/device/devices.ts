@@ -34,41 +34,63 @@ export async function listDevices(session: FleetSession): Promise<OwnedDevice[]>
       .map(({ id, name, since }) => ({ user: user.name, id, name, since: formatTime(since) })),
   )
   const hasGuests = directory.state.providers.size > 0
-  const guests = (hasGuests ? await hub.admittedDevices() : []).map(
-    ({ user, id, name, since, until }) => ({ user, id, name, since, until }),
-  )
+  const guests = (hasGuests ? await hub.admittedDevices() : [])
+    .filter((each) => (isAdmin || each.user === state.user) && isGuest(session, each))
+    .map(({ user, id, name, since, until }) => ({ user, id, name, since, until }))
   return [...joined, ...guests]
     .map((each) => ({ ...each, isAdmin: admins.has(each.id), isThis: each.id === key.id }))
     .sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1))
+}
+
+/**
+ * Whether the hub may speak of it: nothing it says is signed, so a key that statements know, or a name that no
+ * provider gives, is not its to name. Or an administrator would end whatever key it shows.
+ */
+function isGuest(
+  { directory: { state } }: FleetSession,
+  { id, user }: { readonly id: string; readonly user: string },
+): boolean {
+  const known = state.deviceOwner(id)
+  const isStated = known !== undefined && known.device.until === undefined
+  const isOthers = known !== undefined && known.user.name !== user
+  return !isStated && !isOthers && !state.admins.has(id) && state.providerOf(user) !== undefined
 }
 
 export interface RemovedDevice {
   readonly user: string
   readonly id: string
   readonly name: string
+  /** Whether a signed statement ends it, which reaches every cluster that it has not reached yet. */
+  readonly isSigned: boolean
   /** Where it had to be told to the agent alone, and could not be. */
   readonly problems: readonly { readonly cluster: string; readonly problem: string }[]
 }
 
 /**
- * Ends a device: one's own, or for an administrator anybody's. @throws NotFoundError MCM_NOT_FOUND, UsageError
- * MCM_USAGE for the device this runs on and when several match
+ * Ends a device: one's own, or for an administrator anybody's, after `confirm` was shown which it is. Of a login by
+ * token the whole id will do, whatever the hub lists.
+ * @throws NotFoundError MCM_NOT_FOUND, UsageError MCM_USAGE for the device this runs on and when several match
  */
 export async function removeDevice(
   session: FleetSession,
   wanted: { readonly user?: string; readonly device: string },
   reason: string,
+  confirm: (found: OwnedDevice) => Promise<void> = async () => {},
 ): Promise<RemovedDevice> {
-  const found = requireOne(await listDevices(session), wanted)
+  const listed = await listDevices(session)
+  const found = unlisted(session, listed, wanted) ?? requireOne(listed, wanted)
   if (found.isThis) throw ownDevice()
+  await confirm(found)
   const { user, id, name } = found
-  if (session.directory.state.admins.has(session.key.id)) await endAsAdmin(session, found, reason)
+  const isAdmin = session.directory.state.admins.has(session.key.id)
+  if (isAdmin) await endAsAdmin(session, found, reason)
   else if (found.until === undefined) await endOwn(session, id, reason)
-  if (found.until === undefined) return { user, id, name, problems: [] }
+  const isSigned = isAdmin || found.until === undefined
+  if (found.until === undefined) return { user, id, name, isSigned, problems: [] }
   const problems = await tellAgents(session, id)
   // Last: it only keeps the list and the door in step with what agents know.
   await session.hub.endAdmitted(id).catch(ignoreGone)
-  return { user, id, name, problems }
+  return { user, id, name, isSigned, problems }
 }
 
 async function endAsAdmin(session: FleetSession, device: OwnedDevice, reason: string) {
@@ -103,6 +125,24 @@ async function tellAgents(session: FleetSession, id: string): Promise<RemovedDev
   )
   return outcomes.flat()
 }
+
+/**
+ * A key that is not listed (any more): its login is over, or the hub has ended it and some agent did not hear of
+ * it. Only by its whole id.
+ */
+function unlisted(
+  session: FleetSession,
+  listed: readonly OwnedDevice[],
+  { user = session.state.user, device: id }: { readonly user?: string; readonly device: string },
+): OwnedDevice | undefined {
+  const isOwn = user === session.state.user
+  const mayEnd = isOwn || session.directory.state.admins.has(session.key.id)
+  const isKnown = listed.some((each) => each.id === id)
+  if (!KEY_ID.test(id) || isKnown || !mayEnd || !isGuest(session, { id, user })) return undefined
+  return { user, id, name: id, since: '', until: '', isAdmin: false, isThis: id === session.key.id }
+}
+
+const KEY_ID = /^[A-Za-z0-9_-]{43}$/
 
 /** An administrator’s statement has ended it at the hub already. */
 function ignoreGone(error: unknown): void {

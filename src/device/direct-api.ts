@@ -1,7 +1,11 @@
 import { AGENT_NAME, AGENT_NAMESPACE } from '../access/agent-rights.ts'
 import { AGENT_SECRET_KEYS } from '../access/manifest.ts'
 import { directTransport } from '../client/direct-transport.ts'
-import { type KubernetesApi, openKubernetes } from '../client/kubernetes.ts'
+import {
+  type KubernetesApi,
+  type KubernetesTransport,
+  openKubernetes,
+} from '../client/kubernetes.ts'
 import { UsageError } from '../errors.ts'
 import { type ConnectOptions, connectionFromKubeconfig } from '../kubeconfig/connect.ts'
 import type { KubeconfigFiles } from '../kubeconfig/file.ts'
@@ -11,14 +15,25 @@ import type { KubeconfigFiles } from '../kubeconfig/file.ts'
 export async function withApiServer<T>(
   connect: ConnectOptions,
   files: KubeconfigFiles,
-  work: (kubernetes: KubernetesApi) => Promise<T>,
+  work: (kubernetes: KubernetesApi, as: AsSomebodyElse) => Promise<T>,
 ): Promise<T> {
   const transport = directTransport(await connectionFromKubeconfig(connect, files))
   try {
-    return await work(openKubernetes(transport))
+    return await work(openKubernetes(transport), actingAs(transport))
   } finally {
     await transport.close()
   }
+}
+
+/** The same API as a user in a group, where the owner may impersonate both. */
+export type AsSomebodyElse = (user: string, group: string) => KubernetesApi
+
+export function actingAs(transport: KubernetesTransport): AsSomebodyElse {
+  return (user, group) =>
+    openKubernetes((request) => {
+      const who = { 'impersonate-user': user, 'impersonate-group': group }
+      return transport({ ...request, headers: { ...request.headers, ...who } })
+    })
 }
 
 /** That this is the cluster which was meant, and not another context's. @throws UsageError MCM_USAGE */

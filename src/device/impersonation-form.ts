@@ -2,8 +2,9 @@ import type { ClusterAccess } from './cluster-access.ts'
 import { setForm } from './impersonator-list.ts'
 
 /**
- * Writes the list of names in the form of impersonation that the API server has, as its agent has found
- * by asking. True when the list had to be changed. An agent that cannot tell leaves it as it is.
+ * Writes the list of names in the constrained form where the agent has found that the API server has it. True
+ * when the list had to be changed. Never the other way: in the legacy form the API server enforces no
+ * ceiling, and an agent's word must not take that wall away (`mcm clusters ceiling … --legacy` does).
  * @throws AccessDeniedError for whoever may not write that ClusterRole
  */
 export async function followServer({
@@ -14,6 +15,6 @@ export async function followServer({
 }): Promise<boolean> {
   const { impersonation } = await agent.clusterFacts()
   const { server, list } = impersonation
-  if (server === undefined || server === list) return false
+  if (server !== 'constrained' || list === server) return false
   return setForm(kubernetes, server)
 }

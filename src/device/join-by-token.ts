@@ -5,14 +5,19 @@ import type { ProviderRecord } from '../directory/state.ts'
 import { AccessDeniedError, TrustError } from '../errors.ts'
 import { sha256 } from '../protocol/keys.ts'
 import type { Link } from '../protocol/link.ts'
-import type { DetailEnvelope, Head } from '../protocol/messages.ts'
+import type { DetailEnvelope } from '../protocol/messages.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
 import { p256 } from './found-fleet.ts'
 import { connectToHub, type HubCandidate, type HubConnection } from './hub-connection.ts'
-import { type LoggedIn, type LoginAttempt, storeDeviceKey } from './login-attempt.ts'
+import {
+  alreadyLoggedIn,
+  type LoggedIn,
+  type LoginAttempt,
+  storeDeviceKey,
+} from './login-attempt.ts'
 import { type FreshToken, keepTokens, obtainToken } from './provided-token.ts'
-import type { ProvidedLogin } from './state.ts'
+import type { DeviceState, ProvidedLogin } from './state.ts'
 
 /**
  * Joining by a token of an identity provider (PROTOCOL §11.3). The link pins hub, fleet and the statement that
@@ -21,11 +26,15 @@ import type { ProvidedLogin } from './state.ts'
 
 type OidcLink = Link & { kind: 'oidc' }
 
-/** @throws IdentityError MCM_TOKEN_REFUSED, AccessDeniedError, TrustError, UnreachableError, NotFoundError */
+/**
+ * `state`: of a device that is logged in already. A token of somebody else changes nothing there.
+ * @throws UsageError MCM_USAGE, IdentityError MCM_TOKEN_REFUSED, AccessDeniedError, TrustError, UnreachableError,
+ *   NotFoundError
+ */
 export async function joinByToken(
   attempt: Pick<LoginAttempt, 'device' | 'options' | 'key'>,
   link: OidcLink,
-  remembered: Head | undefined,
+  state: DeviceState | undefined,
 ): Promise<LoggedIn> {
   const { device, options, key } = attempt
   const candidates = link.endpoints.map((endpoint) => ({ endpoint, pin: link.hubPin }))
@@ -34,12 +43,13 @@ export async function joinByToken(
   const source = options.token ?? { kind: 'person' }
   // Without a connection: a person takes their time.
   const fresh = await obtainToken(device, { fleet: link.fleet, key }, provider, source)
+  if (state && state.user !== fresh.judged.identity.user) throw alreadyLoggedIn(state, device)
   await storeDeviceKey(device, key)
   const directory = await withHub(place, async ({ hub }) => {
     await hub.admit(admissionRequest(fresh, key, options.deviceName))
     const page = await hub.directory({ after: -1, details: 'all' })
     return device.progress.step('reading and verifying the directory', () =>
-      Directory.restore(link.fleet, page, remembered),
+      Directory.restore(link.fleet, page, state?.head),
     )
   })
   const current = directory.state.providers.get(provider.name)

@@ -1,6 +1,6 @@
 import type { Directory } from '../directory/directory.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
-import { isMcmError } from '../errors.ts'
+import { isMcmError, UsageError } from '../errors.ts'
 import type { Device } from './device.ts'
 import { DEVICE_KEY, FLEET_KEY } from './home.ts'
 import type { HubConnection } from './hub-connection.ts'
@@ -44,6 +44,15 @@ export interface LoggedIn {
 /** The key is in the store before anybody is told of it. */
 export async function storeDeviceKey(device: Device, key: SigningKey): Promise<void> {
   await device.secrets.set(DEVICE_KEY, signingKeyPem(key))
+}
+
+/** Nothing was changed. */
+export function alreadyLoggedIn({ user }: DeviceState, { home }: Device): UsageError {
+  return new UsageError(
+    'MCM_USAGE',
+    `this device is already logged in as ${user} (${home.directory})`,
+    { hint: 'mcm logout first, or set MCM_HOME to another directory for a second identity' },
+  )
 }
 
 /** Whether the hub has said no, for good; a lost answer is no refusal. */

@@ -1,5 +1,4 @@
 import { generateSigningKey, type SigningKey } from '../directory/signing-key.ts'
-import { UsageError } from '../errors.ts'
 import { type Link, parseLink } from '../protocol/link.ts'
 import { requirePrincipalName } from '../protocol/names.ts'
 import { withFileLock } from '../store/files.ts'
@@ -12,7 +11,12 @@ import { withFleet } from './fleet-session.ts'
 import { foundFleet } from './found-fleet.ts'
 import { connectToHub } from './hub-connection.ts'
 import { joinFleet } from './join-fleet.ts'
-import type { LoggedIn, LoginAttempt, LoginOptions } from './login-attempt.ts'
+import {
+  alreadyLoggedIn,
+  type LoggedIn,
+  type LoginAttempt,
+  type LoginOptions,
+} from './login-attempt.ts'
 import { clearPendingLogin, type PendingLogin, readPendingLogin } from './pending-login.ts'
 import { type DeviceState, readState, writeState } from './state.ts'
 
@@ -99,8 +103,7 @@ async function logInByToken(
   const key = state ? await requireDeviceKey(device, state) : generateSigningKey()
   const { joinByToken } = await import('./join-by-token.ts')
   const attempt = { device, options, key }
-  const loggedIn = await joinByToken(attempt, link, state?.head)
-  if (state && state.user !== loggedIn.user) throw alreadyLoggedIn(state, device)
+  const loggedIn = await joinByToken(attempt, link, state)
   await finish(attempt, link, loggedIn)
   return true
 }
@@ -161,12 +164,4 @@ async function finish(
     ...(provided === undefined ? {} : { provided }),
   })
   await clearPendingLogin(device.home)
-}
-
-function alreadyLoggedIn(state: DeviceState, device: Device): UsageError {
-  return new UsageError(
-    'MCM_USAGE',
-    `this device is already logged in as ${state.user} (${device.home.directory})`,
-    { hint: 'mcm logout first, or set MCM_HOME to another directory for a second identity' },
-  )
 }

@@ -3,7 +3,7 @@ import { type ImpersonatorNames, withNames, withoutNames } from '../access/imper
 import { namesInUse } from '../access/names-in-use.ts'
 import { type ClusterRecord, subjectKey } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
-import { NotFoundError } from '../errors.ts'
+import { IdentityError, isMcmError, NotFoundError, TrustError } from '../errors.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements, type Draft } from './append.ts'
 import { withCluster } from './cluster-access.ts'
@@ -132,35 +132,54 @@ async function sayUngranted(
 
 /**
  * Everything a user has in every cluster this administrator can reach: bindings, name, and open sessions.
- * What cannot be reached is reported; the directory's own word has cut the user off there already.
+ * What cannot be reached or done is reported; the directory's own word has cut the user off there already.
  */
 export async function endEverywhere(session: FleetSession, user: string): Promise<ClusterChange[]> {
   const clusters = reachableClusters(session.directory, session.state.user)
-  return Promise.all(
-    clusters.map((cluster) =>
-      reported(cluster, () =>
-        withCluster(session, cluster, async ({ kubernetes, agent }) => {
-          const changed: string[] = []
-          const subject = { kind: 'user', name: user } as const
-          const ended: BoundGrant[] = []
-          if (await cutSessions(() => agent.revoke({ user }))) changed.push('open sessions')
-          for (const binding of await managedBindings(kubernetes)) {
-            const grants = grantsOf(binding, cluster.prefix).filter((each) => isFor(each, subject))
-            if (grants.length === 0) continue
-            ended.push(...grants)
-            await kubernetes.delete(bindingPath(binding))
-            changed.push(`${binding.kind} ${binding.metadata.name}`)
-          }
-          const gone = withNames(
-            timedNames(ended, cluster.prefix),
-            ownName(subject, cluster.prefix),
-          )
-          if (await removeNames(kubernetes, gone)) changed.push('ClusterRole mcm-impersonator')
-          return changed
-        }),
-      ),
-    ),
+  return Promise.all(clusters.map((cluster) => endInCluster(session, user, cluster)))
+}
+
+/** One thing that cannot be ended keeps nothing else. */
+async function endInCluster(
+  session: FleetSession,
+  user: string,
+  cluster: ClusterRecord,
+): Promise<ClusterChange> {
+  const subject = { kind: 'user', name: user } as const
+  const done = new Set<string>()
+  const problems = new Set<string>()
+  const attempt = async (what: string, work: () => Promise<boolean>) => {
+    try {
+      if (await work()) done.add(what)
+    } catch (error) {
+      // A new certificate may help, and then all of it is done again.
+      if (!isMcmError(error) || error instanceof TrustError || error instanceof IdentityError)
+        throw error
+      problems.add(`${what}: ${error.message}`)
+    }
+  }
+  const { problem } = await reported(cluster, () =>
+    withCluster(session, cluster, async ({ kubernetes, agent }) => {
+      problems.clear()
+      await attempt('open sessions', () => cutSessions(() => agent.revoke({ user })))
+      const ended: BoundGrant[] = []
+      for (const binding of await managedBindings(kubernetes)) {
+        const grants = grantsOf(binding, cluster.prefix).filter((each) => isFor(each, subject))
+        if (grants.length === 0) continue
+        ended.push(...grants)
+        await attempt(`${binding.kind} ${binding.metadata.name}`, async () => {
+          await kubernetes.delete(bindingPath(binding))
+          return true
+        })
+      }
+      const gone = withNames(timedNames(ended, cluster.prefix), ownName(subject, cluster.prefix))
+      await attempt('ClusterRole mcm-impersonator', () => removeNames(kubernetes, gone))
+      return []
+    }),
   )
+  const all = [...problems, ...(problem === undefined ? [] : [problem])]
+  const change = { cluster: cluster.name, id: cluster.id, changed: [...done] }
+  return all.length === 0 ? change : { ...change, problem: all.join('; ') }
 }
 
 /** A user who never had a certificate there has nothing to revoke. */

@@ -42,6 +42,13 @@ export const admissionSchema = z.object({
   until: time,
 })
 
+const DEVICE_NAME = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u
+
+/** What a stranger calls their device, as people read it in lists: nothing in it moves a cursor. */
+export function plainDeviceName(claimed: string): string {
+  return DEVICE_NAME.test(claimed) ? claimed : 'unnamed'
+}
+
 /** Gives a directory with the people who are admitted at this moment; asked for every request. */
 export type WithAdmitted = (directory: Directory, admissions: readonly Admission[]) => Directory
 

@@ -33,6 +33,7 @@ import { parseTime } from './time.ts'
  * From a valid chain to what it says (PROTOCOL §3.3), in the order of the chain, whatever order the details
  * came in. Deny by default: a statement whose detail is unknown, or does not fit what came before,
  * changes nothing. Whoever was admitted by a token comes after all of it.
+ * Long because every statement type changes the one state that all others are judged by.
  */
 export function foldState(
   statements: readonly Statement[],
@@ -41,6 +42,7 @@ export function foldState(
 ): DirectoryState {
   const fold = new Fold()
   for (const statement of statements) fold.take(statement, details)
+  fold.dropDoubtedProviders()
   fold.admit(admissions)
   return new DirectoryState(fold)
 }
@@ -70,12 +72,15 @@ class Fold {
   readonly #endedNames = new Map<string, Date>()
   readonly #namedAgain = new Set<string>()
   readonly #revokedKeys = new Set<string>()
+  /** The last `oidc` statement that was not shown, or cannot be read. */
+  #unseenProvider = -1
   readonly #invites = new Map<number, { user: FoldedUser; record: Mutable<InviteRecord> }>()
 
   /** A detail that is known and could not be read is there, as undefined. */
   take(statement: Statement, details: ReadonlyMap<number, Detail | undefined>): void {
     // Which invite was used is in the chain itself, for everybody to see.
     if (statement.type === 'device') this.#useInvite(statement.invite!)
+    if (statement.type === 'oidc' && !details.get(statement.seq)) this.#missProvider(statement)
     if (!details.has(statement.seq)) return
     const refusal = this.#apply(statement, details.get(statement.seq))
     if (refusal) this.withoutEffect.set(statement.seq, refusal)
@@ -272,6 +277,17 @@ class Fold {
     const { seq, detailHash } = statement
     this.providers.set(name, { ...rest, seq, detailHash, ...caDer })
     return undefined
+  }
+
+  /** Everybody is shown these details, so one that is missing is being withheld. */
+  #missProvider({ seq, signers }: Statement): void {
+    if (this.admins.has(signers[0]!)) this.#unseenProvider = seq
+  }
+
+  /** It may have ended or narrowed any provider of before: none of them is believed until it is shown. */
+  dropDoubtedProviders(): void {
+    for (const [name, { seq }] of this.providers)
+      if (seq < this.#unseenProvider) this.providers.delete(name)
   }
 
   #providerOf(user: string): ProviderRecord | undefined {

@@ -1,5 +1,10 @@
 import { tokenJudge } from '../client/provider-token.ts'
-import { type Admission, admissionSchema, withAdmitted } from '../directory/admission.ts'
+import {
+  type Admission,
+  admissionSchema,
+  plainDeviceName,
+  withAdmitted,
+} from '../directory/admission.ts'
 import type { Directory } from '../directory/directory.ts'
 import { formatTime } from '../directory/time.ts'
 import { IdentityError, NotFoundError, UnreachableError } from '../errors.ts'
@@ -27,7 +32,7 @@ export interface Guests {
   providerDetail(hash: string): DetailEnvelope
   /** Who is admitted now. */
   list(): AdmittedDevice[]
-  /** Lets a device in no longer. */
+  /** Lets a device in no longer, whatever token it brings. */
   end(device: string): Promise<void>
 }
 
@@ -45,6 +50,7 @@ export async function openGuests({ world, book, store, proxyFor }: GuestDeps): P
   const admitted = withAdmitted(() => world.now())
   const judge = tokenJudge({ now: () => world.now(), proxyFor })
   let admissions: readonly Admission[] = (await store.readAdmissions()).flatMap(readAdmission)
+  const endedDevices = new Set(await store.readEndedDevices())
   let underWay = 0
   const directory = () => admitted(book.current, admissions)
 
@@ -54,7 +60,11 @@ export async function openGuests({ world, book, store, proxyFor }: GuestDeps): P
     const { fleet, state } = book.current
     const holder = { fleet: fleet ?? '', device: peer.key, token, salt }
     const { identity, ...rest } = await judge.judge(state.providers.values(), holder)
-    return { ...rest, ...identity, device: { id: peer.key, key, name: device.name } }
+    return {
+      ...rest,
+      ...identity,
+      device: { id: peer.key, key, name: plainDeviceName(device.name) },
+    }
   }
 
   async function keep(admission: Admission): Promise<void> {
@@ -71,12 +81,14 @@ export async function openGuests({ world, book, store, proxyFor }: GuestDeps): P
       return directory()
     },
     async admit(peer, shown) {
+      if (endedDevices.has(peer.key ?? '')) throw endedDevice()
       if (underWay >= MAX_JUDGED_AT_ONCE) throw busy()
       underWay += 1
       try {
         const admission = await judged(peer, shown)
         const tried = book.current.admitting([...admissions, admission]).state
         if (!tried.isLiveDevice(admission.device.id)) throw ended(admission)
+        if (endedDevices.has(admission.device.id)) throw endedDevice()
         await keep(admission)
         return admission
       } finally {
@@ -91,7 +103,8 @@ export async function openGuests({ world, book, store, proxyFor }: GuestDeps): P
       throw noProvider()
     },
     async end(device) {
-      await store.deleteAdmission(device)
+      endedDevices.add(device)
+      await store.endAdmission(device)
       admissions = admissions.filter((each) => each.device.id !== device)
     },
     list() {
@@ -135,6 +148,12 @@ function otherKey(): IdentityError {
 function ended({ user }: Admission): IdentityError {
   return new IdentityError('MCM_TOKEN_REFUSED', `${user} or this device of theirs was revoked`, {
     hint: 'ask an administrator: mcm grant brings a user back who was revoked',
+  })
+}
+
+function endedDevice(): IdentityError {
+  return new IdentityError('MCM_TOKEN_REFUSED', 'this device was ended by its owner', {
+    hint: 'mcm logout, then mcm login --oidc makes a new one of this machine',
   })
 }
 

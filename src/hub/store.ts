@@ -32,7 +32,9 @@ export interface HubStore {
   /** In place of what was kept of the device; those that are over by `now` go. */
   writeAdmission(admission: AdmissionRecord, now: string): Promise<void>
   readAdmissions(): Promise<AdmissionRecord[]>
-  deleteAdmission(device: string): Promise<void>
+  /** Forgets the admission of a device and remembers, for good, that the device was ended. */
+  endAdmission(device: string): Promise<void>
+  readEndedDevices(): Promise<string[]>
 }
 
 /** A cluster on its way in: from `POST /v1/clusters` until its statement is signed. */
@@ -64,6 +66,7 @@ interface HubTables {
   registrations: Registration
   agents: AgentRecord
   admissions: AdmissionRecord
+  endedDevices: { device: string }
 }
 
 export type HubDatabase = Kysely<HubTables>
@@ -125,9 +128,19 @@ const second: Migration = {
   },
 }
 
+const third: Migration = {
+  name: 'devices that were ended',
+  async up(database) {
+    await database.schema
+      .createTable('endedDevices')
+      .addColumn('device', 'text', (column) => column.primaryKey())
+      .execute()
+  },
+}
+
 /** The tables of a hub, as `startHub` wants them. `path` may be `:memory:`. @throws StateError */
 export function openHubDatabase(path: string): Promise<HubDatabase> {
-  return openDatabase<HubTables>(path, [first, second])
+  return openDatabase<HubTables>(path, [first, second, third])
 }
 
 export function hubStore(database: HubDatabase): HubStore {
@@ -229,8 +242,20 @@ export function hubStore(database: HubDatabase): HubStore {
 
     readAdmissions: () => database.selectFrom('admissions').selectAll().execute(),
 
-    async deleteAdmission(device) {
-      await database.deleteFrom('admissions').where('device', '=', device).execute()
+    async endAdmission(device) {
+      await database.transaction().execute(async (transaction) => {
+        await transaction.deleteFrom('admissions').where('device', '=', device).execute()
+        await transaction
+          .insertInto('endedDevices')
+          .values({ device })
+          .onConflict((conflict) => conflict.doNothing())
+          .execute()
+      })
+    },
+
+    async readEndedDevices() {
+      const rows = await database.selectFrom('endedDevices').select('device').execute()
+      return rows.map(({ device }) => device)
     },
   }
 }

@@ -1,3 +1,5 @@
+import { AGENT_USER, FENCE_NAME } from '../access/fence.ts'
+import { IMPERSONATOR_NAME } from '../access/impersonator.ts'
 import type { ClusterCeiling } from '../device/ceiling.ts'
 import type { FencedCluster } from '../device/fence.ts'
 import { renderFields } from './table.ts'
@@ -14,12 +16,19 @@ export function viewCeiling({ cluster, id, protection, problem }: ClusterCeiling
 }
 
 export function viewFence({ cluster, id, written }: FencedCluster): string {
+  const apply = 'kubectl apply --server-side -f'
   return renderFields({
     cluster: `${cluster} (${id})`,
-    fence: written === undefined ? 'set up: the agent may add names' : `written: ${written}`,
-    next: written && `kubectl apply --server-side -f ${written}`,
+    fence: written ? `written: ${written.fence}` : 'set up: the agent may add names',
+    right: written && `written: ${written.right}`,
+    next: written && `${apply} ${written.fence}`,
+    try: written && `${TRY_FENCE}: this must be refused by ${FENCE_NAME}; if it is not, stop here`,
+    last: written && `${apply} ${written.right}`,
   })
 }
+
+/** What the fence forbids, tried as the agent without effect. */
+const TRY_FENCE = `kubectl label clusterrole ${IMPERSONATOR_NAME} mcm.dev/fence-tried=true --dry-run=server --as=${AGENT_USER} --as-group=system:masters`
 
 type Protection = NonNullable<ClusterCeiling['protection']>
 
@@ -37,10 +46,15 @@ export function enforcedText({ impersonation }: Protection): string {
   return 'the agent; the API server has no constrained impersonation'
 }
 
-/** What its owner should do, if anything. */
+/**
+ * What its owner should do, if anything. The agent says what there is, and an agent may lie: no word of its
+ * own, neither a ceiling nor a form, stands in a line that is pasted with the owner's power.
+ */
 export function nextStep(cluster: string, { ceiling, impersonation }: Protection) {
   const { list, server } = impersonation
   const isFitting = server === undefined || server === list
   if (ceiling !== undefined && isFitting) return undefined
-  return `mcm clusters ceiling ${cluster} --set ${ceiling ?? 'none'} --apply --context CONTEXT`
+  const command = `mcm clusters ceiling ${cluster} --set CEILING --apply --context CONTEXT`
+  if (isFitting || server === 'constrained') return command
+  return `${command}; with --legacy if you know that this API server has no constrained impersonation any more`
 }

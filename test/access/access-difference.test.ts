@@ -110,6 +110,25 @@ describe('what is taken away', () => {
     expect(summary(others)).toEqual(['remove binding', 'change names'])
   })
 
+  test('is of a binding of several only what is one’s own: nobody keeps theirs by adding the administrator', () => {
+    const bobs = bindingOf({ subject: { kind: 'user', name: 'bob' }, role: 'admin' }, 'mcm:')
+    const [bob] = bobs.subjects
+    const stale = { ...bobs.metadata, resourceVersion: '7' }
+    const subjects = [bob!, { ...bob!, name: 'mcm:ada' }]
+    const binding = { ...bobs, metadata: stale, subjects } as RoleBinding
+    const mine = compare(nothing, { ...EMPTY, bindings: [binding] }, { actor: 'ada' })
+    expect(mine.inCluster).toEqual([
+      {
+        kind: 'binding',
+        action: 'change',
+        object: { ...bobs, subjects: [{ ...bob!, name: 'mcm:ada' }] },
+        differs: ['subjects'],
+        grants: [{ subject: { kind: 'user', name: 'ada' }, role: 'mcm:admin' }],
+      },
+    ])
+    expect(mine.kept).toEqual([{ subject: { kind: 'user', name: 'ada' }, role: 'mcm:admin' }])
+  })
+
   test('names that the directory never told of are the agent’s to keep, and bare ones the owner’s', () => {
     const list = {
       users: ['mcm:bob', 'mcm:anna@corp.example', 'jane'],

@@ -230,6 +230,9 @@ describe('the ceiling itself', () => {
     ['DELETE', `${path}/clusterroles/mcm-ceiling`],
     ['DELETE', `${path}/clusterrolebindings/mcm-ceiling`],
     ['DELETE', `/apis/rbac.authorization.k8s.io/v1beta1/clusterroles/mcm%2Dceiling`],
+    ['DELETE', `${path}/clusterroles?fieldSelector=metadata.name=mcm-ceiling`],
+    ['DELETE', `${path}/clusterroles/`],
+    ['DELETE', `${path}/clusterrolebindings?labelSelector=a`],
   ])('%s %s would change it', (method, target) => {
     expect(changesCeiling(requestInfo(method, target))).toBe(true)
   })
@@ -237,6 +240,9 @@ describe('the ceiling itself', () => {
   it('may be read, and other roles may be changed', () => {
     expect(changesCeiling(requestInfo('GET', `${path}/clusterroles/mcm-ceiling`))).toBe(false)
     expect(changesCeiling(requestInfo('PUT', `${path}/clusterroles/mcm-impersonator`))).toBe(false)
+    expect(changesCeiling(requestInfo('DELETE', `${path}/clusterroles/mine`))).toBe(false)
+    const inNamespace = `${path}/namespaces/shop/rolebindings?labelSelector=a`
+    expect(changesCeiling(requestInfo('DELETE', inNamespace))).toBe(false)
   })
 })
 

@@ -82,6 +82,19 @@ describe('bindingOf', () => {
     )
     expect(bindingPath(bindingOf(DEV_GROUP, 'mcm:'))).toContain('/v1/clusterrolebindings/mcm-group')
   })
+
+  it.each([
+    ['victim?', 'victim%3F'],
+    ['?a=b', '%3Fa%3Db'],
+    ['a#b c', 'a%23b%20c'],
+    ['ü', '%C3%BC'],
+  ])('its path names it and nothing else, though somebody called it %j', (name, encoded) => {
+    const binding = bindingOf(BOB, 'mcm:')
+    const named = { ...binding, metadata: { ...binding.metadata, name } } as RoleBinding
+    expect(bindingPath(named).endsWith(`/rolebindings/${encoded}`)).toBe(true)
+    const wide = { ...named, kind: 'ClusterRoleBinding' as const }
+    expect(bindingPath(wide).endsWith(`/clusterrolebindings/${encoded}`)).toBe(true)
+  })
 })
 
 describe('requireGrant', () => {

@@ -2,6 +2,9 @@ import { describe, expect, it } from 'vitest'
 import {
   clusterRoleName,
   isNamespacePreset,
+  isOwnRole,
+  isOwnRoleName,
+  ownRole,
   PRESETS,
   presetRole,
   presetRoles,
@@ -120,5 +123,31 @@ describe('clusterRoleName', () => {
     expect(isNamespacePreset('mcm:ns-ro')).toBe(true)
     expect(isNamespacePreset('ro')).toBe(false)
     expect(isNamespacePreset('ns-own')).toBe(false)
+  })
+})
+
+describe('isOwnRole', () => {
+  const labelled = (name: string, more = {}) => {
+    const role = ownRole(name, [])
+    return { ...role, metadata: { ...role.metadata, labels: { ...role.metadata.labels, ...more } } }
+  }
+
+  it('is one that mcm made of a declared role', () => {
+    expect(isOwnRole(labelled('pod-dev'))).toBe(true)
+    expect(isOwnRole({ metadata: { name: 'pod-dev' } })).toBe(false)
+  })
+
+  it.each([
+    ...['cluster-admin', 'view', 'edit', 'system:discovery', 'mcm:dev'],
+    ...['mcm-impersonator', 'mcm-ceiling', 'mcm-agent', 'mcm-agent-impersonator-reader'],
+    'mcm-agent-names',
+  ])('is not %s, whoever labelled it, and nobody declares a role of that name', (name) => {
+    expect(isOwnRole(labelled(name))).toBe(false)
+    expect(isOwnRoleName(name)).toBe(false)
+  })
+
+  it('is not what Kubernetes brought', () => {
+    const bootstrapped = { 'kubernetes.io/bootstrapping': 'rbac-defaults' }
+    expect(isOwnRole(labelled('anything', bootstrapped))).toBe(false)
   })
 })

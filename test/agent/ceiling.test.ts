@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { ceilingRole, readCeiling } from '../../src/access/ceiling.ts'
 import { presetCeiling } from '../../src/access/preset-ceiling.ts'
 import { startCeiling } from '../../src/agent/ceiling-holder.ts'
+import { UnreachableError } from '../../src/errors.ts'
 import { cleanup } from '../forward/stage.ts'
 import { FrozenWorld, RecordedLog } from './frozen-world.ts'
 import { MemoryApi } from './memory-api.ts'
@@ -77,6 +78,25 @@ test('without a ceiling that was read nobody does anything, and who they are the
   })
 })
 
+test('while nothing is heard of the ceiling nobody does anything, and it is not a no for ever', async () => {
+  stage.facts.isCeilingFresh = false
+  const answer = await ask('GET /version')
+  expect(answer.status).toBe(503)
+  expect(answer.body).toContain('cannot see at present which ceiling this cluster has')
+  expect(stage.seen).toEqual([])
+  expect((await ask('GET /.mcm/v1/whoami')).status).toBe(200)
+  stage.facts.isCeilingFresh = true
+  expect((await ask('GET /version')).status).toBe(200)
+})
+
+test('where the agent may speak for anybody, nobody is let in while nothing is heard of that', async () => {
+  stage.facts.names = { users: [], groups: [], isUnrestricted: true }
+  stage.facts.areNamesFresh = false
+  expect((await ask('GET /version')).status).toBe(503)
+  stage.facts.areNamesFresh = true
+  expect((await ask('GET /version')).status).toBe(200)
+})
+
 test('the agent says what limits everybody', async () => {
   expect(JSON.parse((await ask('GET /.mcm/v1/cluster')).body)).toMatchObject({ ceiling: 'no-exec' })
 })
@@ -100,5 +120,25 @@ test('a ceiling is followed as it changes, and whoever was let in under another 
   api.remove(path)
   await vi.waitFor(() => expect(holder.current()).toBeUndefined(), { interval: 1 })
   expect(replaced).toHaveBeenCalledTimes(2)
+  ending.abort()
+})
+
+test('a ceiling that is not heard of any more is not fresh, and one that cannot be read is none', async () => {
+  const path = '/apis/rbac.authorization.k8s.io/v1/clusterroles/mcm-ceiling'
+  const api = new MemoryApi()
+  api.put(path, ceilingRole(presetCeiling([])))
+  const ending = new AbortController()
+  const world = new FrozenWorld()
+  const background = { world, log: new RecordedLog(), signal: ending.signal }
+  const holder = startCeiling(api, background, { backoff: { baseMs: 1, capMs: 2 } })
+  expect(holder.isFresh()).toBe(false)
+  await holder.ready
+  expect(holder.isFresh()).toBe(true)
+  await vi.waitFor(() => expect(api.openWatches).toBe(1), { interval: 1 })
+  api.put(path, { ...ceilingRole(presetCeiling([])), rules: [{}] })
+  await vi.waitFor(() => expect(holder.current()).toBeUndefined(), { interval: 1 })
+  api.fault = () => new UnreachableError('MCM_API_SERVER_UNREACHABLE', 'down')
+  world.advance(45_001)
+  expect(holder.isFresh()).toBe(false)
   ending.abort()
 })

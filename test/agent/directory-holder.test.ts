@@ -352,6 +352,9 @@ describe('two replicas', () => {
     expect(b.holder.isFresh()).toBe(true)
     b.world.advance(60_001)
     expect(b.holder.isFresh()).toBe(false)
+    // Nor does a clock that goes back make it known again.
+    b.world.advance(-3_600_000)
+    expect(b.holder.isFresh()).toBe(false)
     await b.holder.apply(push(fleet, seq))
     expect(b.holder.isFresh()).toBe(true)
   })

@@ -67,6 +67,15 @@ test('what nobody owns is not told to somebody without the right', async () => {
   expect((await post(bob, 'revocations', order)).status).toBe(404)
 })
 
+test('whom a token let in ends a lost device before it ever comes here', async () => {
+  const lost = 'A'.repeat(43)
+  stage.facts.devices.set(bob.device, { user: 'bob', until: bob.notAfter })
+  expect((await post(bob, 'revocations', { device: lost })).status).toBe(200)
+  expect(revoked()).toEqual([`revoked ${JSON.stringify({ device: lost, user: 'bob' })}`])
+  expect((await post(bob, 'revocations', { device: eve.device })).status).toBe(403)
+  expect((await post(bob, 'revocations', { serial: '0' })).status).toBe(403)
+})
+
 test('a renewal is for the certificate’s user and device; whatever else it asks for is not read', async () => {
   const answer = await post(bob, 'certificates', {
     csr: 'x',

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { impersonatorRole } from '../../src/access/impersonator.ts'
 import { type Issuance, openIssuance } from '../../src/agent/issuance.ts'
+import { issueLimit } from '../../src/agent/issue-limit.ts'
 import { startListedNames } from '../../src/agent/listed-names.ts'
 import { type Principals, startPrincipals } from '../../src/agent/principals.ts'
 import { type TokenAdmissions, tokenAdmissions } from '../../src/agent/token-admissions.ts'
@@ -292,6 +293,37 @@ describe('nobody gets in', () => {
     await expect(enrol(set, set, key, await tokenFor(set, key))).rejects.toMatchObject({
       code: 'MCM_DEVICE_UNKNOWN',
     })
+  })
+
+  it('by a device that its owner has ended before it ever came here', async () => {
+    const set = await stage()
+    const [laptop, lost] = [generateSigningKey(), generateSigningKey()]
+    await enrol(set, set, laptop, await tokenFor(set, laptop))
+    await set.principals.revoke({ device: lost.id, user: ALICE })
+    for (const replica of [set, await set.another()])
+      await expect(enrol(set, replica, lost, await tokenFor(set, lost))).rejects.toMatchObject({
+        code: 'MCM_REVOKED',
+      })
+    expect(await enrol(set, set, laptop)).toMatchObject({ user: ALICE })
+  })
+
+  it('by a device that was ended here, also with its certificate of before', async () => {
+    const set = await stage()
+    const key = generateSigningKey()
+    const { fingerprint } = await enrol(set, set, key, await tokenFor(set, key))
+    await set.principals.revoke({ device: key.id })
+    expect(set.principals.find(fingerprint)).toBeUndefined()
+    await expect(enrol(set, set, key, await tokenFor(set, key))).rejects.toMatchObject({
+      code: 'MCM_REVOKED',
+    })
+  })
+
+  it('faster with a new key for each token than the limit of a user allows', async () => {
+    const set = await stage()
+    const limit = issueLimit(set.world)
+    for (let turn = 0; turn < 120; turn++) limit(ALICE, `key ${turn}`)
+    expect(() => limit(ALICE, 'one more key')).toThrow('too many certificates')
+    expect(() => limit('bob@example.com', 'another')).not.toThrow()
   })
 
   it('whom this agent alone has revoked, by whatever device', async () => {

@@ -87,6 +87,8 @@ export interface PersonOptions {
 export interface Facts {
   now: Date
   isFresh: boolean
+  isCeilingFresh: boolean
+  areNamesFresh: boolean
   names: ImpersonatorList
   ceiling: Ceiling | undefined
   /** What a fresh look at the role gives. */
@@ -94,7 +96,7 @@ export interface Facts {
   readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
   /** What only the other replica knows yet. */
   readonly elsewhere: Map<string, { user: string; device: string }>
-  readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk }>
+  readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk; until?: Date }>
   readonly members: Set<string>
   /** What the directory says today. */
   readonly groups: Map<string, readonly string[]>
@@ -158,6 +160,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   const facts: Facts = {
     now: new Date(),
     isFresh: true,
+    isCeilingFresh: true,
+    areNamesFresh: true,
     names: { users: [], groups: [], isUnrestricted: false },
     ceiling: ANYTHING,
     freshNames: undefined,
@@ -243,6 +247,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     },
     noteAdmitted: (certificate) => facts.admitted.push(certificate.fingerprint),
     names: {
+      isFresh: () => facts.areNamesFresh,
       current: () => facts.names,
       fresh: async () => {
         facts.names = facts.freshNames ?? facts.names
@@ -260,7 +265,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     log,
     host: HOST,
     authentication,
-    ceiling: { current: () => facts.ceiling },
+    ceiling: { current: () => facts.ceiling, isFresh: () => facts.isCeilingFresh },
     apiServer: throughImpersonator,
     workloads: impersonatorUpstream(apiServer, token, log, true),
     token,
@@ -448,6 +453,7 @@ function fakeState(facts: Facts): DirectoryState {
         since,
         key: owner.key,
         ...(owner.revoked && { revoked: owner.revoked }),
+        ...(owner.until && { until: owner.until }),
       }
       return {
         user: { name: owner.user, groups: facts.groups.get(owner.user) ?? [] },

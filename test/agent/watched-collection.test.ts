@@ -83,6 +83,16 @@ describe('a watched collection', () => {
     expect(collection.isFresh()).toBe(false)
   })
 
+  it('is not fresh when the clock went back: nobody knows how long ago it was heard', async () => {
+    const { api, collection, world } = start()
+    await collection.ready
+    await vi.waitFor(() => expect(api.openWatches).toBe(1), { interval: 1 })
+    api.areWatchesFrozen = true
+    api.fault = () => new UnreachableError('MCM_API_SERVER_UNREACHABLE', 'down')
+    world.advance(-3_600_000)
+    expect(collection.isFresh()).toBe(false)
+  })
+
   it('is kept fresh by bookmarks alone', async () => {
     const { api, collection, world } = start()
     await collection.ready

@@ -98,6 +98,22 @@ describe('a person’s token', () => {
     })
   })
 
+  const people = { clientId: 'mcm', userClaim: 'preferred_username', groupsClaim: 'groups' }
+  const named = async (changes: Record<string, unknown>, userClaim = people.userClaim) => {
+    const trusted = provider.trusted({ people: { ...people, userClaim, groups: {} } })
+    return judge.judge([trusted], holder(await provider.sign(claims(changes))))
+  }
+
+  it('names two people of one provider two ways, and one person one way only', async () => {
+    const alice = await named({ preferred_username: 'alice' })
+    expect(alice.identity.user).toBe('alice@example.com')
+    await expect(named({ preferred_username: 'alice@example.com' })).rejects.toMatchObject({
+      code: 'MCM_FORBIDDEN',
+      message: expect.stringContaining('only email may hold an @'),
+    })
+    await expect(named({ email: 'alice' }, 'email')).rejects.toThrow('no name under @example.com')
+  })
+
   it('of another device, or of this one in another fleet, is refused before a key is fetched', async () => {
     const token = await provider.sign(claims())
     const asked = provider.requests.length

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest'
+import { bindingOf, bindingPath } from '../../src/access/grant.ts'
 import { readImpersonator } from '../../src/access/impersonator.ts'
+import { ownRole } from '../../src/access/role.ts'
 import { applyAccess, exitCodeOfApply } from '../../src/device/access-apply.ts'
 import { accessDocument, exitCodeOfDiff } from '../../src/device/access-document.ts'
 import { parseAccess } from '../../src/device/access-file.ts'
@@ -7,6 +9,7 @@ import { planAccess } from '../../src/device/access-plan.ts'
 import { declarationOf, standingAccess } from '../../src/device/access-show.ts'
 import { grantRole } from '../../src/device/grant.ts'
 import { listGroups, listPeople, setGroups } from '../../src/device/people.ts'
+import { revokeUser } from '../../src/device/revoke.ts'
 import { ungrant } from '../../src/device/ungrant.ts'
 import type { ClusterRole } from '../../src/kube/rbac.ts'
 import { toYaml } from '../../src/kubeconfig/yaml.ts'
@@ -244,6 +247,43 @@ test('what stands can be printed as a declaration, and that declaration changes 
   const { declaration } = await asAda(fleet, declarationOf)
   const document = await diff(toYaml([declaration]))
   expect(document.summary).toEqual({ add: 0, change: 0, remove: 0 })
+})
+
+test('a role that two clusters have with other rules is declared by nobody, and neither is a grant that gives nothing', async () => {
+  const edge = await registeredCluster(fleet, 'edge')
+  const rules = (verbs: string[]) => [{ apiGroups: [''], resources: ['secrets'], verbs }]
+  const at = (role: ClusterRole) =>
+    `/apis/rbac.authorization.k8s.io/v1/clusterroles/${role.metadata.name}`
+  const put = (api: FakeAgent['api'], role: ClusterRole) => api.put(at(role), role)
+  put(agent.api, ownRole('deployer', rules(['list'])))
+  put(edge.api, ownRole('deployer', rules(['*'])))
+  for (const { api } of [agent, edge]) put(api, ownRole('reader', rules(['get'])))
+  const planted = bindingOf({ subject: { kind: 'user', name: 'mallory' }, role: 'ops' }, 'mcm:')
+  edge.api.put(bindingPath(planted), planted)
+  const { declaration, problems } = await asAda(fleet, declarationOf)
+  expect(declaration.roles.map(({ name }) => name)).toEqual(['reader'])
+  expect(problems).toEqual([
+    {
+      cluster: expect.any(String),
+      problem: expect.stringContaining('role deployer has other rules'),
+    },
+  ])
+  expect(JSON.stringify(declaration)).not.toContain('mallory')
+})
+
+test('what cannot be ended of a person keeps nothing else of theirs, and is told', async () => {
+  await joinedDevice(fleet, 'bob')
+  const subject = { kind: 'user', name: 'bob' } as const
+  for (const role of ['ro', 'ops'])
+    await asAda(fleet, (session) => grantRole(session, { subject, role }, ['idc-k8s']))
+  const [stuck, other] = paths('bindings/')
+  agent.api.refused.add(`DELETE ${stuck}`)
+  const { clusters } = await asAda(fleet, (session) => revokeUser(session, 'bob', 'left'))
+  expect(clusters[0]!.problem).toContain(stuck!.split('/').at(-1))
+  expect(clusters[0]!.changed).toContain(`ClusterRoleBinding ${other!.split('/').at(-1)}`)
+  expect(clusters[0]!.changed).toContain('ClusterRole mcm-impersonator')
+  expect(paths('bindings/')).toEqual([stuck])
+  expect(listed().users).toEqual(['mcm:ada'])
 })
 
 test('a grant for some time is bound to a timed group, signed with its end, shown, and taken away early', async () => {

@@ -5,7 +5,7 @@ import {
   impersonatorRole,
   readImpersonator,
 } from '../../src/access/impersonator.ts'
-import { showCeiling } from '../../src/device/ceiling.ts'
+import { setCeiling, showCeiling } from '../../src/device/ceiling.ts'
 import { ceilingOf, readCeilingWish } from '../../src/device/ceiling-wish.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
 import { showCluster } from '../../src/device/clusters.ts'
@@ -36,14 +36,57 @@ const has = (server: 'legacy' | 'constrained' | undefined, list: 'legacy' | 'con
   agent.facts = { impersonation, ceiling: 'no-exec' }
 }
 
-test('the list takes the form that the API server has, with the same names, and goes back with it', async () => {
+test('the list takes the form that the API server has, with the same names, and no agent talks it back', async () => {
   const before = readImpersonator(role())
   has('constrained', 'legacy')
   expect(await inCluster(followServer)).toBe(true)
   expect(readImpersonator(role())).toEqual({ ...before, isConstrained: true })
   has('legacy', 'constrained')
-  expect(await inCluster(followServer)).toBe(true)
-  expect(readImpersonator(role())).toEqual(before)
+  expect(await inCluster(followServer)).toBe(false)
+  expect(formOf(role())).toBe('constrained')
+})
+
+test('a grant leaves a constrained list constrained, whatever the agent says', async () => {
+  await joinedDevice(fleet, 'bob')
+  agent.api.put(
+    IMPERSONATOR_PATH,
+    impersonatorRole({ users: ['mcm:ada'], groups: [] }, 'constrained'),
+  )
+  has('legacy', 'constrained')
+  const bob = { kind: 'user', name: 'bob' } as const
+  await asAda(fleet, (session) => grantRole(session, { subject: bob, role: 'ro' }, ['idc-k8s']))
+  expect(readImpersonator(role())).toMatchObject({ isConstrained: true })
+  expect(readImpersonator(role()).users).toContain('mcm:bob')
+})
+
+const setNone = (isLegacy: boolean) =>
+  asAda(fleet, (session) =>
+    withCluster(session, cluster(), ({ kubernetes }) =>
+      setCeiling(session, cluster(), kubernetes, { names: [] }, isLegacy),
+    ),
+  )
+
+test.each([
+  ['says the server is legacy', 'legacy', 'constrained'],
+  ['says nothing of the server and that the list is legacy', undefined, 'legacy'],
+] as const)(
+  'setting a ceiling leaves the API server its wall when the agent %s',
+  async (_, server, list) => {
+    const { users, groups } = readImpersonator(role())
+    agent.api.put(IMPERSONATOR_PATH, impersonatorRole({ users, groups }, 'constrained'))
+    has(server, list)
+    const set = await setNone(false)
+    expect(formOf(role())).toBe('constrained')
+    expect(set.protection?.impersonation.list).toBe('constrained')
+  },
+)
+
+test('the owner’s own word takes it away, and setting a ceiling puts it up where the server has it', async () => {
+  has('constrained', 'legacy')
+  expect((await setNone(false)).protection?.impersonation.list).toBe('constrained')
+  expect(formOf(role())).toBe('constrained')
+  expect((await setNone(true)).protection?.impersonation.list).toBe('legacy')
+  expect(formOf(role())).toBe('legacy')
 })
 
 test('what an agent cannot tell changes nothing, and neither does what fits', async () => {

@@ -1,7 +1,8 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { listDevices, removeDevice } from '../../src/device/devices.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { login } from '../../src/device/login.ts'
+import { setProvider } from '../../src/device/providers.ts'
 import { requireState } from '../../src/device/state.ts'
 import {
   asAda,
@@ -72,4 +73,59 @@ test('an administrator ends anybody’s, named well enough', async () => {
   ).rejects.toMatchObject({ message: expect.stringContaining('devices match') })
   await asAda(fleet, (session) => removeDevice(session, { user: 'bob', device: 'laptop' }, 'left'))
   await expect(withFleet(laptop, listDevices)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
+})
+
+describe('of logins by token the hub’s unsigned list', () => {
+  const ANN = 'ann@example.com'
+  const STRANGER = 'k'.repeat(43)
+
+  async function withList(...shown: { id: string; user: string }[]) {
+    const workloads = [{ user: 'ci@example.com', claims: { sub: 'x' } }]
+    const wish = { name: 'corp', issuer: 'https://id.example.com', domain: 'example.com' }
+    await asAda(fleet, (session) => setProvider(session, { ...wish, maximumAge: 3600, workloads }))
+    const time = '2030-01-01T00:00:00Z'
+    const rest = { name: 'old-laptop', bot: false, since: time, until: time }
+    fleet.hub.routes.set('GET /v1/devices', () => shown.map((each) => ({ ...each, ...rest })))
+  }
+
+  test('names no key that statements know, and nobody under no provider', async () => {
+    const bob = await requireState((await joinedDevice(fleet, 'bob')).home)
+    const ada = await requireState(fleet.ada.home)
+    await withList(
+      { id: bob.device.id, user: ANN },
+      { id: ada.device.id, user: ANN },
+      { id: STRANGER, user: 'bob' },
+    )
+    const wanted = { user: ANN, device: 'old-laptop' }
+    const remove = asAda(fleet, (session) => removeDevice(session, wanted, ''))
+    await expect(remove).rejects.toMatchObject({ code: 'MCM_NOT_FOUND' })
+    const listed = await asAda(fleet, listDevices)
+    expect(listed.map(({ user }) => user).sort()).toEqual(['ada', 'bob'])
+  })
+
+  test('is acted on only after the whole id was shown', async () => {
+    await withList({ id: STRANGER, user: ANN })
+    const before = fleet.hub.directory.head!.seq
+    const remove = asAda(fleet, (session) =>
+      removeDevice(session, { device: 'old-laptop' }, '', async ({ id }) => {
+        throw new Error(`asked about ${id}`)
+      }),
+    )
+    await expect(remove).rejects.toThrow(`asked about ${STRANGER}`)
+    expect(fleet.hub.directory.head!.seq).toBe(before)
+  })
+
+  test('need not have it: an administrator ends a key by its id and name', async () => {
+    await withList()
+    fleet.hub.routes.set(`DELETE /v1/devices/${STRANGER}`, () => ({}))
+    const wanted = { user: ANN, device: STRANGER }
+    const removed = await asAda(fleet, (session) => removeDevice(session, wanted, 'stolen'))
+    expect(removed).toMatchObject({ user: ANN, id: STRANGER, isSigned: true })
+    const { seq } = fleet.hub.directory.head!
+    expect(fleet.hub.directory.details.get(seq)?.text).toContain(STRANGER)
+    const invited = { user: 'bob', device: STRANGER }
+    await expect(
+      asAda(fleet, (session) => removeDevice(session, invited, '')),
+    ).rejects.toMatchObject({ code: 'MCM_NOT_FOUND' })
+  })
 })

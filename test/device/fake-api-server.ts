@@ -16,6 +16,8 @@ export class FakeApiServer {
   readonly calls: string[] = []
   /** Users who may do nothing. */
   readonly forbidden = new Set<string>()
+  /** Calls that are refused to everybody, such as `DELETE /apis/…`. */
+  readonly refused = new Set<string>()
   #version = 1
 
   put(path: string, object: object): void {
@@ -32,6 +34,7 @@ export class FakeApiServer {
   ): { status: number; body: unknown } {
     const [path, query = ''] = target.split('?') as [string, string?]
     this.calls.push(`${user} ${method} ${path}`)
+    if (this.refused.has(`${method} ${path}`)) return status(422, 'Invalid', 'it may not')
     if (this.forbidden.has(user)) return status(403, 'Forbidden', `${user} may not`)
     const found = this.objects.get(path)
     if (method === 'GET' && !found && /s$/.test(path)) return this.#list(path, query)

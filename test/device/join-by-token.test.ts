@@ -1,12 +1,23 @@
 import { readFile } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { appendStatements } from '../../src/device/append.ts'
+import { removeDevice } from '../../src/device/devices.ts'
+import { withFleet } from '../../src/device/fleet-session.ts'
+import { ID_TOKEN } from '../../src/device/home.ts'
 import { login } from '../../src/device/login.ts'
 import { isStanding, renewLogin } from '../../src/device/provided-renewal.ts'
 import { type Provider, removeProvider, setProvider } from '../../src/device/providers.ts'
 import { readState, requireState, writeState } from '../../src/device/state.ts'
 import { IdentityError, NotFoundError } from '../../src/errors.ts'
 import { ForgedProvider } from '../client/forged-provider.ts'
-import { asAda, joinedDevice, newDevice, type TestDevice, type TestFleet } from './fleet.ts'
+import {
+  asAda,
+  joinedDevice,
+  newDevice,
+  registeredCluster,
+  type TestDevice,
+  type TestFleet,
+} from './fleet.ts'
 import { eachWithFleet } from './scene.ts'
 
 const BOT = 'deploy@ci.example.com'
@@ -110,11 +121,57 @@ describe('a link to a provider', () => {
     expect(await readState(device.home)).toBeUndefined()
   })
 
+  test('with a token of somebody else changes nothing on a device that is logged in', async () => {
+    const { device } = await runner()
+    await login(device, options())
+    const [state, token] = [await readState(device.home), await device.secrets.get(ID_TOKEN)]
+    const other = { user: 'other@ci.example.com', claims: { sub: 'other' } }
+    const both = { ...wish(), workloads: [...wish().workloads, other] }
+    const { link } = await asAda(fleet, (session) => setProvider(session, both))
+    const job = ci.job
+    ci.job = 'other'
+    try {
+      await expect(login(device, options(link))).rejects.toMatchObject({ code: 'MCM_USAGE' })
+    } finally {
+      ci.job = job
+    }
+    expect(admissions).toHaveLength(1)
+    expect(await readState(device.home)).toEqual(state)
+    expect((await device.secrets.get(ID_TOKEN))?.reveal()).toBe(token?.reveal())
+  })
+
   test('changes nothing for somebody who was invited', async () => {
     const bob = await joinedDevice(fleet, 'bob')
     expect(await login(bob, options())).toMatchObject({ user: 'bob' })
     expect((await requireState(bob.home)).provided).toBeUndefined()
   })
+})
+
+test('a lost device of a login is not called ended while a cluster does not know it', async () => {
+  const lost = 'k'.repeat(43)
+  const ended: string[] = []
+  fleet.hub.routes.set('GET /v1/devices', () => [])
+  fleet.hub.routes.set(`DELETE /v1/devices/${lost}`, () => {
+    ended.push(lost)
+    return {}
+  })
+  const { id: cluster } = await registeredCluster(fleet, 'idc-k8s')
+  // The hub of this test shows them everything and lets nobody through who was not invited.
+  fleet.hub.tamper = (page) => ({ ...page, details: [...fleet.hub.directory.details.values()] })
+  await asAda(fleet, (session) =>
+    appendStatements(session, ({ key }) => [
+      {
+        type: 'member',
+        detail: { action: 'add', subject: { kind: 'user', name: BOT }, cluster },
+        signers: [key],
+      },
+    ]),
+  )
+  const { device } = await runner()
+  await login(device, options())
+  const removed = await withFleet(device, (session) => removeDevice(session, { device: lost }, ''))
+  expect(removed).toMatchObject({ id: lost, isSigned: false, problems: [{ cluster: 'idc-k8s' }] })
+  expect(ended).toEqual([lost])
 })
 
 describe('a login that has ended', () => {

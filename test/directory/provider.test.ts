@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { Admission } from '../../src/directory/admission.ts'
 import { withAdmitted } from '../../src/directory/admission.ts'
 import { parseDetail } from '../../src/directory/details.ts'
+import { Directory } from '../../src/directory/directory.ts'
 import type { ProviderDetail } from '../../src/directory/provider.ts'
 import { generateSigningKey, type SigningKey } from '../../src/directory/signing-key.ts'
 import { visibleDetails } from '../../src/directory/visibility.ts'
@@ -87,6 +88,42 @@ describe('an oidc statement', () => {
     expect(effectOf(await set({ name: 'other' }))).toBe(
       'another provider gives names under @example.com',
     )
+  })
+})
+
+describe('a provider of which a later statement is withheld', () => {
+  async function shownWithout(seq: number) {
+    const page = fleet.directory.page(-1)
+    const details = page.details.filter((each) => each.seq !== seq)
+    return Directory.restore(fleet.directory.fleet!, { ...page, details })
+  }
+
+  it.each([
+    ['its removal', { action: 'remove', name: 'corp' }],
+    ['fewer groups', corp({ people: { ...corp().people, groups: {} } })],
+  ])('is not believed, nor whom it admitted: %s', async (_what, detail) => {
+    await set()
+    const old = admission(generateSigningKey())
+    const seq = await fleet.append({ type: 'oidc', detail: detail as ProviderDetail })
+    const seen = await shownWithout(seq)
+    expect(seen.state.providers.size).toBe(0)
+    expect(seen.admitting([old]).state.users.has(ALICE)).toBe(false)
+    const later = await set()
+    expect((await shownWithout(seq)).state.providers.get('corp')).toMatchObject({ seq: later })
+    await fleet.append({ type: 'revoke', detail: { user: ALICE, reason: '' } })
+    const kept = await shownWithout(later)
+    expect(kept.state.providers.size).toBe(0)
+  })
+
+  it('keeps the names it gives: whom an admin revoked meanwhile stays out', async () => {
+    await set()
+    const withheld = await set({ maximumAge: 7200 })
+    await fleet.append({ type: 'revoke', detail: { user: ALICE, reason: '' } })
+    const provider = await set()
+    const seen = await shownWithout(withheld)
+    const token = admission(generateSigningKey(), { provider, tokenTime: fleet.timeOf() })
+    expect(seen.state.providers.get('corp')).toMatchObject({ seq: provider })
+    expect(seen.admitting([token]).state.users.has(ALICE)).toBe(false)
   })
 })
 

@@ -47,10 +47,10 @@ describe.each(['1.36.3', '1.33.13'] as const)('a ceiling on Kubernetes %s', asyn
       const kubeconfig = await alice.kubeconfig('static')
       return runKubectl(version, args, { kubeconfig })
     }
-    const set = (ceiling: string) =>
+    const set = (ceiling: string, ...more: string[]) =>
       alice.must([
         ...['clusters', 'ceiling', 'idc-k8s', '--set', ceiling],
-        ...['--apply', '--kubeconfig', cluster.adminKubeconfig],
+        ...['--apply', '--kubeconfig', cluster.adminKubeconfig, ...more],
       ])
     const shown = async () =>
       JSON.parse(await alice.must(['clusters', 'show', 'idc-k8s', '--json']))
@@ -185,11 +185,16 @@ describe.each(['1.36.3', '1.33.13'] as const)('a ceiling on Kubernetes %s', asyn
           ? 'the agent; the API server could, too'
           : 'nobody gets in: the list of names',
       )
-      expect(text).toContain('mcm clusters ceiling idc-k8s --set none --apply')
+      expect(text).toContain('mcm clusters ceiling idc-k8s --set CEILING --apply')
       const works = async () => (await kubectl('get', 'secrets')).exitCode
       // What the API server does not know opens nothing; what it still knows goes on.
       await expect.poll(works).toBe(isConstrained ? 0 : 1)
       await set('none')
+      // The agent's word alone takes no wall away.
+      if (!isConstrained) {
+        expect((await shown()).protection.impersonation.list).toBe('constrained')
+        await set('none', '--legacy')
+      }
       await expect.poll(works).toBe(0)
       const { list, server } = (await shown()).protection.impersonation
       expect(list).toBe(server)

@@ -220,3 +220,25 @@ it('a device is ended by its owner or an admin, and by nobody else', async () =>
   })
   expect(await (await stage.api(ann)).presence()).toHaveLength(1)
 })
+
+it('a device that was ended stays out, with whatever token and after a restart', async () => {
+  const ann = await admitted()
+  const lost = await admitted()
+  await (await stage.api(ann)).endAdmitted(lost.id)
+  const comesBack = async () => (await stage.api(lost)).admit(await shown(lost))
+  await expect(comesBack()).rejects.toMatchObject({ code: 'MCM_TOKEN_REFUSED' })
+  await stage.stop()
+  await stage.start()
+  await expect(comesBack()).rejects.toMatchObject({
+    code: 'MCM_TOKEN_REFUSED',
+    message: expect.stringContaining('ended by its owner'),
+  })
+})
+
+it('what a stranger calls their device moves no cursor in anybody’s list', async () => {
+  const key = generateSigningKey()
+  const { device, ...token } = await shown(key)
+  await (await stage.api(key)).admit({ ...token, device: { ...device, name: '\u001b[2Jmine' } })
+  const [listed] = await (await stage.api(stage.alice)).admittedDevices()
+  expect(listed).toMatchObject({ id: key.id, name: 'unnamed' })
+})

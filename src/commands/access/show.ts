@@ -1,6 +1,7 @@
 import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { declarationOf, standingAccess } from '../../device/access-show.ts'
+import { EXIT_SOME_FAILED } from '../../errors.ts'
 import { toYaml } from '../../kubeconfig/yaml.ts'
 import { viewAccess } from '../../terminal/access-views.ts'
 
@@ -22,7 +23,8 @@ export default class AccessShow extends McmCommand {
     const { args, flags } = await this.parse(AccessShow)
     if (flags.yaml) {
       const { declaration, problems } = await this.fleet(declarationOf)
-      for (const { cluster, problem } of problems) this.say(`${cluster} is missing: ${problem}`)
+      for (const { cluster, problem } of problems) this.say(`not all of ${cluster}: ${problem}`)
+      if (problems.length > 0) this.end = { exitCode: EXIT_SOME_FAILED, signal: null }
       return this.show(declaration, (access) => toYaml([access]))
     }
     const access = await this.fleet((session) => standingAccess(session, args.user))

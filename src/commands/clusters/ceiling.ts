@@ -34,6 +34,11 @@ export default class ClustersCeiling extends McmCommand {
       dependsOn: ['apply'],
     }),
     kubeconfig: Flags.string({ description: 'kubeconfig to apply with', dependsOn: ['apply'] }),
+    legacy: Flags.boolean({
+      dependsOn: ['apply'],
+      description:
+        'the API server has no constrained impersonation any more: write the list of names so that the agent alone enforces the ceiling',
+    }),
     output: Flags.string({ default: 'ceiling.yaml', description: 'where to write it' }),
   }
 
@@ -49,7 +54,7 @@ export default class ClustersCeiling extends McmCommand {
     const connect = { ...location, ...context, proxyFor }
     const set = await this.fleet((session) =>
       flags.apply
-        ? applyCeiling(session, cluster, wish, connect, files)
+        ? applyCeiling(session, cluster, wish, { connect, isLegacy: flags.legacy }, files)
         : writeCeiling(session, cluster, wish, flags.output, files),
     )
     return this.show(set, viewCeiling)

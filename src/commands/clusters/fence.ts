@@ -9,7 +9,7 @@ export default class ClustersFence extends McmCommand {
   static override description =
     'Without it everybody has to be named in a grant before they come. With it the agent may add names to ClusterRole ' +
     "mcm-impersonator, and a ValidatingAdmissionPolicy refuses it everything but names with this cluster's prefix. " +
-    'Needs Kubernetes 1.30 and your own access to the cluster.'
+    'The right is given after the API server was seen to enforce the policy. Needs Kubernetes 1.30 and your own access to the cluster.'
   static override examples = [
     '<%= config.bin %> clusters fence idc-k8s --apply --context idc-admin',
     '<%= config.bin %> clusters fence idc-k8s --output fence.yaml',
@@ -26,7 +26,10 @@ export default class ClustersFence extends McmCommand {
       dependsOn: ['apply'],
     }),
     kubeconfig: Flags.string({ description: 'kubeconfig to apply with', dependsOn: ['apply'] }),
-    output: Flags.string({ default: 'fence.yaml', description: 'where to write it' }),
+    output: Flags.string({
+      default: 'fence.yaml',
+      description: 'where to write the policy; the right goes into a file beside it, -right',
+    }),
   }
 
   async run() {

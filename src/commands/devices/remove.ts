@@ -1,14 +1,17 @@
 import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
-import { removeDevice } from '../../device/devices.ts'
+import { type OwnedDevice, removeDevice } from '../../device/devices.ts'
+import { EXIT_SOME_FAILED } from '../../errors.ts'
 import { viewRemovedDevice } from '../../terminal/device-views.ts'
 import { confirm } from '../../terminal/prompt.ts'
+import { plainLine } from '../../terminal/text.ts'
 
 export default class DevicesRemove extends McmCommand {
   static override summary =
     'end a device: a lost laptop of yours, or for an administrator anybody’s'
   static override description =
-    'Its certificates and open connections end on every cluster. The key never comes back; the person needs a new invite or login for that machine.'
+    'Its certificates and open connections end on every cluster. The key never comes back; the person needs a new invite or login for that machine. ' +
+    'One that a token let in is ended by its owner at the hub and at each cluster that answers: where one does not, and for clusters of later, an administrator ends it for good.'
   static override examples = [
     '<%= config.bin %> devices remove old-laptop',
     '<%= config.bin %> devices remove old-laptop --user bob --reason stolen',
@@ -26,10 +29,15 @@ export default class DevicesRemove extends McmCommand {
     const { args, flags } = await this.parse(DevicesRemove)
     const { screen, stdin } = this.runtime
     const whose = flags.user === undefined ? {} : { user: flags.user }
-    if (!flags.yes) await confirm(screen, stdin, `this ends device ${args.device}`)
+    const ask = async ({ id, name, user }: OwnedDevice) => {
+      const what = plainLine(`this ends device ${name} of ${user}, key ${id}`)
+      if (!flags.yes) await confirm(screen, stdin, what)
+    }
     const removed = await this.fleet((session) =>
-      removeDevice(session, { ...whose, device: args.device }, flags.reason),
+      removeDevice(session, { ...whose, device: args.device }, flags.reason, ask),
     )
+    if (!removed.isSigned && removed.problems.length > 0)
+      this.end = { exitCode: EXIT_SOME_FAILED, signal: null }
     return this.show(removed, viewRemovedDevice)
   }
 }

@@ -10,7 +10,8 @@ export default class OidcSet extends McmCommand {
   static override summary = 'let an identity provider say who somebody is'
   static override description =
     'Signs it for the whole fleet; every agent then judges each token itself. All names of a provider end with @DOMAIN, and nobody can be invited under such a name. ' +
-    'Groups come only from claim values that --group names. Setting it again ends the logins made before. Register mcm at the provider as a public (native) client with redirect URI http://127.0.0.1/callback.'
+    'Groups come only from claim values that --group names. Setting it again ends the logins made before. Register mcm at the provider as a public (native) client with redirect URI http://127.0.0.1/callback, ' +
+    'one of its own: where an API server or another program takes tokens of the same client, hub and agents could use there what they are shown.'
   static override examples = [
     '<%= config.bin %> oidc set corp --issuer https://id.example.com --domain example.com --client-id mcm --group platform=ops --group developers=dev',
     '<%= config.bin %> oidc set github --issuer https://token.actions.githubusercontent.com --domain ci.example.com --workload deploy=sub=repo:example/app:ref:refs/heads/main',
@@ -26,7 +27,10 @@ export default class OidcSet extends McmCommand {
       multiple: true,
       description: 'asked for besides openid (default: email)',
     }),
-    'user-claim': Flags.string({ default: 'email', description: 'the claim that names a person' }),
+    'user-claim': Flags.string({
+      default: 'email',
+      description: 'the claim that names a person; any but email must hold no @',
+    }),
     'groups-claim': Flags.string({ default: 'groups', description: 'the claim that lists groups' }),
     group: Flags.string({ multiple: true, description: 'CLAIM-VALUE=GROUP' }),
     workload: Flags.string({

@@ -1,0 +1,94 @@
+import { describe, expect, it } from 'vitest'
+import {
+  newRecord,
+  type PrincipalRecord,
+  recordSecret,
+  withAdmission,
+  withCertificate,
+  withEnding,
+  withRoom,
+} from '../../src/agent/principal-record.ts'
+import type { Admission } from '../../src/directory/admission.ts'
+import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import { p256 } from '../directory/fleet.ts'
+
+const CLUSTER = 'c-abcdefgh22'
+const ALICE = 'alice@example.com'
+const START = Date.parse('2026-03-01T12:00:00Z')
+const HOUR_MS = 3_600_000
+const NOW = new Date(START)
+const { jwk } = { jwk: p256(generateSigningKey()) }
+
+const id = (name: string | number) => String(name).padStart(43, 'd')
+const secretBytes = (record: PrincipalRecord) =>
+  Buffer.from(recordSecret(CLUSTER, record, undefined).data?.['principal.json'] ?? '', 'base64')
+    .byteLength
+
+function admission(device: string, tokenTime: Date, groups: string[] = ['dev']): Admission {
+  return {
+    ...{ provider: 3, user: ALICE, bot: false, groups, tokenTime },
+    device: { id: device, key: jwk, name: 'laptop' },
+    tokenHash: id('hash'),
+    until: new Date(START + 24 * HOUR_MS),
+  }
+}
+
+/** As the agent does when it issues. */
+function issued(record: PrincipalRecord, device: string, index: number, count = 30) {
+  const at = new Date(START + index)
+  let next = withAdmission(record, admission(device, at), NOW)
+  for (let turn = 0; turn < count; turn++) {
+    const certificate = {
+      ...{ fingerprint: id(`${index}-${turn}`), serial: id(turn), device },
+      notBefore: NOW,
+      notAfter: new Date(START + 12 * HOUR_MS),
+    }
+    next = withRoom(withCertificate(next, certificate, NOW), device)
+  }
+  return next
+}
+
+describe('however many keys somebody comes with', () => {
+  let record = newRecord(ALICE)
+  for (let index = 0; index < 120; index++) record = issued(record, id(index), index)
+
+  it('half of their Secret stays free, and the newest device is in it', () => {
+    expect(secretBytes(record)).toBeLessThan(512 * 1024)
+    expect(Object.keys(record.devices)).toContain(id(119))
+    expect(Object.keys(record.devices)).not.toContain(id(0))
+    expect(record.certificates.some(({ device }) => device === id(0))).toBe(false)
+  })
+
+  it('they can be revoked, which makes it smaller and forgets no key', () => {
+    const revoked = withEnding(record, 'everything', NOW)
+    expect(secretBytes(revoked)).toBeLessThan(secretBytes(record))
+    expect(revoked.revoked).toEqual(NOW)
+    for (const device of Object.keys(record.devices))
+      expect(revoked.devices[device]).toMatchObject({ revoked: NOW })
+  })
+})
+
+describe('keys that were ended', () => {
+  it('are remembered for good, and of a token’s device nothing else', () => {
+    const before = issued(newRecord(ALICE), id('lost'), 0)
+    const after = withEnding(before, { device: id('lost') }, NOW)
+    expect(after.certificates).toEqual([])
+    expect(Object.keys(after.devices[id('lost')]!).sort()).toEqual(['lastExpiry', 'revoked'])
+  })
+
+  it('and were never here are 64 at most', () => {
+    let record = newRecord(ALICE)
+    for (let index = 0; index < 64; index++) record = withEnding(record, { device: id(index) }, NOW)
+    expect(withEnding(record, { device: id(7) }, NOW).devices).toEqual(record.devices)
+    expect(() => withEnding(record, { device: id('more') }, NOW)).toThrow('too many devices')
+  })
+
+  it('leave no room for ever more of them: beyond a thousand no new one comes', () => {
+    const devices = Object.fromEntries(
+      Array.from({ length: 1_000 }, (_, index) => [id(index), { lastExpiry: NOW, revoked: NOW }]),
+    )
+    const record = { ...newRecord(ALICE), devices }
+    expect(() => withAdmission(record, admission(id('new'), NOW), NOW)).toThrow('too many devices')
+    expect(secretBytes(withEnding(record, 'everything', NOW))).toBeLessThan(512 * 1024)
+  })
+})
