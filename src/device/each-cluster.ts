@@ -1,5 +1,6 @@
 import { EXIT_ALL_FAILED, EXIT_SOME_FAILED } from '../errors.ts'
 import type { Child, ChildEnd, StartChild } from './child-process.ts'
+import { inParallel } from './in-parallel.ts'
 import { linesOf, OutputTooLong, textOf } from './output-lines.ts'
 
 /**
@@ -59,28 +60,20 @@ export async function runOnEach(
 ): Promise<ClusterRun[]> {
   const failure = new AbortController()
   const signal = AbortSignal.any([options.signal, failure.signal])
-  const runs: ClusterRun[] = []
   const running = new Set<string>()
-  const waiting = [...targets.entries()]
-  const work = async () => {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [index, target] = next
+  return inParallel(targets, options.parallel, async (target) => {
+    try {
       running.add(target.name)
       options.onRunning?.([...running])
-      runs[index] = await runOne(target, { ...options, signal })
+      const run = await runOne(target, { ...options, signal })
       running.delete(target.name)
-    }
-  }
-  const workers = Array.from({ length: options.parallel }, () =>
-    work().catch((error) => {
+      return run
+    } catch (error) {
       // The same would happen everywhere: a program that is not there, an output nobody reads.
       failure.abort()
       throw error
-    }),
-  )
-  const ends = await Promise.allSettled(workers)
-  for (const end of ends) if (end.status === 'rejected') throw end.reason
-  return runs
+    }
+  })
 }
 
 /** 0 when all went well, EXIT_SOME_FAILED, EXIT_ALL_FAILED. */

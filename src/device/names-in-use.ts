@@ -5,7 +5,7 @@ import {
   rewrittenRules,
   withNames,
 } from '../access/impersonator.ts'
-import { namesInUse } from '../access/names-in-use.ts'
+import { namesInUse, type PeopleOfCluster } from '../access/names-in-use.ts'
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { Directory } from '../directory/directory.ts'
 import type { ClusterRecord } from '../directory/state.ts'
@@ -22,8 +22,17 @@ export function namesInUseOf(
   { id, prefix }: Pick<ClusterRecord, 'id' | 'prefix'>,
   now: Date,
 ): ImpersonatorNames {
+  return namesInUse(peopleOf(state, { id, prefix }, now))
+}
+
+/** What the directory of today says of a cluster's people; what has ended is not among it. */
+export function peopleOf(
+  state: Directory['state'],
+  { id, prefix }: Pick<ClusterRecord, 'id' | 'prefix'>,
+  now: Date,
+): PeopleOfCluster {
   const isNow = ({ expires }: { readonly expires?: Date }) => expires === undefined || now < expires
-  return namesInUse({
+  return {
     prefix,
     members: state
       .memberships(id)
@@ -38,7 +47,7 @@ export function namesInUseOf(
       .timedGrants(id)
       .filter(isNow)
       .map(({ group }) => group),
-  })
+  }
 }
 
 /**

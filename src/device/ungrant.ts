@@ -19,6 +19,7 @@ import {
 import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { removeNames } from './impersonator-list.ts'
+import { peopleOf } from './names-in-use.ts'
 
 /** Taking rights in clusters away again, with the administrator's own identity. */
 
@@ -77,27 +78,18 @@ interface Ungranted {
 
 /** Names that nobody there needs any more: of a group also those of its people who have nothing else. */
 function namesGone(
-  { directory: { state }, device }: FleetSession,
+  { directory, device }: FleetSession,
   subject: GrantSubject,
-  { id, prefix }: ClusterRecord,
+  cluster: ClusterRecord,
   { isLeft, ended }: Pick<Ungranted, 'isLeft' | 'ended'>,
 ): ImpersonatorNames {
-  const now = device.world.now()
-  const isNow = ({ expires }: { readonly expires?: Date }) => !expires || now < expires
-  const members = state
-    .memberships(id)
-    .filter(isNow)
-    .map((member) => member.subject)
-  const users = [...state.users.values()].map(({ name, groups, revoked }) => {
-    return { name, groups, isRevoked: revoked !== undefined }
-  })
-  const rest = members.filter((member) => isLeft || subjectKey(member) !== subjectKey(subject))
-  const inUse = namesInUse({ prefix, members: rest, users, timedGroups: [] })
-  const known = withNames(
-    namesInUse({ prefix, members, users, timedGroups: [] }),
-    withNames(timedNames(ended, prefix), ownName(subject, prefix)),
-  )
-  return isLeft ? timedNames(ended, prefix) : withoutNames(known, inUse)
+  const timed = timedNames(ended, cluster.prefix)
+  if (isLeft) return timed
+  // Timed groups are gone with their own grants, not with a membership.
+  const people = { ...peopleOf(directory.state, cluster, device.world.now()), timedGroups: [] }
+  const rest = people.members.filter((member) => subjectKey(member) !== subjectKey(subject))
+  const known = withNames(namesInUse(people), withNames(timed, ownName(subject, cluster.prefix)))
+  return withoutNames(known, namesInUse({ ...people, members: rest }))
 }
 
 async function sayUngranted(
