@@ -41,7 +41,7 @@ afterEach(async () => {
 })
 
 async function listen(onSocket: (socket: Socket) => void, port = 0): Promise<number> {
-  const server = createServer((socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.on('error', () => {})
     onSocket(socket)

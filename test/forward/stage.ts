@@ -58,7 +58,12 @@ export async function rawTlsServer(
   isHalfOpen = false,
 ): Promise<RawServer> {
   const sockets: Duplex[] = []
-  const options = { cert: identity.certPem, key: identity.keyPem, allowHalfOpen: true }
+  const options = {
+    cert: identity.certPem,
+    key: identity.keyPem,
+    allowHalfOpen: true,
+    noDelay: true,
+  }
   const server = createTlsServer(options, (socket) => {
     sockets.push(socket)
     socket.on('error', () => {})
@@ -99,14 +104,17 @@ export async function listen(server: {
   return (server.address() as AddressInfo).port
 }
 
-/** Two ends of one loopback TCP connection; the near one may be half closed, the far one as told. */
+/**
+ * Two ends of one loopback TCP connection; the near one may be half closed, the far one as told. Neither waits for
+ * the other's delayed acknowledgements, as no program of ours does.
+ */
 export async function socketPair(
   ends: Cleanup,
   allowHalfOpen = false,
 ): Promise<[near: Socket, far: Socket]> {
-  const server = createServer({ allowHalfOpen: true })
+  const server = createServer({ allowHalfOpen: true, noDelay: true })
   const port = await listen(server)
-  const far = connect({ port, host: '127.0.0.1', allowHalfOpen })
+  const far = connect({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true })
   const [[near]] = (await Promise.all([once(server, 'connection'), once(far, 'connect')])) as [
     [Socket],
     unknown,

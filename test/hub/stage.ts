@@ -392,6 +392,7 @@ export class Stage {
       host: '127.0.0.1',
       localAddress,
       allowHalfOpen: true,
+      noDelay: true,
     })
     this.#sockets.add(socket)
     socket.on('error', () => {})
