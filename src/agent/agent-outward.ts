@@ -31,7 +31,7 @@ export async function openOutward(
 ) {
   const { world, log, joinToken } = deps
   const { configuration, replica, version } = options
-  const { identity, directory, principals, names, ceiling } = state
+  const { identity, authorities, directory, principals, names, ceiling } = state
   const background = { world, log, signal }
   const { cluster } = configuration
   const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
@@ -39,7 +39,7 @@ export async function openOutward(
   const registration = startRegistration({
     ...background,
     configuration,
-    identity,
+    identity: () => authorities.identity,
     directory,
     dial,
     ...(joinToken ? { joinToken: () => joinToken() } : {}),

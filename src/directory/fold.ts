@@ -146,16 +146,22 @@ class Fold {
       ![...hub.endpoints, ...hub.privateEndpoints].some((endpoint) => own.has(endpoint))
     const certificateDer = Buffer.from(detail.certificate, 'base64')
     const pin = sha256(certificateDer)
-    const record = { seq, endpoints, privateEndpoints, certificateDer, pin }
+    const previous = detail.previous && previousLeaf(detail.previous)
+    const record = {
+      ...{ seq, endpoints, privateEndpoints, certificateDer, pin },
+      ...(previous ? { previous } : {}),
+    }
     this.hubs = [...this.hubs.filter(isOther), record]
     return undefined
   }
 
   #setCluster(seq: number, detail: ClusterDetail): Refusal {
-    const { serverCa, userCa, ...fields } = detail
-    const serverCaDer = Buffer.from(serverCa, 'base64')
-    const userCaDer = Buffer.from(userCa, 'base64')
-    this.clusters.set(detail.id, { seq, ...fields, serverCaDer, userCaDer })
+    const { serverCa, userCa, previous, ...fields } = detail
+    const before = previous && { ...authorities(previous), until: parseTime(previous.until)! }
+    this.clusters.set(detail.id, {
+      ...{ seq, ...fields, ...authorities({ serverCa, userCa }) },
+      ...(before ? { previous: before } : {}),
+    })
     return undefined
   }
 
@@ -369,6 +375,18 @@ class Fold {
 }
 
 const EVER = new Date(0)
+
+function authorities({ serverCa, userCa }: Pick<ClusterDetail, 'serverCa' | 'userCa'>) {
+  return {
+    serverCaDer: Buffer.from(serverCa, 'base64'),
+    userCaDer: Buffer.from(userCa, 'base64'),
+  }
+}
+
+function previousLeaf({ certificate, until }: NonNullable<HubDetail['previous']>) {
+  const certificateDer = Buffer.from(certificate, 'base64')
+  return { certificateDer, pin: sha256(certificateDer), until: parseTime(until)! }
+}
 
 /** Whoever stays in a group is in it since they came. */
 function putIntoGroups(user: FoldedUser, groups: readonly string[], time: Date): void {

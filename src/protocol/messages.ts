@@ -140,6 +140,15 @@ export const clusterFactsSchema = z.object({
 })
 export type ClusterFacts = z.infer<typeof clusterFactsSchema>
 
+/** The next CAs of a cluster (§12.1), base64 DER; asked for with the owner's user CA where the owner issues. */
+export const authoritiesOrderSchema = z.object({ userCa: z.string().max(24_576).optional() })
+export type AuthoritiesOrder = z.infer<typeof authoritiesOrderSchema>
+export const offeredAuthoritiesSchema = z.object({
+  serverCa: z.string().max(24_576),
+  userCa: z.string().max(24_576),
+})
+export type OfferedAuthorities = z.infer<typeof offeredAuthoritiesSchema>
+
 export const revocationSchema = z.union([
   z.object({ device: key43 }),
   z.object({ user: z.string() }),

@@ -75,7 +75,7 @@ async function startAgent(
   })
   const registration = startRegistration({
     configuration,
-    identity,
+    identity: () => identity,
     directory,
     dial: (target, alpn, signal) => {
       dials.push(target.endpoint)

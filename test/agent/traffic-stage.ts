@@ -94,6 +94,8 @@ export interface Facts {
   readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
   /** What only the other replica knows yet. */
   readonly elsewhere: Map<string, { user: string; device: string }>
+  /** Fingerprints of user CAs whose time is over. */
+  readonly replacedAuthorities: Set<string>
   readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk }>
   readonly members: Set<string>
   /** What the directory says today. */
@@ -163,6 +165,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     freshNames: undefined,
     listed: new Map(),
     elsewhere: new Map(),
+    replacedAuthorities: new Set(),
     devices: new Map(),
     members: new Set(),
     groups: new Map(),
@@ -241,6 +244,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
+    authorities: { accepts: (authority) => !facts.replacedAuthorities.has(authority) },
     noteAdmitted: (certificate) => facts.admitted.push(certificate.fingerprint),
     names: {
       current: () => facts.names,
@@ -279,6 +283,12 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         secretName: (user) => `mcm-principal-${user}`,
         ownerOf: (what) => ('device' in what ? facts.devices.get(what.device)?.user : undefined),
       },
+      authorities: {
+        offer: async (order) => {
+          write('authorities_asked', order)
+          return { serverCa: 'AAAA', userCa: 'AAAA' }
+        },
+      },
       mayCaller: (caller, question) => mayCaller(throughImpersonator, caller, question),
     },
     limits: userLimits(options.limits),
@@ -287,7 +297,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   const servers = openAgentServers({
     world,
     log,
-    userCaDer: userAuthority.certificateDer,
+    userCas: () => [userAuthority.certificateDer],
     sessions,
     traffic: trafficHandlers(sources),
     enrolment: enrolmentHandlers({
