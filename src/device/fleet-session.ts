@@ -12,6 +12,7 @@ import {
   type HubConnection,
   hubCandidates,
 } from './hub-connection.ts'
+import { renewReplaced } from './replaced-authorities.ts'
 import { type DeviceState, requireState } from './state.ts'
 
 /** A connection to the hub as this device, with the directory of this moment, verified. */
@@ -70,6 +71,7 @@ export async function syncDirectory(session: FleetSession): Promise<FleetSession
   const extended = await extendFromHub(directory, page, session.state.head)
   const isSame = isSameDirectory(extended, directory, session.state)
   const state = isSame ? session.state : await keepDirectory(device.home, extended)
+  if (!isSame) await renewReplaced(device, directory, extended)
   const synced = { ...session, directory: extended, state }
   requireLive(synced)
   return synced

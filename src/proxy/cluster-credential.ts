@@ -13,6 +13,8 @@ export interface ClusterCredential {
   current(): Promise<Credential>
   /** Renews in the background when two thirds of the lifetime are over. Call it now and then. */
   renewWhenDue(): void
+  /** Whenever it is next asked whether it is time, it is. */
+  renewSoon(): void
   /** The agent no longer accepts this one: the next `current` asks for another. */
   refuse(credential: Credential): void
 }
@@ -70,6 +72,9 @@ export function clusterCredential(
       ask().catch((error) => {
         log.warn('certificate not renewed', { cluster: cluster.id, reason: messageOf(error) })
       })
+    },
+    renewSoon: () => {
+      if (held) held = { ...held, renewAt: 0 }
     },
     refuse: (credential) => {
       if (held?.credential.certPem !== credential.certPem) return
