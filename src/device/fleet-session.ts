@@ -1,7 +1,7 @@
 import type { HubApi } from '../client/hub.ts'
 import type { Directory } from '../directory/directory.ts'
 import type { SigningKey } from '../directory/signing-key.ts'
-import { AccessDeniedError } from '../errors.ts'
+import { AccessDeniedError, isMcmError } from '../errors.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
 import { requireDeviceKey } from './device-key.ts'
@@ -12,6 +12,7 @@ import {
   type HubConnection,
   hubCandidates,
 } from './hub-connection.ts'
+import { connectByChain } from './late-pin.ts'
 import { renewReplaced } from './replaced-authorities.ts'
 import { type DeviceState, requireState } from './state.ts'
 
@@ -50,7 +51,12 @@ export async function openFleet(
   const key = await requireDeviceKey(device, state)
   const cached = admittingOneself(await loadDirectory(device.home, state.fleet), state)
   const candidates = choose(hubCandidates(state, cached))
-  const connection = await connectToHub(device, candidates, key)
+  const connection = await connectToHub(device, candidates, key).catch(async (error: unknown) => {
+    if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error
+    const proven = await connectByChain(device, state, cached, candidates, key)
+    if (proven === undefined) throw error
+    return proven
+  })
   try {
     const { hub } = connection
     const session = { device, state, directory: cached, key, connection, hub }

@@ -26,7 +26,13 @@ export type DirectoryPage = z.infer<typeof directoryPageSchema>
 export const directoryAppendSchema = directoryPageSchema.omit({ head: true })
 export type DirectoryAppend = z.infer<typeof directoryAppendSchema>
 
-export const hubInfoSchema = z.object({ version: z.string(), time, fleet: key43.optional() })
+export const hubInfoSchema = z.object({
+  version: z.string(),
+  time,
+  fleet: key43.optional(),
+  /** Base64 DER; what it would show next (§12.3). */
+  nextCertificate: z.string().max(24_576).optional(),
+})
 export type HubInfo = z.infer<typeof hubInfoSchema>
 
 export const foundFleetSchema = directoryAppendSchema.extend({ token: z.string().max(128) })

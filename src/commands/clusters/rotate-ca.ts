@@ -1,7 +1,7 @@
 import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { DEFAULT_OVERLAP_MS, rotateAuthorities } from '../../device/rotate-authorities.ts'
-import { durationFlag } from '../../terminal/flag-values.ts'
+import { overlapFlag } from '../../terminal/flag-values.ts'
 import { viewRotated } from '../../terminal/rotation-views.ts'
 
 export default class ClustersRotateCa extends McmCommand {
@@ -26,15 +26,11 @@ export default class ClustersRotateCa extends McmCommand {
 
   async run() {
     const { args, flags } = await this.parse(ClustersRotateCa)
-    const overlapMs = overlap(flags.overlap)
+    const overlapMs =
+      flags.overlap === undefined ? DEFAULT_OVERLAP_MS : overlapFlag('overlap', flags.overlap)
     const rotated = await this.fleet((session) =>
       rotateAuthorities(session, args.cluster, overlapMs),
     )
     return this.show(rotated, viewRotated)
   }
-}
-
-function overlap(text: string | undefined): number {
-  if (text === undefined) return DEFAULT_OVERLAP_MS
-  return text === '0' ? 0 : durationFlag('overlap', text)
 }
