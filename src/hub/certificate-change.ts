@@ -31,6 +31,8 @@ export interface CertificateChange {
   next(): string | undefined
   /** Calls back once another is to be shown. */
   onChange(listener: (certificate: OwnCertificate) => void): void
+  /** Without waiting for the next second. */
+  look(): void
   stop(): void
 }
 
@@ -91,6 +93,7 @@ export function followCertificate(options: {
     },
     next: () => next && new X509Certificate(next.pem).raw.toString('base64'),
     onChange: (listener) => void listeners.push(listener),
+    look,
     stop: () => clearInterval(timer),
   }
 }
