@@ -93,12 +93,12 @@ async function prepare(deps: HubDeps, options: HubOptions): Promise<Parts> {
   const book = await openBook(store, world)
   const proxyFor = (target: URL) => deps.proxyFor?.(target)
   const guests = await openGuests({ world, book, store, proxyFor })
-  const ownDer = new X509Certificate(certificate.current.pem).raw
-
   const certificate = followCertificate({
     ...{ world, log, certificate: deps.certificate, successor },
     state: () => book.current.state,
   })
+  const ownDer = new X509Certificate(certificate.current.pem).raw
+
   const tunnels = agentTunnels({ world, log, limits, events, store, book })
   const relays = userRelays({ limits, events, metrics })
   book.onAppend((_before, after) => {
