@@ -57,7 +57,7 @@ export async function openOutward(
     cluster,
     dial,
     begin,
-    endpoints: () => hubEndpoints(configuration, directory.state),
+    endpoints: () => hubEndpoints(configuration, directory.state, world.now()),
     hello: () => ({
       version,
       cluster,

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type DialOptions, dialHub, dialUnprovenHub } from '../client/dial.ts'
 import { openHub } from '../client/hub.ts'
+import { standingLeaves } from '../directory/overlap.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import type { DirectoryState, HubRecord } from '../directory/state.ts'
 import { isMcmError } from '../errors.ts'
@@ -34,6 +35,7 @@ const DIAL_TIMEOUT_MS = 8_000
 export function hubEndpoints(
   { hub }: Pick<AgentConfiguration, 'hub'>,
   { hubs }: Pick<DirectoryState, 'hubs'>,
+  now: Date,
 ): HubEndpoint[] {
   const newestFirst = [...hubs].sort((a, b) => b.seq - a.seq)
   const isPrivateFirst = hubs.some((each) => each.privateEndpoints.includes(hub.endpoints[0]!))
@@ -44,14 +46,16 @@ export function hubEndpoints(
     pins: [
       ...new Set([
         ...(own.has(endpoint) ? [hub.pin] : []),
-        ...newestFirst.filter((each) => leadsTo(each, endpoint)).flatMap(pinsOf),
+        ...newestFirst
+          .filter((each) => leadsTo(each, endpoint))
+          .flatMap((each) => pinsOf(each, now)),
       ]),
     ],
   }))
 }
 
-function pinsOf({ pin, previous }: HubRecord): string[] {
-  return previous ? [pin, previous.pin] : [pin]
+function pinsOf(hub: HubRecord, now: Date): string[] {
+  return standingLeaves(hub, now).map(({ pin }) => pin)
 }
 
 /** What can prove a certificate that nobody here has heard of (PROTOCOL §12.3). */
@@ -86,7 +90,7 @@ export async function hubDialer(options: {
       return await withAnyPin(pins, (pin) => dialHub({ ...common, alpn, pin }))
     } catch (error) {
       if (directory === undefined || !isPinMismatch(error)) throw error
-      const pin = await provenPin(common, directory).catch(() => undefined)
+      const pin = await provenPin(common, directory, world).catch(() => undefined)
       if (pin === undefined) throw error
       return dialHub({ ...common, alpn, pin })
     }
@@ -113,6 +117,7 @@ async function withAnyPin<T>(
 async function provenPin(
   common: Omit<DialOptions, 'pin' | 'alpn'>,
   directory: HubProof,
+  world: World,
 ): Promise<string | undefined> {
   let shown = ''
   const check = (der: Buffer) => {
@@ -126,10 +131,11 @@ async function provenPin(
   } finally {
     hub.close()
   }
-  const { hubs } = directory.state
-  return hubs.some((each) => leadsTo(each, common.endpoint) && pinsOf(each).includes(shown))
-    ? shown
-    : undefined
+  const now = world.now()
+  const isProven = directory.state.hubs.some(
+    (each) => leadsTo(each, common.endpoint) && pinsOf(each, now).includes(shown),
+  )
+  return isProven ? shown : undefined
 }
 
 function isPinMismatch(error: unknown): boolean {

@@ -104,8 +104,8 @@ class Registering implements Registration {
 
   /** Asks the hubs in order, until one answers. */
   async #round(): Promise<void> {
-    const { configuration, directory, signal } = this.#options
-    for (const target of hubEndpoints(configuration, directory.state)) {
+    const { configuration, directory, signal, world } = this.#options
+    for (const target of hubEndpoints(configuration, directory.state, world.now())) {
       try {
         await this.#ask(target)
         this.#say(this.#mismatch())

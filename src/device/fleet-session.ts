@@ -50,7 +50,7 @@ export async function openFleet(
   const state = await standingState(device)
   const key = await requireDeviceKey(device, state)
   const cached = admittingOneself(await loadDirectory(device.home, state.fleet), state)
-  const candidates = choose(hubCandidates(state, cached))
+  const candidates = choose(hubCandidates(state, cached, device.world.now()))
   const connection = await connectToHub(device, candidates, key).catch(async (error: unknown) => {
     if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error
     const proven = await connectByChain(device, state, cached, candidates, key)

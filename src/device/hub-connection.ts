@@ -2,6 +2,7 @@ import type { TLSSocket } from 'node:tls'
 import { type DialOptions, dialHub, dialUnprovenHub } from '../client/dial.ts'
 import { type HubApi, openHub } from '../client/hub.ts'
 import type { Directory } from '../directory/directory.ts'
+import { standingLeaves } from '../directory/overlap.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import { isMcmError, messageOf, TrustError, UnreachableError } from '../errors.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
@@ -22,16 +23,16 @@ export interface HubCandidate {
  * Endpoints in the order to try: those of the directory, newest certificate first, then, for a hub that
  * has not changed over yet, the certificate before it; the link's own only while the directory names none.
  */
-export function hubCandidates(state: DeviceState, directory: Directory): HubCandidate[] {
+export function hubCandidates(state: DeviceState, directory: Directory, now: Date): HubCandidate[] {
   const { hubs } = directory.state
   if (hubs.length === 0) return candidates(state.hub.endpoints, state.hub.pin)
-  const current = hubs.flatMap((hub) => {
-    const pins = [hub.pin, ...(hub.previous ? [hub.previous.pin] : [])]
-    return pins.flatMap((pin) => candidates(inOrder(hub, state.endpoint), pin))
-  })
+  const current = hubs.flatMap((hub) =>
+    standingLeaves(hub, now).flatMap(({ pin }) => candidates(inOrder(hub, state.endpoint), pin)),
+  )
   const known = new Set(current.map(candidateKey))
   const earlier = hubs.flatMap((hub) => {
-    const pin = earlierPin(directory, hub)
+    // Where it was signed until when, that is the end of it.
+    const pin = hub.previous ? undefined : earlierPin(directory, hub)
     return pin === undefined ? [] : candidates(inOrder(hub, state.endpoint), pin)
   })
   return [...current, ...earlier.filter((each) => !known.has(candidateKey(each)))]

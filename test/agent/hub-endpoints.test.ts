@@ -7,6 +7,7 @@ import { Fleet, hubDraft } from '../directory/fleet.ts'
 import { FakeHub } from './fake-hub.ts'
 import { FrozenWorld } from './frozen-world.ts'
 
+const NOW = new Date('2026-01-01T00:00:00Z')
 const cleanups: (() => unknown)[] = []
 
 afterEach(async () => {
@@ -18,7 +19,7 @@ function hub(seq: number, pin: string, endpoints: string[], privateEndpoints: st
 }
 
 function endpointsOf(configured: string[], hubs: HubRecord[]) {
-  return hubEndpoints({ hub: { endpoints: configured, pin: 'configured' } }, { hubs })
+  return hubEndpoints({ hub: { endpoints: configured, pin: 'configured' } }, { hubs }, NOW)
 }
 
 describe('where hubs may be', () => {
@@ -36,6 +37,16 @@ describe('where hubs may be', () => {
       { endpoint: 'd:1', pins: ['new'] },
       { endpoint: 'c:1', pins: ['old'] },
     ])
+  })
+
+  it('may be shown by the certificate before while the time lasts that was signed with the new one', () => {
+    const until = (minutes: number) => new Date(NOW.getTime() + minutes * 60_000)
+    const rotated = (minutes: number): HubRecord => ({
+      ...hub(9, 'new', ['d:1']),
+      previous: { pin: 'old', certificateDer: Buffer.alloc(0), until: until(minutes) },
+    })
+    expect(endpointsOf(['a:1'], [rotated(1)])[1]!.pins).toEqual(['new', 'old'])
+    expect(endpointsOf(['a:1'], [rotated(-10)])[1]!.pins).toEqual(['new'])
   })
 
   it('prefers private endpoints where the configuration does', () => {
