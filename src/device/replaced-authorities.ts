@@ -28,6 +28,7 @@ export async function renewReplaced(
 /** Whoever holds the lock is renewing it already, this process perhaps. */
 async function markDue(device: Device, clusterId: string, userCaDer: Buffer): Promise<void> {
   const path = certificatePath(device.home, clusterId)
+  if ((await readCertificateFile(path)) === undefined) return
   const mark = async () => {
     const file = await readCertificateFile(path)
     if (!file || isSignedBy(file.certificate, userCaDer)) return
