@@ -112,7 +112,7 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     this.cluster = cluster
     if (!isOther) return
     for (const session of this.#sessions) session.retire()
-    this.#credential.renewSoon()
+    this.#credential.replace()
   }
 
   beat(): void {
