@@ -153,12 +153,12 @@ class Holder implements Authorities {
     if (isOwners !== (userCa !== undefined)) throw badOrder(whoseUserCa(isOwners))
     if (this.#roles().isOver) await this.#forget()
     if (this.#areNextSigned()) throw badOrder('a rotation of its CAs is under way')
-    const pem = userCa === undefined ? undefined : certificatePem(userCa)
+    const owners = userCa === undefined ? undefined : this.#owners(userCa)
     const { world } = this.#background
     const written = await changeSecret(
       this.#api,
       identity.secret.name,
-      (current) => current && withNextAuthorities(current, configuration.cluster, pem, world),
+      (current) => current && withNextAuthorities(current, configuration.cluster, owners, world),
     )
     if (written === undefined) throw new Error(`Secret ${identity.secret.name} is gone`)
     this.learn(written)
@@ -218,6 +218,10 @@ class Holder implements Authorities {
       return isOver ? withNextInPlace(current) : undefined
     })
     if (written !== undefined) this.learn(written)
+  }
+
+  #owners(userCa: string) {
+    return { now: this.identity.userCaPem, next: certificatePem(userCa) }
   }
 
   #areNextSigned(): boolean {

@@ -101,22 +101,23 @@ async function newAuthorities(
 
 /**
  * The Secret with CAs that wait for an admin's signature; undefined when some wait already.
- * `ownersUserCaPem`: of an owner who issues.
+ * `owners`: the user CAs of an owner who issues; the one of now is kept, too, whatever the configuration says later.
  */
 export async function withNextAuthorities(
   secret: StateSecret,
   cluster: string,
-  ownersUserCaPem: string | undefined,
+  owners: { readonly now: string; readonly next: string } | undefined,
   world: World,
 ): Promise<StateSecret | undefined> {
   if (secretValue(secret, NEXT + KEYS.serverCa) !== undefined) return undefined
-  const made = await newAuthorities(cluster, world, ownersUserCaPem === undefined)
+  const made = await newAuthorities(cluster, world, owners === undefined)
   const next = {
     ...made,
-    ...(ownersUserCaPem === undefined ? {} : { [KEYS.ownersUserCa]: ownersUserCaPem }),
+    ...(owners === undefined ? {} : { [KEYS.ownersUserCa]: owners.next }),
   }
   const named = Object.entries(next).map(([key, value]) => [NEXT + key, base64(value)])
-  return { ...secret, data: { ...secret.data, ...Object.fromEntries(named) } }
+  const now = owners === undefined ? {} : { [KEYS.ownersUserCa]: base64(owners.now) }
+  return { ...secret, data: { ...secret.data, ...now, ...Object.fromEntries(named) } }
 }
 
 /** The Secret in which the CAs that waited have taken the place of those before, which are gone. */

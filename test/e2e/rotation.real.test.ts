@@ -88,7 +88,7 @@ describe.skipIf(skip)('the CAs of a cluster in use', () => {
 
   test('refuse what the ones before signed as soon as their time is over, and end its connections', async () => {
     expect(watch.child.exitCode).toBe(null)
-    await expect.poll(() => Date.now() > until + 2_000, { timeout: 120_000 }).toBe(true)
+    await expect.poll(() => Date.now() > until + 2_000, { timeout: 150_000 }).toBe(true)
     await expect
       .poll(async () => (await kubectl(oldKubeconfig, 'get', 'configmaps')).stderr, {
         timeout: 30_000,
@@ -101,7 +101,7 @@ describe.skipIf(skip)('the CAs of a cluster in use', () => {
       expect(exitCode, stderr).toBe(0)
     }
     expect((await bob.mcm(['whoami'])).exitCode).toBe(0)
-  })
+  }, 300_000)
 
   test('are out of the Secret then, and are found again by an agent that starts anew', async () => {
     const secrets = async () => {
