@@ -32,8 +32,7 @@ export default class HubSignCertificate extends McmCommand {
     const { pin } = flags
     const overlapMs =
       flags.overlap === undefined ? DEFAULT_OVERLAP_MS : overlapFlag('overlap', flags.overlap)
-    const device = await this.runtime.openDevice({ quiet: false })
-    const session = await openFleet(device, (candidates) =>
+    const session = await openFleet(await this.device(), (candidates) =>
       pin === undefined ? candidates : candidates.map((each) => ({ ...each, pin })),
     )
     try {
