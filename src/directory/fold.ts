@@ -1,4 +1,4 @@
-import { keyId, sha256 } from '../protocol/keys.ts'
+import { keyId } from '../protocol/keys.ts'
 import type { Admission } from './admission.ts'
 import type {
   AdminDetail,
@@ -13,6 +13,7 @@ import type {
   RevokeDetail,
 } from './details.ts'
 import { isNameOf, type OidcDetail } from './provider.ts'
+import { clusterRecord, hubRecord } from './replaceable.ts'
 import {
   type ClusterRecord,
   type DeviceRecord,
@@ -144,24 +145,12 @@ class Fold {
     const own = new Set([...endpoints, ...privateEndpoints])
     const isOther = (hub: HubRecord) =>
       ![...hub.endpoints, ...hub.privateEndpoints].some((endpoint) => own.has(endpoint))
-    const certificateDer = Buffer.from(detail.certificate, 'base64')
-    const pin = sha256(certificateDer)
-    const previous = detail.previous && previousLeaf(detail.previous)
-    const record = {
-      ...{ seq, endpoints, privateEndpoints, certificateDer, pin },
-      ...(previous ? { previous } : {}),
-    }
-    this.hubs = [...this.hubs.filter(isOther), record]
+    this.hubs = [...this.hubs.filter(isOther), hubRecord(seq, detail)]
     return undefined
   }
 
   #setCluster(seq: number, detail: ClusterDetail): Refusal {
-    const { serverCa, userCa, previous, ...fields } = detail
-    const before = previous && { ...authorities(previous), until: parseTime(previous.until)! }
-    this.clusters.set(detail.id, {
-      ...{ seq, ...fields, ...authorities({ serverCa, userCa }) },
-      ...(before ? { previous: before } : {}),
-    })
+    this.clusters.set(detail.id, clusterRecord(seq, detail))
     return undefined
   }
 
@@ -375,18 +364,6 @@ class Fold {
 }
 
 const EVER = new Date(0)
-
-function authorities({ serverCa, userCa }: Pick<ClusterDetail, 'serverCa' | 'userCa'>) {
-  return {
-    serverCaDer: Buffer.from(serverCa, 'base64'),
-    userCaDer: Buffer.from(userCa, 'base64'),
-  }
-}
-
-function previousLeaf({ certificate, until }: NonNullable<HubDetail['previous']>) {
-  const certificateDer = Buffer.from(certificate, 'base64')
-  return { certificateDer, pin: sha256(certificateDer), until: parseTime(until)! }
-}
 
 /** Whoever stays in a group is in it since they came. */
 function putIntoGroups(user: FoldedUser, groups: readonly string[], time: Date): void {

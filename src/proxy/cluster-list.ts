@@ -74,7 +74,9 @@ export function clusterList(deps: ClusterListDeps): ClusterList {
 
   return {
     find: async (idOrName) => {
-      const cluster = await lookUp(idOrName)
+      const found = await lookUp(idOrName)
+      // As it is by now: what was read meanwhile may have closed the way to it as it was.
+      const cluster = byIdOrName(known, found.id) ?? found
       const upstream = opened.get(cluster.id) ?? deps.open(cluster)
       opened.set(cluster.id, upstream)
       return upstream
