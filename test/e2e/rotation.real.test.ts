@@ -30,7 +30,6 @@ describe.skipIf(skip)('the CAs of a cluster in use', () => {
     await stage.addCluster(alice, 'idc-k8s', cluster)
     await stage.startAgent('idc-k8s', cluster, 'b')
     bob = await stage.join(alice, 'bob', ['--cluster', 'idc-k8s', '--role', 'ops'])
-    await expect.poll(agents, { timeout: 60_000 }).toBe(2)
   })
   afterAll(async () => {
     await Promise.all(programs.map((program) => program.stop('SIGKILL')))
@@ -54,6 +53,7 @@ describe.skipIf(skip)('the CAs of a cluster in use', () => {
   }
 
   test('are replaced by one command; what runs goes on, and kubeconfigs of before work', async () => {
+    await expect.poll(agents, { timeout: 60_000 }).toBe(2)
     oldKubeconfig = await kept(await bob.kubeconfig('static'), 'old')
     const args = ['get', 'configmaps', '--watch', '--output', 'name']
     watch = new LongRunning(await kubectlPath(VERSION), args, {
