@@ -10,7 +10,7 @@ import { type Person, Stage } from './stage.ts'
 const VERSION = '1.36.3'
 const skip = skipLoudly('the rotation of CAs', await apiServerIsPossible(VERSION))
 /** Long enough for a busy machine to do what belongs into it. */
-const OVERLAP_S = 45
+const OVERLAP_S = 60
 
 /** New CAs for a cluster in use: real programs, two replicas of its agent, stock kubectl. In this order. */
 describe.skipIf(skip)('the CAs of a cluster in use', () => {
