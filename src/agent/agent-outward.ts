@@ -31,15 +31,15 @@ export async function openOutward(
 ) {
   const { world, log, joinToken } = deps
   const { configuration, replica, version } = options
-  const { identity, directory, principals, names, ceiling } = state
+  const { identity, authorities, directory, principals, names, ceiling } = state
   const background = { world, log, signal }
   const { cluster } = configuration
   const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
-  const dial = await hubDialer({ agentKey: identity.agentKey, world, proxyFor })
+  const dial = await hubDialer({ agentKey: identity.agentKey, world, proxyFor, directory })
   const registration = startRegistration({
     ...background,
     configuration,
-    identity,
+    identity: () => authorities.identity,
     directory,
     dial,
     ...(joinToken ? { joinToken: () => joinToken() } : {}),
@@ -57,7 +57,7 @@ export async function openOutward(
     cluster,
     dial,
     begin,
-    endpoints: () => hubEndpoints(configuration, directory.state),
+    endpoints: () => hubEndpoints(configuration, directory.state, world.now()),
     hello: () => ({
       version,
       cluster,

@@ -3,6 +3,7 @@ import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { DirectoryState } from '../directory/state.ts'
 import { messageOf, UnreachableError } from '../errors.ts'
 import { fullJitterBackoff } from '../tunnel/backoff.ts'
+import { type Authorities, startAuthorities } from './authorities.ts'
 import { type CeilingHolder, startCeiling } from './ceiling-holder.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import { type DirectoryHolder, openDirectoryHolder } from './directory-holder.ts'
@@ -17,6 +18,7 @@ import type { Background } from './watched-collection.ts'
 /** What an agent knows: its keys, its people, and what admins have signed. */
 export interface AgentState {
   readonly identity: AgentIdentity
+  readonly authorities: Authorities
   readonly principals: Principals
   readonly names: ListedNames
   readonly ceiling: CeilingHolder
@@ -45,15 +47,17 @@ export async function openState(
   const directory = await whenReachable(() =>
     openDirectoryHolder(api, { cluster, fleet }, background),
   )
+  const known = { configuration, identity, directory }
+  const authorities = startAuthorities(api, known, background)
   const principals = startPrincipals(api, { cluster }, background)
   const names = startListedNames(api, background)
   const ceiling = startCeiling(api, background)
   const tokens = tokenAdmissions({ fleet, directory, principals, world, proxyFor })
   const people = peopleOf(directory, tokens)
-  const sources = { configuration, identity, principals, names, tokens, world, log }
+  const sources = { configuration, identity: authorities, principals, names, tokens, world, log }
   const admitName = nameAdmission(api, names)
   const issuance = openIssuance({ ...sources, admitName, directory: people })
-  return { identity, principals, names, ceiling, directory, people, issuance }
+  return { identity, authorities, principals, names, ceiling, directory, people, issuance }
 }
 
 function peopleOf(directory: DirectoryHolder, tokens: TokenAdmissions): AgentState['people'] {

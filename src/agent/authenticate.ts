@@ -62,6 +62,8 @@ export interface AuthenticationSources {
   /** With `local` the owner issues: the device's consent stands in for the list (PROTOCOL §10). */
   readonly issuer: 'agent' | 'local'
   readonly certificates: CertificateList
+  /** Which user CAs count now (authorities.ts). */
+  readonly authorities: { accepts(authority: string): boolean }
   /** Hears of a certificate of the owner's that is admitted and not on the list; per request. */
   noteAdmitted(certificate: UserCertificate, deviceSince: Date): void
   readonly names: SpokenFor
@@ -125,6 +127,7 @@ async function learnMore(
 
 function judge(sources: AuthenticationSources, certificate: UserCertificate): Standing {
   requireInTime(sources.world.now(), certificate)
+  requireStandingAuthority(sources, certificate)
   if (!sources.certificates.isFresh() || !sources.directory.isFresh()) throw outOfDate()
   requireIssued(sources, certificate)
   const device = requireNotRevoked(sources, certificate)
@@ -147,6 +150,7 @@ function judgeOpen(
 ): void {
   const { user, device, notAfter } = certificate
   const now = sources.world.now()
+  requireStandingAuthority(sources, certificate)
   if (now <= notAfter) requireIssued(sources, certificate)
   else {
     const lastExpiry = sources.certificates.lastExpiry(user, device) ?? notAfter
@@ -182,6 +186,16 @@ function requireInTime(now: Date, { user, notBefore, notAfter }: UserCertificate
     )
   if (now <= notAfter) return
   const message = `the certificate of ${user} expired at ${notAfter.toISOString()}`
+  throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
+}
+
+/** After a rotation what the CA before has signed counts no more, nor what began with it. */
+function requireStandingAuthority(
+  { authorities }: AuthenticationSources,
+  { user, authority }: UserCertificate,
+): void {
+  if (authorities.accepts(authority)) return
+  const message = `the certificate of ${user} is of a CA that this cluster has replaced`
   throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
 }
 

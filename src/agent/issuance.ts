@@ -26,7 +26,6 @@ import { enrolmentSchema, renewalSchema } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import type { DirectoryHolder } from './directory-holder.ts'
-import type { AgentIdentity } from './identity-secret.ts'
 import { issueLimit } from './issue-limit.ts'
 import { isListedUser, type ListedNames } from './listed-names.ts'
 import type { AdmitName } from './name-admission.ts'
@@ -69,7 +68,8 @@ export interface IssuancePolicy {
 
 export interface IssuanceOptions {
   readonly configuration: Pick<AgentConfiguration, 'cluster' | 'prefix'>
-  readonly identity: Pick<AgentIdentity, 'userAuthority'>
+  /** Signs them, at this moment; undefined where the owner does. */
+  readonly identity: { readonly userAuthority?: Authority | undefined }
   readonly principals: Principals
   readonly names: ListedNames
   /** Puts people whom a token lets in onto the list; without it a grant has to name them. */

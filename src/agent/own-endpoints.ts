@@ -1,7 +1,7 @@
 /**
  * The agent's own endpoints on a session (docs/PROTOCOL.md §8): who am I, my certificates, renewal,
- * revocation. It decides nothing that RBAC can decide: whether somebody may revoke another user is
- * asked of the API server.
+ * revocation, the next CAs. It decides nothing that RBAC can decide: whether somebody may revoke another
+ * user or have the CAs replaced is asked of the API server.
  */
 
 import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
@@ -12,13 +12,17 @@ import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 import {
+  type AuthoritiesOrder,
+  authoritiesOrderSchema,
   type ClusterFacts,
   type IssuedCertificate,
+  type OfferedAuthorities,
   revocationSchema,
   type Whoami,
 } from '../protocol/messages.ts'
 import type { ResourceQuestion } from './access-review.ts'
 import type { Standing } from './authenticate.ts'
+import { identitySecretName } from './state-secret.ts'
 
 export const OWN_PREFIX = '/.mcm/'
 const CERTIFICATES = '/.mcm/v1/certificates'
@@ -37,6 +41,7 @@ export interface OwnEndpointSources {
     secretName(user: string): string
     ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
   }
+  readonly authorities: { offer(order: AuthoritiesOrder): Promise<OfferedAuthorities> }
   /** Asks the API server as the caller. */
   mayCaller(caller: Impersonation, question: ResourceQuestion): Promise<boolean>
 }
@@ -86,6 +91,8 @@ export async function answerOwn(
     case 'POST /.mcm/v1/revocations':
       await revoke(sources, request)
       return {}
+    case 'POST /.mcm/v1/authorities':
+      return nextAuthorities(sources, request)
     default:
       throw new NotFoundError('MCM_NOT_FOUND', `there is no ${request.method} ${request.path}`)
   }
@@ -151,6 +158,23 @@ function ownerFor(
   const known = principals.ownerOf(order)
   const mayCome = 'device' in order && standing.isAdmitted
   return known ?? (mayCome ? certificate.user : undefined)
+}
+
+/** Whoever may change the Secret that holds the CAs may have them replaced (PROTOCOL §12.1). */
+async function nextAuthorities(
+  sources: OwnEndpointSources,
+  request: OwnRequest,
+): Promise<OfferedAuthorities> {
+  const name = identitySecretName(sources.cluster)
+  const place = { group: '', resource: 'secrets', namespace: AGENT_NAMESPACE, name }
+  const { impersonation } = request.standing
+  if (!(await sources.mayCaller(impersonation, { verb: 'update', ...place })))
+    throw new AccessDeniedError('MCM_FORBIDDEN', 'you may not replace the CAs of this cluster', {
+      hint: `it takes the right to update Secret ${name} in namespace ${AGENT_NAMESPACE}`,
+    })
+  const parsed = authoritiesOrderSchema.safeParse(await request.body())
+  if (parsed.success) return sources.authorities.offer(parsed.data)
+  throw new UsageError('MCM_BAD_REQUEST', 'the request for new CAs is not understood')
 }
 
 /** Whoever may delete the Secret with a user's certificates may revoke that user. */

@@ -4,11 +4,14 @@ import type { TLSSocket } from 'node:tls'
 import { z } from 'zod'
 import { IdentityError, type McmError } from '../errors.ts'
 import {
+  type AuthoritiesOrder,
   type ClusterFacts,
   clusterFactsSchema,
   type IssuedCertificate,
   issuedCertificateSchema,
   issuedSchema,
+  type OfferedAuthorities,
+  offeredAuthoritiesSchema,
   type Revocation,
   type ShownToken,
   type Whoami,
@@ -44,6 +47,8 @@ export interface AgentApi {
   clusterFacts(): Promise<ClusterFacts>
   certificates(): Promise<IssuedCertificate[]>
   revoke(revocation: Revocation): Promise<void>
+  /** The CAs that wait for an admin's signature, made when none do. */
+  nextAuthorities(order: AuthoritiesOrder): Promise<OfferedAuthorities>
   /** One request to the API server as the session's user: a `KubernetesTransport`. */
   request(request: KubernetesRequest): Promise<KubernetesResponse>
   /** Resolves when the connection is gone. */
@@ -72,6 +77,7 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
     clusterFacts: () => call(clusterFactsSchema, 'GET', '/cluster'),
     certificates: () => call(z.array(issuedCertificateSchema), 'GET', '/certificates'),
     revoke: (revocation) => call(nothing, 'POST', '/revocations', revocation),
+    nextAuthorities: (order) => call(offeredAuthoritiesSchema, 'POST', '/authorities', order),
     request: (request) => forward(peer, request),
     closed: new Promise((resolve) => session.once('close', resolve)),
     close: () => session.close(),

@@ -47,6 +47,8 @@ export interface ClusterDetails extends ClusterSummary {
   readonly agentKey: string
   /** Where the agent is reached while no hub is up; absent when nowhere. */
   readonly direct?: DirectAddress
+  /** Until when the CAs before count as well, while they are being replaced; RFC 3339. */
+  readonly previousCasUntil?: string
   /** What limits everybody there, as its agent says; absent when it could not be asked. */
   readonly protection?: ClusterFacts
   readonly members: readonly { readonly kind: 'user' | 'group'; readonly name: string }[]
@@ -77,9 +79,15 @@ export async function showCluster(
     ...(cluster.issuer === 'local' ? { owner } : {}),
     agentKey,
     ...(direct ? { direct } : {}),
+    ...previousOf(cluster, session.device.world.now()),
     ...(await protectionOf(session, cluster)),
     members: session.directory.state.members(id),
   }
+}
+
+function previousOf({ previous }: ClusterRecord, now: Date) {
+  if (previous === undefined || now >= previous.until) return {}
+  return { previousCasUntil: formatTime(previous.until) }
 }
 
 /** Only a member hears it, and only while an agent is there. */

@@ -59,7 +59,12 @@ const fleet = z.strictObject({
 })
 const admin = z.strictObject({ action: z.enum(['add', 'remove']), user: principal, key: keyId })
 const hub = z
-  .strictObject({ endpoints, privateEndpoints: endpoints, certificate: derBase64 })
+  .strictObject({
+    endpoints,
+    privateEndpoints: endpoints,
+    certificate: derBase64,
+    previous: z.strictObject({ certificate: derBase64, until: time }).optional(),
+  })
   .refine((detail) => detail.endpoints.length + detail.privateEndpoints.length > 0)
 const cluster = z.strictObject({
   id: clusterId,
@@ -71,6 +76,7 @@ const cluster = z.strictObject({
   issuer: z.enum(['agent', 'local']),
   prefix: z.string().regex(PREFIX),
   direct: z.strictObject({ sessions: endpoint, enrolment: endpoint }).optional(),
+  previous: z.strictObject({ serverCa: derBase64, userCa: derBase64, until: time }).optional(),
 })
 const invite = z.strictObject({
   user: principal,

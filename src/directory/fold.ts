@@ -1,4 +1,4 @@
-import { keyId, sha256 } from '../protocol/keys.ts'
+import { keyId } from '../protocol/keys.ts'
 import type { Admission } from './admission.ts'
 import type {
   AdminDetail,
@@ -13,6 +13,7 @@ import type {
   RevokeDetail,
 } from './details.ts'
 import { isNameOf, type OidcDetail } from './provider.ts'
+import { clusterRecord, hubRecord } from './replaceable.ts'
 import {
   type ClusterRecord,
   type DeviceRecord,
@@ -149,18 +150,12 @@ class Fold {
     const own = new Set([...endpoints, ...privateEndpoints])
     const isOther = (hub: HubRecord) =>
       ![...hub.endpoints, ...hub.privateEndpoints].some((endpoint) => own.has(endpoint))
-    const certificateDer = Buffer.from(detail.certificate, 'base64')
-    const pin = sha256(certificateDer)
-    const record = { seq, endpoints, privateEndpoints, certificateDer, pin }
-    this.hubs = [...this.hubs.filter(isOther), record]
+    this.hubs = [...this.hubs.filter(isOther), hubRecord(seq, detail)]
     return undefined
   }
 
   #setCluster(seq: number, detail: ClusterDetail): Refusal {
-    const { serverCa, userCa, ...fields } = detail
-    const serverCaDer = Buffer.from(serverCa, 'base64')
-    const userCaDer = Buffer.from(userCa, 'base64')
-    this.clusters.set(detail.id, { seq, ...fields, serverCaDer, userCaDer })
+    this.clusters.set(detail.id, clusterRecord(seq, detail))
     return undefined
   }
 

@@ -12,6 +12,12 @@ export interface HubRecord {
   readonly privateEndpoints: readonly string[]
   readonly certificateDer: Buffer
   readonly pin: string
+  /** What it shows until then, in place of that (PROTOCOL §12.3). */
+  readonly previous?: {
+    readonly certificateDer: Buffer
+    readonly pin: string
+    readonly until: Date
+  }
 }
 
 export interface ClusterRecord {
@@ -26,6 +32,12 @@ export interface ClusterRecord {
   readonly issuer: 'agent' | 'local'
   readonly prefix: string
   readonly direct?: DirectAddress | undefined
+  /** The CAs that stand beside them until then (PROTOCOL §12.2). */
+  readonly previous?: {
+    readonly serverCaDer: Buffer
+    readonly userCaDer: Buffer
+    readonly until: Date
+  }
 }
 
 export interface DeviceRecord {

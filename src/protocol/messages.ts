@@ -26,7 +26,13 @@ export type DirectoryPage = z.infer<typeof directoryPageSchema>
 export const directoryAppendSchema = directoryPageSchema.omit({ head: true })
 export type DirectoryAppend = z.infer<typeof directoryAppendSchema>
 
-export const hubInfoSchema = z.object({ version: z.string(), time, fleet: key43.optional() })
+export const hubInfoSchema = z.object({
+  version: z.string(),
+  time,
+  fleet: key43.optional(),
+  /** Base64 DER; what it would show next (§12.3). */
+  nextCertificate: z.string().max(24_576).optional(),
+})
 export type HubInfo = z.infer<typeof hubInfoSchema>
 
 export const foundFleetSchema = directoryAppendSchema.extend({ token: z.string().max(128) })
@@ -139,6 +145,15 @@ export const clusterFactsSchema = z.object({
   ceiling: z.string().optional(),
 })
 export type ClusterFacts = z.infer<typeof clusterFactsSchema>
+
+/** The next CAs of a cluster (§12.1), base64 DER; asked for with the owner's user CA where the owner issues. */
+export const authoritiesOrderSchema = z.object({ userCa: z.string().max(24_576).optional() })
+export type AuthoritiesOrder = z.infer<typeof authoritiesOrderSchema>
+export const offeredAuthoritiesSchema = z.object({
+  serverCa: z.string().max(24_576),
+  userCa: z.string().max(24_576),
+})
+export type OfferedAuthorities = z.infer<typeof offeredAuthoritiesSchema>
 
 export const revocationSchema = z.union([
   z.object({ device: key43 }),

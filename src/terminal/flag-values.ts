@@ -11,6 +11,11 @@ export function durationFlag(flag: string, text: string): number {
   })
 }
 
+/** The same, or `0`. @throws UsageError MCM_USAGE naming the flag */
+export function overlapFlag(flag: string, text: string): number {
+  return text === '0' ? 0 : durationFlag(flag, text)
+}
+
 /** RFC 3339 in UTC, such as `2030-01-31T18:00:00Z`. @throws UsageError MCM_USAGE naming the flag */
 export function timeFlag(flag: string, text: string): Date {
   const time = new Date(text)

@@ -12,6 +12,7 @@ const certificate = {
   publicKeyDer: Buffer.alloc(91),
   fingerprint: 'F'.repeat(43),
   serial: '0a',
+  authority: 'A'.repeat(43),
   notBefore: new Date(0),
   notAfter: new Date(1000),
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { generateSigningKey } from '../../src/directory/signing-key.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
+import { sha256 } from '../../src/protocol/keys.ts'
 import { cleanup } from '../forward/stage.ts'
 import {
   HOST,
@@ -76,6 +77,19 @@ test('a certificate that is not on the list is 401, although the CA has signed i
   const stolen = await stage.person('bob', { isUnlisted: true })
   expect(await refusal(stolen)).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
   expect(stage.seen).toEqual([])
+})
+
+test('a certificate of a CA that was replaced is 401, also on a connection from before, which ends', async () => {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  const der = stage.userAuthority.certificateDer
+  stage.facts.replacedAuthorities.add(sha256(der))
+  socket.write(REQUEST)
+  const answer = await readAnswer(socket)
+  expect(answer.status).toBe(401)
+  expect(JSON.parse(answer.body).message).toContain('a CA that this cluster has replaced')
+  if (!socket.destroyed) await once(socket, 'close')
 })
 
 test('a certificate taken off the list while its connection is open gets 401 on the next request, and the end', async () => {

@@ -133,3 +133,21 @@ test('whoever revokes the device in use hears that it is done, and then the conn
   expect((await readAnswer(socket)).status).toBe(200)
   if (!socket.destroyed) await new Promise((done) => socket.once('close', done))
 })
+
+test('the next CAs are made for whoever may update the Secret of the agent’s keys, asked as the caller', async () => {
+  expect((await post(bob, 'authorities', {})).status).toBe(403)
+  const asked = stage.log.filter((line) => line.startsWith('authorities_asked'))
+  expect(asked).toEqual([])
+  isAllowed = true
+  const answer = await post(bob, 'authorities', {})
+  expect([answer.status, JSON.parse(answer.body)]).toEqual([
+    200,
+    { serverCa: 'AAAA', userCa: 'AAAA' },
+  ])
+  const last = stage.seen.at(-1)!
+  expect(last.values('impersonate-user')).toEqual(['mcm:bob'])
+  const { resourceAttributes } = JSON.parse(last.body).spec
+  expect(resourceAttributes).toMatchObject({ verb: 'update', resource: 'secrets' })
+  expect(resourceAttributes.name).toMatch(/^mcm-identity-c-/)
+  expect((await post(bob, 'authorities', { userCa: 7 })).status).toBe(400)
+})

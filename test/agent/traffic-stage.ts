@@ -97,6 +97,8 @@ export interface Facts {
   /** What only the other replica knows yet. */
   readonly elsewhere: Map<string, { user: string; device: string }>
   readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk; until?: Date }>
+  /** Fingerprints of user CAs whose time is over. */
+  readonly replacedAuthorities: Set<string>
   readonly members: Set<string>
   /** What the directory says today. */
   readonly groups: Map<string, readonly string[]>
@@ -167,6 +169,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     freshNames: undefined,
     listed: new Map(),
     elsewhere: new Map(),
+    replacedAuthorities: new Set(),
     devices: new Map(),
     members: new Set(),
     groups: new Map(),
@@ -245,6 +248,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
+    authorities: { accepts: (authority) => !facts.replacedAuthorities.has(authority) },
     noteAdmitted: (certificate) => facts.admitted.push(certificate.fingerprint),
     names: {
       isFresh: () => facts.areNamesFresh,
@@ -284,6 +288,12 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         secretName: (user) => `mcm-principal-${user}`,
         ownerOf: (what) => ('device' in what ? facts.devices.get(what.device)?.user : undefined),
       },
+      authorities: {
+        offer: async (order) => {
+          write('authorities_asked', order)
+          return { serverCa: 'AAAA', userCa: 'AAAA' }
+        },
+      },
       mayCaller: (caller, question) => mayCaller(throughImpersonator, caller, question),
     },
     limits: userLimits(options.limits),
@@ -292,7 +302,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   const servers = openAgentServers({
     world,
     log,
-    userCaDer: userAuthority.certificateDer,
+    userCas: () => [userAuthority.certificateDer],
     sessions,
     traffic: trafficHandlers(sources),
     enrolment: enrolmentHandlers({

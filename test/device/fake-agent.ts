@@ -17,7 +17,12 @@ import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueServerCertificate, issueUserCertificate } from '../../src/pki/profiles.ts'
 import { readUserCertificate } from '../../src/pki/user-certificate.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
-import type { ClusterFacts, Whoami } from '../../src/protocol/messages.ts'
+import type {
+  AuthoritiesOrder,
+  ClusterFacts,
+  OfferedAuthorities,
+  Whoami,
+} from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { Secret } from '../../src/secret.ts'
 import type { World } from '../../src/world.ts'
@@ -27,8 +32,12 @@ import { FakeApiServer } from './fake-api-server.ts'
 export class FakeAgent {
   readonly id: string
   readonly #world: World
-  readonly serverCa: Authority
-  readonly userCa: Authority
+  serverCa: Authority
+  userCa: Authority
+  /** Those that wait to be signed, once it was asked for them. */
+  next: { serverCa: Authority; userCa: Authority | undefined; ownersCaDer?: Buffer } | undefined
+  /** Offered in place of its own, as a broken agent might. */
+  offerInstead: OfferedAuthorities | undefined
   readonly api = new FakeApiServer()
   /** The directory the agent acts by; the hub sets it. */
   directory: () => Directory
@@ -79,6 +88,44 @@ export class FakeAgent {
       userCa: this.#userCaDer().toString('base64'),
       agentKey: this.key.jwk,
     })
+  }
+
+  /** Its clock says that the overlap is over. */
+  useNext(): void {
+    const { serverCa, userCa, ownersCaDer } = this.next!
+    this.serverCa = serverCa
+    this.userCa = userCa ?? this.userCa
+    this.ownersCaDer = ownersCaDer ?? this.ownersCaDer
+    this.next = undefined
+  }
+
+  async #offer({ userCa }: AuthoritiesOrder): Promise<OfferedAuthorities> {
+    const make = (commonName: string) => createAuthority(this.#world, { commonName })
+    this.next ??=
+      userCa === undefined
+        ? { serverCa: await make('next server'), userCa: await make('next users') }
+        : {
+            serverCa: await make('next server'),
+            userCa: undefined,
+            ownersCaDer: Buffer.from(userCa, 'base64'),
+          }
+    const own = {
+      serverCa: this.next.serverCa.certificateDer.toString('base64'),
+      userCa: userCa ?? this.next.userCa!.certificateDer.toString('base64'),
+    }
+    return this.offerInstead ?? own
+  }
+
+  /** The next one issues, and counts, from when it is signed. */
+  #signedUserCa(): Authority | undefined {
+    const signed = this.directory().state.clusters.get(this.id)?.userCaDer
+    const next = this.next?.userCa
+    return next && signed?.equals(next.certificateDer) ? next : undefined
+  }
+
+  #userCas(): Buffer[] {
+    const next = this.#signedUserCa()?.certificateDer ?? this.next?.ownersCaDer
+    return next ? [next, this.#userCaDer()] : [this.#userCaDer()]
   }
 
   #userCaDer(): Buffer {
@@ -138,6 +185,8 @@ export class FakeAgent {
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }
+    if (path === '/.mcm/v1/authorities')
+      return answerJson(stream, 200, await this.#offer(JSON.parse(text)))
     if (path === '/.mcm/v1/cluster') return answerJson(stream, 200, this.facts)
     if (path === '/.mcm/v1/whoami') return answerJson(stream, 200, this.#whoami(socket))
     const answer = this.api.request(method, path, text, user)
@@ -160,7 +209,7 @@ export class FakeAgent {
   }
 
   #certificate(socket: TLSSocket) {
-    return readUserCertificate(socket.getPeerCertificate().raw, this.#userCaDer())
+    return readUserCertificate(socket.getPeerCertificate().raw, this.#userCas())
   }
 
   #identify(socket: TLSSocket): string {
@@ -202,7 +251,7 @@ export class FakeAgent {
     this.issued += 1
     const issued = await issueUserCertificate(
       this.#world,
-      this.userCa,
+      this.#signedUserCa() ?? this.userCa,
       subject,
       this.lifetimeSeconds,
     )
