@@ -31,7 +31,7 @@ export async function openOutward(
 ) {
   const { world, log, joinToken } = deps
   const { configuration, replica, version } = options
-  const { identity, directory, principals, names, ceiling } = state
+  const { identity, directory, principals, names, ceiling, witness } = state
   const background = { world, log, signal }
   const { cluster } = configuration
   const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
@@ -65,7 +65,7 @@ export async function openOutward(
       kubernetesVersion: kubernetesVersion(),
       directory: directory.head,
     }),
-    applyDirectory: (append) => directory.apply(append),
+    applyDirectory: (append) => witness.takeFromHub(append),
     onStream: (kind, stream, clientAddress) => {
       if (kind === 'pipe') pipes.accept(stream, clientAddress)
       else servers.accept(kind, stream, clientAddress)
@@ -77,7 +77,8 @@ export async function openOutward(
     ...(principals.isFresh() ? [] : ['the API server is not heard']),
     ...(directory.isFresh() ? [] : ['the directory is behind']),
   ]
-  const health = options.health && (await startHealth({ ...options.health, problems }))
+  const notes = () => witness.notes()
+  const health = options.health && (await startHealth({ ...options.health, problems, notes }))
   return { tunnels, pipes, direct, health }
 }
 

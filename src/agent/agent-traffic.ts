@@ -10,6 +10,7 @@ import { mayCaller, type ResourceQuestion } from './access-review.ts'
 import { noteAdmittedCertificates } from './admitted-certificates.ts'
 import type { AgentDeps } from './agent-deps.ts'
 import type { AgentState } from './agent-state.ts'
+import type { AuditEvent } from './audit-event.ts'
 import { openAuthentication } from './authenticate.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import type { AgentConnection } from './connections.ts'
@@ -56,7 +57,8 @@ export async function openTraffic(
 ): Promise<Traffic> {
   const { world, log } = deps
   const { cluster } = configuration
-  const { identity, people, principals, names, ceiling, issuance } = state
+  const { identity, people, principals, names, ceiling, issuance, uses, witness } = state
+  const audit = deps.audit ?? ((event: AuditEvent) => log.info('audit', { ...event }))
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
   const upstream = upstreamOf(deps.apiServer)
   const token = tokenSource(api, { boundTo: identity.secret }, world)
@@ -88,6 +90,8 @@ export async function openTraffic(
       cluster,
       issuance,
       principals,
+      uses,
+      witness,
       mayCaller: review,
       protection: async () => ({
         names: names.current(),
@@ -96,7 +100,10 @@ export async function openTraffic(
       }),
     },
     limits: userLimits(),
-    audit: deps.audit ?? ((event) => log.info('audit', { ...event })),
+    audit: (event) => {
+      uses.note(event)
+      audit(event)
+    },
   })
   const enrolment = enrolmentHandlers({
     host: hosts.enrolment,

@@ -1,29 +1,36 @@
 /**
- * The agent's own endpoints on a session (docs/PROTOCOL.md §8): who am I, my certificates, renewal,
- * revocation. It decides nothing that RBAC can decide: whether somebody may revoke another user is
+ * The agent's own endpoints on a session (docs/PROTOCOL.md §8): who am I, certificates and their ends, the
+ * directory that the caller knows. It decides nothing that RBAC can decide: whether somebody may revoke another user is
  * asked of the API server.
  */
 
-import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
 import type { Ceiling } from '../access/ceiling.ts'
 import type { Identity } from '../access/identity.ts'
 import type { ImpersonationForm, ImpersonatorList } from '../access/impersonator.ts'
-import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
-import type { Impersonation } from '../kube/impersonation.ts'
+import { NotFoundError, UsageError } from '../errors.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 import {
   type ClusterFacts,
-  type IssuedCertificate,
-  revocationSchema,
+  type DirectoryAppend,
+  directoryAppendSchema,
+  type Head,
+  headSchema,
   type Whoami,
 } from '../protocol/messages.ts'
-import type { ResourceQuestion } from './access-review.ts'
 import type { Standing } from './authenticate.ts'
+import type { DirectoryWitness } from './directory-witness.ts'
+import {
+  listCertificates,
+  type OwnCertificateSources,
+  purge,
+  restore,
+  revoke,
+} from './own-certificates.ts'
 
 export const OWN_PREFIX = '/.mcm/'
 const CERTIFICATES = '/.mcm/v1/certificates'
 
-export interface OwnEndpointSources {
+export interface OwnEndpointSources extends OwnCertificateSources {
   /** The cluster id. */
   readonly cluster: string
   /** What limits everybody here: the list of names, the ceiling, and which impersonation the server has. */
@@ -31,14 +38,7 @@ export interface OwnEndpointSources {
   readonly issuance: {
     renew(who: Identity, body: unknown): Promise<{ readonly certificate: string }>
   }
-  readonly principals: {
-    certificatesOf(user: string): IssuedCertificate[]
-    revoke(order: RevocationOrder): Promise<unknown>
-    secretName(user: string): string
-    ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
-  }
-  /** Asks the API server as the caller. */
-  mayCaller(caller: Impersonation, question: ResourceQuestion): Promise<boolean>
+  readonly witness: DirectoryWitness
 }
 
 export interface Protection {
@@ -49,19 +49,15 @@ export interface Protection {
   readonly server: ImpersonationForm | undefined
 }
 
-type RevocationOrder =
-  | { readonly user: string }
-  | { readonly device: string; readonly user?: string }
-  | { readonly serial: string; readonly user?: string }
-
 export interface OwnRequest {
   readonly method: string
   /** Without the query. */
   readonly path: string
+  readonly query: URLSearchParams
   readonly standing: Standing
   readonly certificate: UserCertificate
-  /** Reads the body as JSON. */
-  body(): Promise<unknown>
+  /** Reads the body as JSON, of 32 KiB unless told. */
+  body(maxBytes?: number): Promise<unknown>
 }
 
 /**
@@ -76,15 +72,25 @@ export async function answerOwn(
     case 'GET /.mcm/v1/whoami':
       return whoami(sources.cluster, request)
     case 'GET /.mcm/v1/cluster':
-      return clusterFacts(await sources.protection())
+      return { ...clusterFacts(await sources.protection()), directory: sources.witness.facts() }
+    case 'POST /.mcm/v1/head':
+      return { head: sources.witness.hear(user, await headIn(request)) }
+    case 'POST /.mcm/v1/directory':
+      return { head: await sources.witness.take(user, await appendIn(request)) }
     case `GET ${CERTIFICATES}`:
-      return sources.principals.certificatesOf(user)
+      return listCertificates(sources, request)
     case `POST ${CERTIFICATES}`: {
       const issued = await sources.issuance.renew(request.standing.identity, await request.body())
       return { certificate: issued.certificate }
     }
     case 'POST /.mcm/v1/revocations':
       await revoke(sources, request)
+      return {}
+    case 'POST /.mcm/v1/purges':
+      await purge(sources, request)
+      return {}
+    case 'POST /.mcm/v1/restorations':
+      await restore(sources, request)
       return {}
     default:
       throw new NotFoundError('MCM_NOT_FOUND', `there is no ${request.method} ${request.path}`)
@@ -124,35 +130,18 @@ function clusterFacts({ names, ceiling, server }: Protection): ClusterFacts {
   }
 }
 
-async function revoke(sources: OwnEndpointSources, request: OwnRequest): Promise<void> {
-  const parsed = revocationSchema.safeParse(await request.body())
-  if (!parsed.success)
-    throw new UsageError('MCM_BAD_REQUEST', 'a revocation names one device, serial or user')
-  const order = parsed.data
-  const owner = 'user' in order ? order.user : sources.principals.ownerOf(order)
-  const isOwn = !('user' in order) && owner === request.certificate.user
-  // Whose it is would tell a stranger something, so the right is asked before it is said that
-  // nobody owns it.
-  if (!isOwn) await requireRight(sources, request.standing, owner ?? '')
-  if (owner === undefined)
-    throw new NotFoundError('MCM_NOT_FOUND', 'no certificate here is of that device or serial')
-  await sources.principals.revoke({ ...order, user: owner })
+const MAX_APPEND_BYTES = 4 << 20
+
+async function headIn(request: OwnRequest): Promise<Head> {
+  const parsed = headSchema.safeParse(await request.body())
+  if (parsed.success) return parsed.data
+  throw new UsageError('MCM_BAD_REQUEST', 'a head is a number and a hash')
 }
 
-/** Whoever may delete the Secret with a user's certificates may revoke that user. */
-async function requireRight(sources: OwnEndpointSources, standing: Standing, user: string) {
-  const name = user === '' ? '' : sources.principals.secretName(user)
-  const question = {
-    verb: 'delete',
-    group: '',
-    resource: 'secrets',
-    namespace: AGENT_NAMESPACE,
-    name,
-  }
-  if (await sources.mayCaller(standing.impersonation, question)) return
-  throw new AccessDeniedError('MCM_FORBIDDEN', 'you may revoke your own devices only', {
-    hint: `revoking others needs the right to delete Secrets in namespace ${AGENT_NAMESPACE}`,
-  })
+async function appendIn(request: OwnRequest): Promise<DirectoryAppend> {
+  const parsed = directoryAppendSchema.safeParse(await request.body(MAX_APPEND_BYTES))
+  if (parsed.success) return parsed.data
+  throw new UsageError('MCM_BAD_REQUEST', 'the directory is not understood')
 }
 
 function time(date: Date): string {

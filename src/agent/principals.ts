@@ -17,6 +17,7 @@ import {
   endedBetween,
   newRecord,
   type PrincipalRecord,
+  REPLACED_OVERLAP_MS,
   type RecordedCertificate,
   type Revoked,
   readRecord,
@@ -26,6 +27,9 @@ import {
   withAdmission,
   withCertificate,
   withEnding,
+  withPurged,
+  withReplaced,
+  withRestored,
 } from './principal-record.ts'
 import {
   changeSecret,
@@ -50,14 +54,21 @@ export interface IssuedTo {
   readonly device: string
   /** Since when it is revoked, by itself or with its device or user. */
   readonly revoked?: Date
+  /** From when on a newer one serves in its place. */
+  readonly replacedFrom?: Date
+  /** Since when it is in the bin. */
+  readonly purged?: Date
 }
 
 /** A certificate that was just made. */
-export interface NewCertificate extends Omit<RecordedCertificate, 'revoked'> {
+export interface NewCertificate
+  extends Omit<RecordedCertificate, 'revoked' | 'replaced' | 'purged'> {
   /** Since when the directory knows the device: a revocation of before does not concern it. */
   readonly deviceSince: Date
   /** What lets the device in, where that is a token. */
   readonly admission?: Admission
+  /** Fingerprint of one of the same device that it takes the place of. */
+  readonly replaces?: string
 }
 
 /** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
@@ -106,8 +117,14 @@ export interface Principals {
   secretName(user: string): string
   /** Whose a device or a certificate is, as far as certificates were issued here. */
   ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
-  /** A user's certificates that have not expired when last written. */
-  certificatesOf(user: string): IssuedCertificate[]
+  /** A user's certificates that have not expired, or everybody's: those on the list unless told. */
+  certificatesOf(user: string | undefined, where?: 'list' | 'bin'): IssuedCertificate[]
+  /** Whoever put a certificate into the bin; undefined when it is not there. */
+  purgedBy(serial: string): string | undefined
+  /** Puts a certificate into the bin, in every replica. @throws NotFoundError, UnreachableError */
+  purge(order: { readonly user: string; readonly serial: string; readonly by: string }): Promise<void>
+  /** Takes it out again, as it was before. @throws NotFoundError, UnreachableError */
+  restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
   /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
@@ -197,12 +214,15 @@ class WatchedPrincipals implements Principals {
   }
 
   async record(user: string, certificate: NewCertificate): Promise<void> {
-    const { deviceSince, admission, ...recorded } = certificate
+    const { deviceSince, admission, replaces, ...recorded } = certificate
     await this.#change(user, (record) => {
       const revoked = revocationOfDevice(record, recorded.device, deviceSince)
       if (revoked !== undefined) throw revokedError(user, revoked)
-      const admitted = admission ? withAdmission(record, admission, this.#now()) : record
-      return withCertificate(admitted, recorded, this.#now())
+      const now = this.#now()
+      const admitted = admission ? withAdmission(record, admission, now) : record
+      const after = withCertificate(admitted, recorded, now)
+      if (replaces === undefined || replaces === recorded.fingerprint) return after
+      return withReplaced(after, { fingerprint: replaces, device: recorded.device }, now)
     })
   }
 
@@ -227,9 +247,34 @@ class WatchedPrincipals implements Principals {
     return records.find((record) => owns(record, what))?.user
   }
 
-  certificatesOf(user: string): IssuedCertificate[] {
-    const record = this.#records.get(user)
-    return (record?.certificates ?? []).map((each) => issuedCertificate(record!, each))
+  certificatesOf(user: string | undefined, where = 'list'): IssuedCertificate[] {
+    const own = user === undefined ? undefined : this.#records.get(user)
+    const records = user === undefined ? [...this.#records.values()] : own ? [own] : []
+    const now = this.#now()
+    const isThere = ({ purged, notAfter }: RecordedCertificate) =>
+      notAfter > now && (purged !== undefined) === (where === 'bin')
+    return records.flatMap((record) =>
+      record.certificates.filter(isThere).map((each) => issuedCertificate(record, each)),
+    )
+  }
+
+  purgedBy(serial: string): string | undefined {
+    const all = [...this.#records.values()].flatMap(({ certificates }) => certificates)
+    return all.find((each) => each.serial === serial)?.purged?.by
+  }
+
+  async purge({ user, serial, by }: { user: string; serial: string; by: string }): Promise<void> {
+    await this.#change(user, (record) => {
+      requireSerial(record, serial)
+      return withPurged(record, serial, by, this.#now())
+    })
+  }
+
+  async restore({ user, serial }: { user: string; serial: string }): Promise<void> {
+    await this.#change(user, (record) => {
+      requireSerial(record, serial)
+      return withRestored(record, serial)
+    })
   }
 
   lastExpiry(user: string, device: string): Date | undefined {
@@ -294,9 +339,15 @@ class WatchedPrincipals implements Principals {
     this.#records.set(user, record)
     if (admissionsIn(record).length > 0) this.#admissions = undefined
     for (const certificate of record.certificates) {
-      const { device, fingerprint } = certificate
+      const { device, fingerprint, replaced, purged } = certificate
       const revoked = revocationOfCertificate(record, certificate)
-      this.#byFingerprint.set(fingerprint, { user, device, ...(revoked ? { revoked } : {}) })
+      this.#byFingerprint.set(fingerprint, {
+        user,
+        device,
+        ...(revoked ? { revoked } : {}),
+        ...(replaced ? { replacedFrom: new Date(replaced.getTime() + REPLACED_OVERLAP_MS) } : {}),
+        ...(purged ? { purged: purged.time } : {}),
+      })
       this.#unknownUntil.delete(fingerprint)
     }
   }
@@ -361,7 +412,7 @@ function issuedCertificate(
   record: PrincipalRecord,
   certificate: RecordedCertificate,
 ): IssuedCertificate {
-  const { fingerprint, serial, device, notBefore, notAfter } = certificate
+  const { fingerprint, serial, device, notBefore, notAfter, replaced, purged } = certificate
   const revoked = revocationOfCertificate(record, certificate)
   return {
     fingerprint,
@@ -371,6 +422,8 @@ function issuedCertificate(
     notBefore: formatTime(notBefore),
     notAfter: formatTime(notAfter),
     ...(revoked ? { revoked: formatTime(revoked) } : {}),
+    ...(replaced ? { replaced: formatTime(replaced) } : {}),
+    ...(purged ? { purged: formatTime(purged.time) } : {}),
   }
 }
 

@@ -82,5 +82,5 @@ function endOfCalm({ notBefore, notAfter }: { notBefore: string; notAfter: strin
 /** A new certificate whatever is left of the kept one. */
 async function renewedCredential(session: FleetSession, id: string): Promise<Credential> {
   const kept = await readCertificateFile(certificatePath(session.device.home, id))
-  return credentialInSession(session, id, kept ? { refusedPem: kept.certificate } : {})
+  return credentialInSession(session, id, kept ? { refusedPem: kept.certificate, ends: true } : {})
 }

@@ -3,6 +3,7 @@ import { type KubernetesApi, type KubernetesRequest, openKubernetes } from '../c
 import type { ClusterRecord } from '../directory/state.ts'
 import { IdentityError } from '../errors.ts'
 import { openSession } from './agent-connection.ts'
+import { gossip } from './gossip.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
 import type { Credential } from './kept-credential.ts'
@@ -41,8 +42,12 @@ async function withCredential<T>(
 ): Promise<T> {
   const agent = await openSession(session, cluster, credential)
   const transport = (request: KubernetesRequest) => agent.request(request)
+  const told = gossip(agent, session.directory)
+  told.catch(() => {})
   try {
-    return await work({ agent, kubernetes: openKubernetes(transport) })
+    const done = await work({ agent, kubernetes: openKubernetes(transport) })
+    await told
+    return done
   } finally {
     agent.close()
   }

@@ -58,6 +58,7 @@ type Refusal = string | undefined
 
 class Fold {
   readonly admins = new Map<string, { user: string }>()
+  confirmed: Date | undefined
   hubs: HubRecord[] = []
   readonly clusters = new Map<string, ClusterRecord>()
   readonly users = new Map<string, FoldedUser>()
@@ -76,9 +77,17 @@ class Fold {
   take(statement: Statement, details: ReadonlyMap<number, Detail | undefined>): void {
     // Which invite was used is in the chain itself, for everybody to see.
     if (statement.type === 'device') this.#useInvite(statement.invite!)
+    this.#confirm(statement)
     if (!details.has(statement.seq)) return
     const refusal = this.#apply(statement, details.get(statement.seq))
     if (refusal) this.withoutEffect.set(statement.seq, refusal)
+  }
+
+  /** Which keys are admins' is in the chain itself; whoever has revoked one knows better (PROTOCOL §3.6). */
+  #confirm({ type, time, signers }: Statement): void {
+    const isAdmins = type === 'fleet' || this.admins.has(signers[0]!)
+    if (!isAdmins || type === 'device' || type === 'removal') return
+    if (this.confirmed === undefined || this.confirmed < time) this.confirmed = time
   }
 
   #apply(statement: Statement, known: Detail | undefined): Refusal {
@@ -118,6 +127,8 @@ class Fold {
         return this.#setTimedGrant(known.detail)
       case 'oidc':
         return this.#setProvider(statement, known.detail)
+      case 'confirm':
+        return undefined
       default:
         return 'an admin does not sign this'
     }
