@@ -39,7 +39,10 @@ export async function listCertificates(
   const of = query.get('of') ?? 'self'
   const where = query.get('in') ?? 'list'
   if ((of !== 'self' && of !== 'all') || (where !== 'list' && where !== 'bin'))
-    throw new UsageError('MCM_BAD_REQUEST', 'certificates are of=all or one’s own, in=bin or listed')
+    throw new UsageError(
+      'MCM_BAD_REQUEST',
+      'certificates are of=all or one’s own, in=bin or listed',
+    )
   if (of === 'all') await requireRightToList(sources, standing.impersonation)
   const user = of === 'all' ? undefined : certificate.user
   const uses = await sources.uses.last()

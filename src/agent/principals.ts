@@ -122,7 +122,11 @@ export interface Principals {
   /** Whoever put a certificate into the bin; undefined when it is not there. */
   purgedBy(serial: string): string | undefined
   /** Puts a certificate into the bin, in every replica. @throws NotFoundError, UnreachableError */
-  purge(order: { readonly user: string; readonly serial: string; readonly by: string }): Promise<void>
+  purge(order: {
+    readonly user: string
+    readonly serial: string
+    readonly by: string
+  }): Promise<void>
   /** Takes it out again, as it was before. @throws NotFoundError, UnreachableError */
   restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */

@@ -50,10 +50,7 @@ export interface AgentApi {
   /** What limits everybody in this cluster. */
   clusterFacts(): Promise<ClusterFacts>
   /** One's own, or everybody's; those on the list, or in the bin. */
-  certificates(
-    of?: 'self' | 'all',
-    where?: 'list' | 'bin',
-  ): Promise<IssuedCertificate[]>
+  certificates(of?: 'self' | 'all', where?: 'list' | 'bin'): Promise<IssuedCertificate[]>
   /** Into the bin, and out of it. */
   purge(serial: string): Promise<void>
   restore(serial: string): Promise<void>

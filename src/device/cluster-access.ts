@@ -3,9 +3,9 @@ import { type KubernetesApi, type KubernetesRequest, openKubernetes } from '../c
 import type { ClusterRecord } from '../directory/state.ts'
 import { IdentityError } from '../errors.ts'
 import { openSession } from './agent-connection.ts'
-import { gossip } from './gossip.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
+import { gossip } from './gossip.ts'
 import type { Credential } from './kept-credential.ts'
 
 /** A cluster's API as this device's own user, through hub and agent: RBAC there decides, as for kubectl. */

@@ -1,5 +1,5 @@
 import type { ClusterRecord } from '../directory/state.ts'
-import { TrustError } from '../errors.ts'
+import { StateError, TrustError } from '../errors.ts'
 import { type AccessMode, type KubeconfigEntries, kubeconfigEntries } from '../kubeconfig/model.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { clusterHost } from '../protocol/names.ts'
@@ -103,7 +103,11 @@ async function accessMode(
 async function noteCopied(device: FleetSession['device'], clusterId: string): Promise<void> {
   const path = certificatePath(device.home, clusterId)
   const file = await readCertificateFile(path)
-  if (file && !file.isCopied) await writeCertificateFile(path, { ...file, isCopied: true })
+  if (!file || file.isCopied) return
+  // Where nothing can be written nothing can be renewed either.
+  await writeCertificateFile(path, { ...file, isCopied: true }).catch((error) => {
+    if (!(error instanceof StateError)) throw error
+  })
 }
 
 /** Through `mcm proxy` on this machine. */

@@ -1,0 +1,34 @@
+import { Flags } from '@oclif/core'
+import { McmCommand } from '../../command.ts'
+import { purgeCertificates } from '../../device/certificate-end.ts'
+import { viewEnded } from '../../terminal/certificate-list-views.ts'
+import { endingArgs, endingFlags, endingWish } from '../../terminal/ending-flags.ts'
+import { confirmRisk } from '../../terminal/prompt.ts'
+
+export default class CertsPurge extends McmCommand {
+  static override summary = 'put certificates into the bin, from where they can be restored'
+  static override description =
+    'What runs on them is cut, and they open nothing. Named, or without a name those of yours that were revoked or replaced. ' +
+    'They stay in the bin until they would have expired.'
+  static override examples = [
+    '<%= config.bin %> certs purge',
+    '<%= config.bin %> certs purge 1f9c03d2',
+    '<%= config.bin %> certs purge --user bob --cluster idc-k8s',
+  ]
+  static override args = endingArgs
+  static override flags = {
+    ...endingFlags,
+    yes: Flags.boolean({ description: 'do not ask' }),
+  }
+
+  async run() {
+    const { args, flags } = await this.parse(CertsPurge)
+    const { screen, stdin } = this.runtime
+    const ended = await this.fleet((session) =>
+      purgeCertificates(session, endingWish(args, flags), async (risk) => {
+        if (!flags.yes) await confirmRisk(screen, stdin, risk)
+      }),
+    )
+    return this.show(ended, viewEnded)
+  }
+}
