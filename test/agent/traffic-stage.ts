@@ -110,6 +110,8 @@ export interface Facts {
   readonly admitted: string[]
   /** Users whose Secret is damaged. */
   readonly unreadable: Set<string>
+  /** Thrown where the directory must be confirmed. */
+  unconfirmed: Error | undefined
   /** Whose a serial is, and who has put it into the bin. */
   readonly serials: Map<string, string>
   readonly purgedBy: Map<string, string>
@@ -180,6 +182,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     issuer: 'agent',
     admitted: [],
     unreadable: new Set(),
+    unconfirmed: undefined,
     serials: new Map(),
     purgedBy: new Map(),
     uses: new Map(),
@@ -259,7 +262,13 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         return facts.names
       },
     },
-    directory: { state: fakeState(facts), isFresh: () => true },
+    directory: {
+      state: fakeState(facts),
+      isFresh: () => true,
+      requireConfirmed: () => {
+        if (facts.unconfirmed) throw facts.unconfirmed
+      },
+    },
   })
   const sessions = openSessions((session) =>
     write('session_cut', { user: session.certificate.user }),
