@@ -56,8 +56,8 @@ export class FakeAgent {
   asked: string[] = []
   mayListAll = true
   binned: [kind: 'purge' | 'restore', serial: string][] = []
-  /** Fingerprints that new certificates took the place of. */
-  replaced: (string | undefined)[] = []
+  /** What devices asked for. */
+  enrolled: { readonly replaces?: string; readonly head?: Head }[] = []
   /** Thrown for every enrolment. */
   refusal: McmError | undefined
   /** Fingerprints that are on the allowlist no more. */
@@ -214,7 +214,7 @@ export class FakeAgent {
 
   async #enrol(
     socket: TLSSocket,
-    body: { csr: string; proof: string; replaces?: string },
+    body: { csr: string; proof: string; replaces?: string; head?: Head },
   ): Promise<{ certificate: string }> {
     if (this.refusal) throw this.refusal
     if (this.ownersCaDer) throw new AccessDeniedError('MCM_FORBIDDEN', 'this agent issues nothing')
@@ -240,7 +240,7 @@ export class FakeAgent {
       device: this.issueAs.device ?? keyId,
     }
     this.issued += 1
-    this.replaced.push(body.replaces)
+    this.enrolled.push(body)
     const issued = await issueUserCertificate(
       this.#world,
       this.userCa,
