@@ -55,7 +55,7 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
         // Before their carriers are gone: the other ends shall hear why.
         pipes.stop(STOP_GRACE_MS - SAY_GOODBYE_MS)
         await Promise.all([tunnels.stop(STOP_GRACE_MS), direct?.stop(STOP_GRACE_MS)])
-        await Promise.race([state.uses.fold(), pause(FOLD_MS)])
+        await Promise.race([state.uses.fold(), pause(FOLD_MS, undefined, { ref: false })])
         ending.abort()
         traffic.stop()
         await Promise.all([outward.health?.stop(), traffic.upstream.close(), transport.close()])

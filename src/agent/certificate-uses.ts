@@ -25,7 +25,7 @@ import type { Background } from './watched-collection.ts'
 export interface CertificateUses {
   /** Takes an audit event in. Never throws. */
   note(event: AuditEvent): void
-  /** The latest use of each certificate, by fingerprint, in every replica. @throws UnreachableError */
+  /** The latest use of each certificate, by fingerprint: in every replica, or while they cannot be read in this one. */
   last(): Promise<ReadonlyMap<string, CertificateUse>>
   /** Writes what has changed since it was written; said and kept when it cannot be. */
   fold(): Promise<void>
@@ -97,8 +97,11 @@ class FoldedUses implements CertificateUses {
 
   async last(): Promise<ReadonlyMap<string, CertificateUse>> {
     const merged: Uses = new Map()
-    for (const secret of await this.#secrets())
-      mergeUses(merged, Object.entries(foldedIn(secret)?.uses ?? {}))
+    const secrets = await this.#secrets().catch((error) => {
+      this.#background.log.warn('certificate_uses_not_read', { reason: messageOf(error) })
+      return []
+    })
+    for (const secret of secrets) mergeUses(merged, Object.entries(foldedIn(secret)?.uses ?? {}))
     mergeUses(merged, this.#uses)
     return merged
   }

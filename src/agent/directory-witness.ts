@@ -1,4 +1,5 @@
 import { formatTime } from '../directory/time.ts'
+import { UnreachableError } from '../errors.ts'
 import type { DirectoryAppend, DirectoryFacts, Head } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { DirectoryHolder } from './directory-holder.ts'
@@ -11,8 +12,11 @@ import type { DirectoryHolder } from './directory-holder.ts'
 export interface DirectoryWitness {
   /** Takes note of a head that somebody who stands has named; gives the agent’s own. */
   hear(user: string, head: Head): Head | null
-  /** Takes statements in as a hub’s, and notes who brought them. @throws as `DirectoryHolder.apply` */
-  take(user: string, append: DirectoryAppend): Promise<Head>
+  /**
+   * Takes statements in as a hub’s, and notes who brought them. They are only read when they may be.
+   * @throws UnreachableError MCM_LIMIT while others bring some; as `DirectoryHolder.apply`
+   */
+  take(user: string, read: () => Promise<DirectoryAppend>): Promise<Head>
   /** The same of a hub. */
   takeFromHub(append: DirectoryAppend): Promise<Head>
   facts(): DirectoryFacts
@@ -37,6 +41,7 @@ export function directoryWitness(
   const claims = new Map<string, Claim>()
   let brought: Claim | undefined
   let shownByHub = -1
+  const bringing = new Set<string>()
   const said = new Set<string>()
   const now = () => world.now().getTime()
   const say = (event: string, { head, user }: Claim) => {
@@ -59,11 +64,7 @@ export function directoryWitness(
     say('directory_withheld_by_hub', brought)
     return brought
   }
-  const factOf = ({ head, since, user }: Claim) => ({
-    head,
-    since: formatTime(new Date(since)),
-    user,
-  })
+  const factOf = ({ head, since }: Claim) => ({ head, since: formatTime(new Date(since)) })
   return {
     hear(user, head) {
       heard()
@@ -74,11 +75,18 @@ export function directoryWitness(
       }
       return holder.head
     },
-    async take(user, append) {
-      const before = holder.head?.seq ?? -1
-      const head = await holder.apply(append)
-      if (head.seq > before) brought = { head, since: now(), user }
-      return head
+    async take(user, read) {
+      if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
+      bringing.add(user)
+      try {
+        const append = await read()
+        const before = holder.head?.seq ?? -1
+        const head = await holder.apply(append)
+        if (head.seq > before) brought = { head, since: now(), user }
+        return head
+      } finally {
+        bringing.delete(user)
+      }
     },
     async takeFromHub(append) {
       const head = await holder.apply(append)
@@ -100,7 +108,7 @@ export function directoryWitness(
     },
     notes() {
       const [named, kept] = [heard(), withheld()]
-      const of = ({ head: { seq }, user }: Claim) => `statement ${seq}, by ${user}`
+      const of = ({ head: { seq } }: Claim) => `statement ${seq}`
       return [
         ...(named ? [`a directory was named that no hub shows: ${of(named)}`] : []),
         ...(kept ? [`a client had to bring what no hub shows: ${of(kept)}`] : []),
@@ -110,6 +118,12 @@ export function directoryWitness(
 }
 
 const MAX_SAID = 1_000
+/** Up to 4 MiB each. */
+const MAX_BRINGING = 4
+
+function busy(): UnreachableError {
+  return new UnreachableError('MCM_LIMIT', 'the agent takes statements from others at the moment')
+}
 
 /** Another statement under a number that is known here is none: two chains are signed, or it is a lie. */
 function isKnown({ directory }: Pick<DirectoryHolder, 'directory'>, { seq, hash }: Head): boolean {

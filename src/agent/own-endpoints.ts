@@ -76,7 +76,7 @@ export async function answerOwn(
     case 'POST /.mcm/v1/head':
       return { head: sources.witness.hear(user, await headIn(request)) }
     case 'POST /.mcm/v1/directory':
-      return { head: await sources.witness.take(user, await appendIn(request)) }
+      return { head: await sources.witness.take(user, () => appendIn(request)) }
     case `GET ${CERTIFICATES}`:
       return listCertificates(sources, request)
     case `POST ${CERTIFICATES}`: {

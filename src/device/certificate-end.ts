@@ -60,7 +60,7 @@ export async function revokeCertificates(
   wish: EndingWish,
   ask: AskFirst,
 ): Promise<EndedCertificates> {
-  requireOneWish(wish)
+  if (!isWish(wish)) throw noWish()
   const found = await findCertificates(session, wish, false)
   if (wish.certificates.length > 0) requireSome(found, wish)
   await ask(riskOfRevoking(session, wish, found.certificates))
@@ -234,10 +234,6 @@ function describe({ serial, user, device, cluster, lastUsed }: CertificateRow): 
 
 function isWish({ certificates, device, user }: EndingWish): boolean {
   return certificates.length > 0 || device !== undefined || user !== undefined
-}
-
-function requireOneWish(wish: EndingWish): void {
-  if (!isWish(wish)) throw noWish()
 }
 
 function noWish(): UsageError {

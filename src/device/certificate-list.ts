@@ -1,4 +1,5 @@
 import type { ClusterRecord } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError } from '../errors.ts'
 import type { CertificateUse, IssuedCertificate } from '../protocol/messages.ts'
 import { readCertificateFile } from './certificate-file.ts'
@@ -110,16 +111,17 @@ function rowOf(
     fingerprint,
     issued: notBefore,
     expires: notAfter,
-    ...stateOf(certificate),
+    ...stateOf(certificate, known?.revoked),
     ...(lastUsed ? { lastUsed } : {}),
     isThis,
   }
 }
 
-/** What ends it most counts. */
-function stateOf({ revoked, replaced, purged }: IssuedCertificate) {
+/** What ends it most counts; the directory may know more than the agent has written. */
+function stateOf({ revoked, replaced, purged }: IssuedCertificate, deviceRevoked?: Date) {
+  const ended = revoked ?? (deviceRevoked && formatTime(deviceRevoked))
   if (purged !== undefined) return { state: 'purged', since: purged } as const
-  if (revoked !== undefined) return { state: 'revoked', since: revoked } as const
+  if (ended !== undefined) return { state: 'revoked', since: ended } as const
   if (replaced !== undefined) return { state: 'replaced', since: replaced } as const
   return { state: 'stands' } as const
 }

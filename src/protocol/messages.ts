@@ -149,9 +149,9 @@ export const directoryFactsSchema = z.object({
   /** Seconds; older than that nobody is let in. */
   maximumAge: z.int().positive().optional(),
   /** The highest head that somebody named and nobody has shown. */
-  heard: z.object({ head: headSchema, since: time, user: z.string() }).optional(),
+  heard: z.object({ head: headSchema, since: time }).optional(),
   /** What a client had to bring, since no hub did. */
-  withheld: z.object({ head: headSchema, since: time, user: z.string() }).optional(),
+  withheld: z.object({ head: headSchema, since: time }).optional(),
 })
 export type DirectoryFacts = z.infer<typeof directoryFactsSchema>
 

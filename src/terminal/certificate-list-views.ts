@@ -8,7 +8,10 @@ import { plainLine } from './text.ts'
 
 /** Certificates of many clusters as text. Each view takes the object that --json prints. */
 
-export function viewCertificates({ certificates, problems }: CertificateList, screen: Screen) {
+export function viewCertificates(
+  { certificates, problems }: CertificateList,
+  screen: Screen,
+): string {
   const table = tableOf(certificates, screen)
   return `${table === '' ? 'no certificates\n' : table}${problemLines(problems)}`
 }

@@ -108,8 +108,8 @@ function confirmedText({ protection }: ClusterDetails): string {
 /** Somebody has seen more of the directory than the hub shows this cluster. */
 function directoryWarning({ protection }: ClusterDetails): string | undefined {
   const { heard, withheld } = protection?.directory ?? {}
-  const of = ({ head, user, since }: NonNullable<typeof heard>) =>
-    `statement ${head.seq} (${user}, ${since})`
+  const of = ({ head, since }: NonNullable<typeof heard>) =>
+    `statement ${head.seq} (since ${since})`
   if (withheld) return `the hub withholds from this cluster ${of(withheld)}; look at the hub`
   return heard ? `no hub shows this cluster ${of(heard)}; look at the hub` : undefined
 }

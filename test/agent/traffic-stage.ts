@@ -310,7 +310,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
           write('heard', { user, ...head })
           return null
         },
-        take: async (user, { statements }) => {
+        take: async (user, read) => {
+          const { statements } = await read()
           write('brought', { user, statements })
           return { seq: 0, hash: 'H'.repeat(43) }
         },
