@@ -1,6 +1,6 @@
 import type { AgentApi } from '../client/agent.ts'
 import type { ClusterRecord } from '../directory/state.ts'
-import { isMcmError, NotFoundError, TrustError, UsageError } from '../errors.ts'
+import { EXIT_SOME_FAILED, isMcmError, NotFoundError, TrustError, UsageError } from '../errors.ts'
 import type { Revocation } from '../protocol/messages.ts'
 import {
   type CertificateList,
@@ -46,6 +46,11 @@ export interface EndedCertificates {
   readonly problems: CertificateList['problems']
 }
 
+/** 0 when every cluster was asked and told, else EXIT_SOME_FAILED. */
+export function exitCodeOfCertificates({ problems }: Pick<CertificateList, 'problems'>): number {
+  return problems.length > 0 ? EXIT_SOME_FAILED : 0
+}
+
 interface Order {
   readonly cluster: ClusterRecord
   readonly tell: (agent: AgentApi) => Promise<void>
@@ -63,11 +68,11 @@ export async function revokeCertificates(
   if (!isWish(wish)) throw noWish()
   const found = await findCertificates(session, wish, false)
   if (wish.certificates.length > 0) requireSome(found, wish)
-  await ask(riskOfRevoking(session, wish, found.certificates))
   const orders =
     wish.certificates.length > 0
       ? each(session, found.certificates, (agent, serial) => agent.revoke({ serial }))
       : everywhere(session, wish, revocationOf(session, wish, found.certificates))
+  await ask(riskOfRevoking(session, wish, found.certificates))
   return finish('revoked', session, found, orders)
 }
 
@@ -146,18 +151,23 @@ function everywhere(session: FleetSession, wish: EndingWish, revocation: Revocat
   }))
 }
 
+/** Of several devices of one name it is one's own. */
 function revocationOf(
-  { directory }: FleetSession,
+  { directory, state }: FleetSession,
   { device, user }: EndingWish,
   rows: readonly CertificateRow[],
 ): Revocation {
   if (device === undefined) return { user: user! }
   const isIt = ({ id, name }: { readonly id: string; readonly name?: string }) =>
     id.startsWith(device) || name === device
-  const known = [...directory.state.users.values()]
-    .filter(({ name }) => user === undefined || name === user)
-    .flatMap(({ devices }) => [...devices.values()])
-  const ids = new Set([...known, ...rows.map((row) => row.device)].filter(isIt).map(({ id }) => id))
+  const devicesOf = (name: string) => [
+    ...(directory.state.users.get(name)?.devices.values() ?? []),
+    ...rows.filter((row) => row.user === name).map((row) => row.device),
+  ]
+  const own = devicesOf(user ?? state.user).filter(isIt)
+  const names = new Set([...directory.state.users.keys(), ...rows.map((row) => row.user)])
+  const others = user === undefined ? [...names].flatMap(devicesOf).filter(isIt) : []
+  const ids = new Set((own.length > 0 ? own : others).map(({ id }) => id))
   const [id] = ids
   if (id !== undefined && ids.size === 1) return { device: id }
   if (ids.size === 0)

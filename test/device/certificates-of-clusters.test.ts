@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import {
   type EndingWish,
+  exitCodeOfCertificates,
   purgeCertificates,
   type Risk,
   restoreCertificates,
@@ -11,7 +12,7 @@ import { credentialFor } from '../../src/device/credentials.ts'
 import { requireState } from '../../src/device/state.ts'
 import type { IssuedCertificate } from '../../src/protocol/messages.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import { asAda, registeredCluster, type TestFleet } from './fleet.ts'
+import { asAda, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
 import { eachWithCluster } from './scene.ts'
 
 let fleet: TestFleet
@@ -138,6 +139,28 @@ test('a device or a user ends in every cluster, and that wants its name typed', 
   const { id } = (await requireState(fleet.ada.home)).device
   expect(ack.revocations.at(-1)).toEqual({ device: id })
   expect(agent.revocations).toHaveLength(1)
+})
+
+test('of devices of one name it is one’s own that ends, and another’s is named with its user', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  const [own, bobs] = [await requireState(fleet.ada.home), await requireState(bob.home)]
+  const revoke = (changes: Partial<EndingWish>) =>
+    asAda(fleet, (session) =>
+      revokeCertificates(session, wish({ device: 'laptop', ...changes }), sayYes().ask),
+    )
+  await revoke({})
+  await revoke({ user: 'bob' })
+  expect(agent.revocations).toEqual([{ device: own.device.id }, { device: bobs.device.id }])
+})
+
+test('a cluster that could not be told shows in the exit code', async () => {
+  agent.mayListAll = false
+  const ended = await asAda(fleet, (session) =>
+    revokeCertificates(session, wish({ user: 'bob' }), sayYes().ask),
+  )
+  expect(ended.problems).toMatchObject([{ cluster: 'idc-k8s' }])
+  expect(exitCodeOfCertificates(ended)).toBe(9)
+  expect(exitCodeOfCertificates({ problems: [] })).toBe(0)
 })
 
 test('who says no has changed nothing', async () => {

@@ -1,5 +1,6 @@
 import { Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
+import { exitCodeOfCertificates } from '../../device/certificate-end.ts'
 import { listCertificates } from '../../device/certificate-list.ts'
 import { viewCertificates } from '../../terminal/certificate-list-views.ts'
 
@@ -29,6 +30,7 @@ export default class Certs extends McmCommand {
     const { all = false, bin = false, user, cluster: clusters = [] } = flags
     const query = { clusters, all, bin, ...(user === undefined ? {} : { user }) }
     const list = await this.fleet((session) => listCertificates(session, query))
+    this.end = { exitCode: exitCodeOfCertificates(list), signal: null }
     return this.show(list, viewCertificates)
   }
 }

@@ -1,5 +1,5 @@
 import { McmCommand } from '../../command.ts'
-import { restoreCertificates } from '../../device/certificate-end.ts'
+import { exitCodeOfCertificates, restoreCertificates } from '../../device/certificate-end.ts'
 import { viewEnded } from '../../terminal/certificate-list-views.ts'
 import { endingArgs, endingFlags, endingWish } from '../../terminal/ending-flags.ts'
 
@@ -19,6 +19,7 @@ export default class CertsRestore extends McmCommand {
     const ended = await this.fleet((session) =>
       restoreCertificates(session, endingWish(args, flags)),
     )
+    this.end = { exitCode: exitCodeOfCertificates(ended), signal: null }
     return this.show(ended, viewEnded)
   }
 }

@@ -1,6 +1,6 @@
 import { Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
-import { revokeCertificates } from '../../device/certificate-end.ts'
+import { exitCodeOfCertificates, revokeCertificates } from '../../device/certificate-end.ts'
 import { viewEnded } from '../../terminal/certificate-list-views.ts'
 import { endingArgs, endingFlags, endingWish } from '../../terminal/ending-flags.ts'
 import { confirmRisk } from '../../terminal/prompt.ts'
@@ -29,6 +29,7 @@ export default class CertsRevoke extends McmCommand {
         if (!flags.yes) await confirmRisk(screen, stdin, risk)
       }),
     )
+    this.end = { exitCode: exitCodeOfCertificates(ended), signal: null }
     return this.show(ended, viewEnded)
   }
 }
