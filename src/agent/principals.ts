@@ -8,21 +8,27 @@
 
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { Admission } from '../directory/admission.ts'
-import { formatTime } from '../directory/time.ts'
-import { AccessDeniedError, isMcmError, messageOf, NotFoundError } from '../errors.ts'
+import { isMcmError, messageOf } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
+import {
+  type IssuedTo,
+  issuedCertificate,
+  issuedTo,
+  owns,
+  requireSerial,
+  revokedError,
+  unknownOwner,
+} from './issued-certificates.ts'
 import {
   admissionsIn,
   type Ending,
   endedBetween,
   newRecord,
   type PrincipalRecord,
-  REPLACED_OVERLAP_MS,
   type RecordedCertificate,
   type Revoked,
   readRecord,
   recordSecret,
-  revocationOfCertificate,
   revocationOfDevice,
   withAdmission,
   withCertificate,
@@ -45,20 +51,8 @@ import {
   watchCollection,
 } from './watched-collection.ts'
 
+export type { IssuedTo } from './issued-certificates.ts'
 export type { Revoked } from './principal-record.ts'
-
-/** Whose certificate it is. */
-export interface IssuedTo {
-  readonly user: string
-  /** Key id. */
-  readonly device: string
-  /** Since when it is revoked, by itself or with its device or user. */
-  readonly revoked?: Date
-  /** From when on a newer one serves in its place. */
-  readonly replacedFrom?: Date
-  /** Since when it is in the bin. */
-  readonly purged?: Date
-}
 
 /** A certificate that was just made. */
 export interface NewCertificate
@@ -343,15 +337,8 @@ class WatchedPrincipals implements Principals {
     this.#records.set(user, record)
     if (admissionsIn(record).length > 0) this.#admissions = undefined
     for (const certificate of record.certificates) {
-      const { device, fingerprint, replaced, purged } = certificate
-      const revoked = revocationOfCertificate(record, certificate)
-      this.#byFingerprint.set(fingerprint, {
-        user,
-        device,
-        ...(revoked ? { revoked } : {}),
-        ...(replaced ? { replacedFrom: new Date(replaced.getTime() + REPLACED_OVERLAP_MS) } : {}),
-        ...(purged ? { purged: purged.time } : {}),
-      })
+      const { fingerprint } = certificate
+      this.#byFingerprint.set(fingerprint, issuedTo(record, certificate))
       this.#unknownUntil.delete(fingerprint)
     }
   }
@@ -402,49 +389,4 @@ class WatchedPrincipals implements Principals {
   #now(): Date {
     return this.#background.world.now()
   }
-}
-
-function owns(
-  { devices, certificates }: PrincipalRecord,
-  what: { device: string } | { serial: string },
-): boolean {
-  if ('device' in what) return Object.hasOwn(devices, what.device)
-  return certificates.some(({ serial }) => serial === what.serial)
-}
-
-function issuedCertificate(
-  record: PrincipalRecord,
-  certificate: RecordedCertificate,
-): IssuedCertificate {
-  const { fingerprint, serial, device, notBefore, notAfter, replaced, purged } = certificate
-  const revoked = revocationOfCertificate(record, certificate)
-  return {
-    fingerprint,
-    serial,
-    user: record.user,
-    device,
-    notBefore: formatTime(notBefore),
-    notAfter: formatTime(notAfter),
-    ...(revoked ? { revoked: formatTime(revoked) } : {}),
-    ...(replaced ? { replaced: formatTime(replaced) } : {}),
-    ...(purged ? { purged: formatTime(purged.time) } : {}),
-  }
-}
-
-function requireSerial(record: PrincipalRecord, serial: string): void {
-  if (!owns(record, { serial })) throw unknownOwner()
-}
-
-function unknownOwner(): NotFoundError {
-  return new NotFoundError(
-    'MCM_USER_UNKNOWN',
-    'no certificate of that device or serial stands here',
-    { hint: 'GET /.mcm/v1/certificates lists your own' },
-  )
-}
-
-function revokedError(user: string, since: Date): AccessDeniedError {
-  return new AccessDeniedError('MCM_REVOKED', `${user} was revoked at ${formatTime(since)}`, {
-    hint: 'ask an administrator for a new invite',
-  })
 }

@@ -83,11 +83,9 @@ class Fold {
     if (refusal) this.withoutEffect.set(statement.seq, refusal)
   }
 
-  /** Which keys are admins' is in the chain itself; whoever has revoked one knows better (PROTOCOL §3.6). */
   #confirm({ type, time, signers }: Statement): void {
     const isAdmins = type === 'fleet' || this.admins.has(signers[0]!)
-    if (!isAdmins || type === 'device' || type === 'removal') return
-    if (this.confirmed === undefined || this.confirmed < time) this.confirmed = time
+    if (isAdmins && (this.confirmed ?? time) <= time) this.confirmed = time
   }
 
   #apply(statement: Statement, known: Detail | undefined): Refusal {

@@ -419,8 +419,16 @@ describe('a timed group (PROTOCOL §3.5)', () => {
   })
 })
 
-test('a replaced certificate serves for what is on its way, then is 401, while what runs goes on', async () => {
+/** A connection that the agent has let in. */
+async function openSession() {
   const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  return socket
+}
+
+test('a replaced certificate serves for what is on its way, then is 401, while what runs goes on', async () => {
+  const socket = await openSession()
   const { fingerprint, device } = bob
   const replacedFrom = new Date(stage.facts.now.getTime() + 60_000)
   stage.facts.listed.set(fingerprint, { user: 'bob', device, replacedFrom })
@@ -432,7 +440,7 @@ test('a replaced certificate serves for what is on its way, then is 401, while w
 })
 
 test('a purged certificate is 401, and what runs on it is cut', async () => {
-  await stage.http1(bob)
+  await openSession()
   const { fingerprint, device } = bob
   stage.facts.listed.set(fingerprint, { user: 'bob', device, purged: new Date() })
   expect(stage.cutRevoked('bob')).toBe(1)
@@ -447,7 +455,7 @@ test('where the owner issues, a purged certificate is refused although there is 
 })
 
 test('with a directory that no administrator has confirmed for too long nobody is let in, and what runs goes on', async () => {
-  await stage.http1(bob)
+  await openSession()
   const old = new UnreachableError('MCM_DIRECTORY_OLD', 'too old')
   stage.facts.unconfirmed = old
   expect(await refusal()).toMatchObject({ status: 503, code: 'MCM_DIRECTORY_OLD' })

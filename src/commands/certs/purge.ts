@@ -1,8 +1,8 @@
-import { Flags } from '@oclif/core'
+import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { exitCodeOfCertificates, purgeCertificates } from '../../device/certificate-end.ts'
 import { viewEnded } from '../../terminal/certificate-list-views.ts'
-import { endingArgs, endingFlags, endingWish } from '../../terminal/ending-flags.ts'
+import { endingWish } from '../../terminal/ending-wish.ts'
 import { confirmRisk } from '../../terminal/prompt.ts'
 
 export default class CertsPurge extends McmCommand {
@@ -15,9 +15,18 @@ export default class CertsPurge extends McmCommand {
     '<%= config.bin %> certs purge 1f9c03d2',
     '<%= config.bin %> certs purge --user bob --cluster idc-k8s',
   ]
-  static override args = endingArgs
+  static override args = {
+    certificate: Args.string({
+      description: 'its serial or fingerprint, or a beginning of it, as mcm certs shows it',
+    }),
+  }
   static override flags = {
-    ...endingFlags,
+    device: Flags.string({ description: 'those of this device: its name or id' }),
+    user: Flags.string({ description: 'those of this user' }),
+    cluster: Flags.string({
+      multiple: true,
+      description: 'only there: names, ids, globs or a label selector (default: everywhere)',
+    }),
     yes: Flags.boolean({ description: 'do not ask' }),
   }
 

@@ -1,7 +1,8 @@
+import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { exitCodeOfCertificates, restoreCertificates } from '../../device/certificate-end.ts'
 import { viewEnded } from '../../terminal/certificate-list-views.ts'
-import { endingArgs, endingFlags, endingWish } from '../../terminal/ending-flags.ts'
+import { endingWish } from '../../terminal/ending-wish.ts'
 
 export default class CertsRestore extends McmCommand {
   static override summary = 'take certificates out of the bin, as they were'
@@ -11,8 +12,19 @@ export default class CertsRestore extends McmCommand {
     '<%= config.bin %> certs restore 1f9c03d2',
     '<%= config.bin %> certs restore --device laptop',
   ]
-  static override args = endingArgs
-  static override flags = endingFlags
+  static override args = {
+    certificate: Args.string({
+      description: 'its serial or fingerprint, or a beginning of it, as mcm certs shows it',
+    }),
+  }
+  static override flags = {
+    device: Flags.string({ description: 'those of this device: its name or id' }),
+    user: Flags.string({ description: 'those of this user' }),
+    cluster: Flags.string({
+      multiple: true,
+      description: 'only there: names, ids, globs or a label selector (default: everywhere)',
+    }),
+  }
 
   async run() {
     const { args, flags } = await this.parse(CertsRestore)
