@@ -27,6 +27,6 @@ export function requireYoung(
   throw new UnreachableError(
     'MCM_DIRECTORY_OLD',
     `an administrator last confirmed the directory ${when}, and this cluster wants that every ${maximumAgeSeconds} s, so nobody is let in`,
-    { hint: 'whatever an administrator does with mcm confirms it; if one has, the hub withholds it' },
+    { hint: 'any command of an administrator confirms it; if one has, the hub withholds it' },
   )
 }
