@@ -110,6 +110,7 @@ async function findCertificates(
   { certificates, device, user, clusters }: EndingWish,
   bin: boolean,
 ): Promise<CertificateList> {
+  for (const text of certificates) requireLongEnough(text)
   const query = { clusters, bin, ...(user === undefined ? {} : { user }) }
   const isWanted = (row: CertificateRow) =>
     (certificates.length === 0 || certificates.some((text) => isCertificate(row, text))) &&
@@ -125,11 +126,14 @@ async function findCertificates(
 
 const MIN_CHARACTERS = 6
 
+function requireLongEnough(text: string): void {
+  if (text.length >= MIN_CHARACTERS) return
+  throw new UsageError('MCM_USAGE', `${JSON.stringify(text)} may begin more than one serial`, {
+    hint: `give ${MIN_CHARACTERS} characters of a serial or fingerprint, as mcm certs shows them`,
+  })
+}
+
 function isCertificate({ serial, fingerprint }: CertificateRow, text: string): boolean {
-  if (text.length < MIN_CHARACTERS)
-    throw new UsageError('MCM_USAGE', `${JSON.stringify(text)} may begin more than one serial`, {
-      hint: `give ${MIN_CHARACTERS} characters of a serial or fingerprint, as mcm certs shows them`,
-    })
   return serial.startsWith(text.toLowerCase()) || fingerprint.startsWith(text)
 }
 
@@ -254,9 +258,10 @@ function noWish(): UsageError {
 
 function requireSome({ certificates, problems }: CertificateList, wish: EndingWish): void {
   if (certificates.length > 0) return
-  const what = wish.certificates.join(', ') || wish.device || wish.user || 'that stands no more'
+  const what = wish.certificates.join(', ') || wish.device || wish.user
   const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
-  throw new NotFoundError('MCM_NOT_FOUND', `no certificate of yours to see fits ${what}`, {
+  const none = what === undefined ? 'all your certificates stand' : `no certificate fits ${what}`
+  throw new NotFoundError('MCM_NOT_FOUND', none, {
     hint: unasked === '' ? 'mcm certs lists them' : `not everybody could be asked: ${unasked}`,
   })
 }
