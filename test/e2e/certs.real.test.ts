@@ -74,7 +74,7 @@ describe('certificates of a cluster', () => {
     expect((await kubectl(bob, kubeconfig)).exitCode).toBe(0)
   })
 
-  test('a revoked one opens nothing for good, and its device gets the next by itself', async () => {
+  test('a revoked one opens nothing for good, and its device gets the next by renewing', async () => {
     const kubeconfig = await bob.kubeconfig('static')
     const { certificates } = await certs(bob)
     const { serial } = certificates.find(({ isThis }) => isThis)!

@@ -8,7 +8,7 @@ import { confirmRisk } from '../../terminal/prompt.ts'
 export default class CertsRevoke extends McmCommand {
   static override summary = 'end a certificate, or all of a device or user, at once and for good'
   static override description =
-    'The agents cut what runs within a second. One certificate: its device gets the next one by itself. A device, or a user: it gets none any more in these clusters. ' +
+    'The agents cut what runs within a second. One certificate: its device gets the next one by mcm certs renew, or when it is time to renew. A device, or a user: it gets none any more in these clusters. ' +
     'Yours; others’ where you may delete Secrets of mcm-system. To end somebody in the whole fleet use mcm revoke.'
   static override examples = [
     '<%= config.bin %> certs revoke 1f9c03d2',
