@@ -222,7 +222,8 @@ function riskOfRevoking(
   )
   const { certificates, device, user } = wish
   if (certificates.length > 0) {
-    const after = 'its device gets another one by mcm certs renew there, or when it is time to renew'
+    const after =
+      'its device gets another one by mcm certs renew there, or when it is time to renew'
     return { level: 'low', name: certificates[0]!, lost: [...lost, after] }
   }
   const places = chosenClusters(session, wish.clusters).map(({ name }) => name)
