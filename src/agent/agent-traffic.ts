@@ -10,6 +10,7 @@ import { mayCaller, type ResourceQuestion } from './access-review.ts'
 import { noteAdmittedCertificates } from './admitted-certificates.ts'
 import type { AgentDeps } from './agent-deps.ts'
 import type { AgentState } from './agent-state.ts'
+import type { AuditEvent } from './audit-event.ts'
 import { openAuthentication } from './authenticate.ts'
 import type { Authorities } from './authorities.ts'
 import type { AgentConfiguration } from './configuration.ts'
@@ -56,7 +57,9 @@ export async function openTraffic(
 ): Promise<Traffic> {
   const { world, log } = deps
   const { cluster } = configuration
-  const { identity, authorities, people, principals, names, ceiling, issuance } = state
+  const { identity, authorities, people, principals, names, ceiling, issuance, uses, witness } =
+    state
+  const audit = deps.audit ?? ((event: AuditEvent) => log.info('audit', { ...event }))
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
   const upstream = upstreamOf(deps.apiServer)
   const token = tokenSource(api, { boundTo: identity.secret }, world)
@@ -90,6 +93,8 @@ export async function openTraffic(
       issuance,
       principals,
       authorities,
+      uses,
+      witness,
       mayCaller: review,
       protection: async () => ({
         names: names.current(),
@@ -98,7 +103,10 @@ export async function openTraffic(
       }),
     },
     limits: userLimits(),
-    audit: deps.audit ?? ((event) => log.info('audit', { ...event })),
+    audit: (event) => {
+      uses.note(event)
+      audit(event)
+    },
   })
   const enrolment = enrolmentHandlers({
     host: hosts.enrolment,

@@ -8,7 +8,7 @@
 import { type Identity, impersonationOf } from '../access/identity.ts'
 import type { ImpersonatorList } from '../access/impersonator.ts'
 import { isConsent } from '../directory/consent.ts'
-import type { DeviceRecord, DirectoryState } from '../directory/state.ts'
+import type { DeviceRecord } from '../directory/state.ts'
 import {
   AccessDeniedError,
   IdentityError,
@@ -21,6 +21,7 @@ import { BACKDATE_MS } from '../pki/authority.ts'
 import { MAX_OWNER_ISSUED_SECONDS } from '../pki/profiles.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 import type { World } from '../world.ts'
+import type { PeopleView } from './directory-age.ts'
 import { standingGroups } from './standing-groups.ts'
 
 /** Whom a certificate was issued to, as the list says. */
@@ -28,6 +29,9 @@ export interface ListedCertificate {
   readonly user: string
   readonly device: string
   readonly revoked?: Date
+  /** From when on a newer one of the same device serves in its place. */
+  readonly replacedFrom?: Date
+  readonly purged?: Date
 }
 
 /** What the agent's Secrets say (principals.ts). */
@@ -67,7 +71,7 @@ export interface AuthenticationSources {
   /** Hears of a certificate of the owner's that is admitted and not on the list; per request. */
   noteAdmitted(certificate: UserCertificate, deviceSince: Date): void
   readonly names: SpokenFor
-  readonly directory: { readonly state: DirectoryState; isFresh(): boolean }
+  readonly directory: PeopleView
 }
 
 /** Somebody whose request may be asked of the API server. */
@@ -129,7 +133,9 @@ function judge(sources: AuthenticationSources, certificate: UserCertificate): St
   requireInTime(sources.world.now(), certificate)
   requireStandingAuthority(sources, certificate)
   if (!sources.certificates.isFresh() || !sources.directory.isFresh()) throw outOfDate()
+  sources.directory.requireConfirmed?.()
   requireIssued(sources, certificate)
+  requireNotReplaced(sources, certificate)
   const device = requireNotRevoked(sources, certificate)
   if (sources.issuer === 'local') requireConsent(sources, certificate, device)
   requireMember(sources, certificate)
@@ -220,13 +226,27 @@ function requireIssued(sources: AuthenticationSources, certificate: UserCertific
   const { fingerprint, user, device } = certificate
   const listed = sources.certificates.find(fingerprint)
   if (listed?.revoked) throw revokedSince(certificate, listed.revoked)
+  if (listed?.purged) throw unknownCertificate(`the certificate of ${user} was purged`)
   if (sources.issuer === 'local') {
     requireReadable(sources, user)
     return
   }
   if (listed && listed.user === user && listed.device === device) return
-  const message = `the certificate of ${user} is not on the list of this cluster`
-  throw new IdentityError('MCM_CERTIFICATE_UNKNOWN', message, { hint: 'run mcm login' })
+  throw unknownCertificate(`the certificate of ${user} is not on the list of this cluster`)
+}
+
+/** What runs goes on, as when it had expired: the newest certificate of the device counts. */
+function requireNotReplaced(
+  { certificates, world }: AuthenticationSources,
+  { fingerprint, user }: UserCertificate,
+): void {
+  const from = certificates.find(fingerprint)?.replacedFrom
+  if (from === undefined || world.now() < from) return
+  throw unknownCertificate(`a newer certificate of ${user} has taken the place of this one`)
+}
+
+function unknownCertificate(message: string): IdentityError {
+  return new IdentityError('MCM_CERTIFICATE_UNKNOWN', message, { hint: 'run mcm login' })
 }
 
 /** Where there is no list, a damaged Secret must not hide what was revoked in it. */

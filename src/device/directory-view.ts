@@ -85,6 +85,8 @@ function describe(known: Detail): string {
       return known.detail.action === 'set'
         ? `${known.detail.name}: ${known.detail.issuer} names people under @${known.detail.domain}`
         : `${known.detail.name} removed`
+    case 'confirm':
+      return 'this is the directory'
     case 'grant': {
       const { subject, group, cluster, expires } = known.detail
       return `${subject.kind} ${subject.name} in ${group} at ${cluster} until ${expires}`

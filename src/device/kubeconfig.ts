@@ -1,13 +1,15 @@
 import { standingLeaves } from '../directory/overlap.ts'
 import type { ClusterRecord, HubRecord } from '../directory/state.ts'
-import { TrustError } from '../errors.ts'
+import { StateError, TrustError } from '../errors.ts'
 import { type AccessMode, type KubeconfigEntries, kubeconfigEntries } from '../kubeconfig/model.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { clusterHost } from '../protocol/names.ts'
 import { pemCertificate, serverCasPem } from './agent-connection.ts'
+import { readCertificateFile, writeCertificateFile } from './certificate-file.ts'
 import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
+import { certificatePath } from './home.ts'
 import { inOrder } from './hub-connection.ts'
 import { type LocalProxy, localProxy } from './local-proxy.ts'
 
@@ -95,10 +97,22 @@ async function accessMode(
 ): Promise<AccessMode> {
   if (options.mode === 'static') {
     const { certificatePem, key } = await credentialInSession(session, cluster.id)
+    await noteCopied(session.device, cluster.id)
     return { kind: 'static', certificatePem, key }
   }
   if (options.mode === 'proxy') return proxyAccess(await localProxy(session.device), cluster)
   return pluginAccess(options, cluster)
+}
+
+/** Whoever renews later shall let it live: the kubeconfig cannot follow. */
+async function noteCopied(device: FleetSession['device'], clusterId: string): Promise<void> {
+  const path = certificatePath(device.home, clusterId)
+  const file = await readCertificateFile(path)
+  if (!file || file.isCopied) return
+  // Where nothing can be written nothing can be renewed either.
+  await writeCertificateFile(path, { ...file, isCopied: true }).catch((error) => {
+    if (!(error instanceof StateError)) throw error
+  })
 }
 
 /** Through `mcm proxy` on this machine. */

@@ -111,6 +111,8 @@ const grant = z.strictObject({
   expires: time,
 })
 
+const confirm = z.strictObject({})
+
 const SCHEMAS = {
   fleet,
   admin,
@@ -124,6 +126,7 @@ const SCHEMAS = {
   grant,
   oidc,
   removal,
+  confirm,
 }
 
 export type StatementType = keyof typeof SCHEMAS
@@ -157,6 +160,7 @@ export type Detail =
   | { readonly type: 'grant'; readonly detail: GrantDetail }
   | { readonly type: 'oidc'; readonly detail: OidcDetail }
   | { readonly type: 'removal'; readonly detail: RemovalDetail }
+  | { readonly type: 'confirm'; readonly detail: Readonly<Record<string, never>> }
 
 /** The one text of a detail, for signing. @throws UsageError MCM_BAD_REQUEST */
 export function detailText({ type, detail }: Detail): string {

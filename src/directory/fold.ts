@@ -61,6 +61,7 @@ type Refusal = string | undefined
 
 class Fold {
   readonly admins = new Map<string, { user: string }>()
+  confirmed: Date | undefined
   hubs: HubRecord[] = []
   readonly clusters = new Map<string, ClusterRecord>()
   readonly users = new Map<string, FoldedUser>()
@@ -81,10 +82,16 @@ class Fold {
   take(statement: Statement, details: ReadonlyMap<number, Detail | undefined>): void {
     // Which invite was used is in the chain itself, for everybody to see.
     if (statement.type === 'device') this.#useInvite(statement.invite!)
+    this.#confirm(statement)
     if (statement.type === 'oidc' && !details.get(statement.seq)) this.#missProvider(statement)
     if (!details.has(statement.seq)) return
     const refusal = this.#apply(statement, details.get(statement.seq))
     if (refusal) this.withoutEffect.set(statement.seq, refusal)
+  }
+
+  #confirm({ type, time, signers }: Statement): void {
+    const isAdmins = type === 'fleet' || this.admins.has(signers[0]!)
+    if (isAdmins && (this.confirmed ?? time) <= time) this.confirmed = time
   }
 
   #apply(statement: Statement, known: Detail | undefined): Refusal {
@@ -124,6 +131,8 @@ class Fold {
         return this.#setTimedGrant(known.detail)
       case 'oidc':
         return this.#setProvider(statement, known.detail)
+      case 'confirm':
+        return undefined
       default:
         return 'an admin does not sign this'
     }

@@ -106,6 +106,7 @@ export interface TimedGrant {
 
 /** The records a state consists of. */
 export interface StateRecords {
+  readonly confirmed: Date | undefined
   readonly admins: ReadonlyMap<string, { readonly user: string }>
   readonly hubs: readonly HubRecord[]
   readonly clusters: ReadonlyMap<string, ClusterRecord>
@@ -128,6 +129,8 @@ export const WHENEVER = new Date(0)
 export class DirectoryState {
   /** Admins' key ids. Fewer than the chain's own where a key's user or device was revoked. */
   readonly admins: StateRecords['admins']
+  /** When an admin last signed anything, and so that this is the directory up to there. */
+  readonly confirmed: Date | undefined
   readonly hubs: readonly HubRecord[]
   /** By id; removed ones are gone. */
   readonly clusters: ReadonlyMap<string, ClusterRecord>
@@ -141,6 +144,7 @@ export class DirectoryState {
 
   constructor(records: StateRecords) {
     this.admins = records.admins
+    this.confirmed = records.confirmed
     this.hubs = records.hubs
     this.clusters = records.clusters
     this.users = records.users

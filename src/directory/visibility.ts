@@ -42,7 +42,7 @@ export function newlyVisibleDetails(
 }
 
 function isForEverybody({ type }: Detail): boolean {
-  return type === 'fleet' || type === 'admin' || type === 'hub' || type === 'oidc'
+  return ['fleet', 'admin', 'hub', 'oidc', 'confirm'].includes(type)
 }
 
 function concernsOf(directory: Directory, viewer: Viewer): Concerns {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import { UnreachableError } from '../../src/errors.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
 import { cleanup } from '../forward/stage.ts'
@@ -430,4 +431,49 @@ describe('a timed group (PROTOCOL §3.5)', () => {
     expect(stage.cutRevoked()).toBe(1)
     await new Promise((done) => watch.once('close', done))
   })
+})
+
+/** A connection that the agent has let in. */
+async function openSession() {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  return socket
+}
+
+test('a replaced certificate serves for what is on its way, then is 401, while what runs goes on', async () => {
+  const socket = await openSession()
+  const { fingerprint, device } = bob
+  const replacedFrom = new Date(stage.facts.now.getTime() + 60_000)
+  stage.facts.listed.set(fingerprint, { user: 'bob', device, replacedFrom })
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+  stage.facts.now = replacedFrom
+  expect(await refusal()).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+  expect(stage.cutRevoked('bob')).toBe(0)
+  expect(socket.destroyed).toBe(false)
+})
+
+test('a purged certificate is 401, and what runs on it is cut', async () => {
+  await openSession()
+  const { fingerprint, device } = bob
+  stage.facts.listed.set(fingerprint, { user: 'bob', device, purged: new Date() })
+  expect(stage.cutRevoked('bob')).toBe(1)
+  expect(await refusal()).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+})
+
+test('where the owner issues, a purged certificate is refused although there is no list', async () => {
+  stage.facts.issuer = 'local'
+  const { fingerprint, device } = bob
+  stage.facts.listed.set(fingerprint, { user: 'bob', device, purged: new Date() })
+  expect(await refusal()).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+})
+
+test('with a directory that no administrator has confirmed for too long nobody is let in, and what runs goes on', async () => {
+  await openSession()
+  const old = new UnreachableError('MCM_DIRECTORY_OLD', 'too old')
+  stage.facts.unconfirmed = old
+  expect(await refusal()).toMatchObject({ status: 503, code: 'MCM_DIRECTORY_OLD' })
+  expect(stage.cutRevoked('bob')).toBe(0)
+  stage.facts.unconfirmed = undefined
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
 })

@@ -8,7 +8,7 @@ import type { ImpersonatorList } from '../../src/access/impersonator.ts'
 import { presetCeiling } from '../../src/access/preset-ceiling.ts'
 import { mayCaller } from '../../src/agent/access-review.ts'
 import type { AuditEvent } from '../../src/agent/audit-event.ts'
-import { openAuthentication } from '../../src/agent/authenticate.ts'
+import { type ListedCertificate, openAuthentication } from '../../src/agent/authenticate.ts'
 import { impersonatorUpstream } from '../../src/agent/egress.ts'
 import { enrolmentHandlers } from '../../src/agent/enrolment.ts'
 import { trafficHandlers } from '../../src/agent/handlers.ts'
@@ -26,6 +26,7 @@ import { type Authority, createAuthority } from '../../src/pki/authority.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueUserCertificate } from '../../src/pki/profiles.ts'
 import { type PublicJwk, sha256 } from '../../src/protocol/keys.ts'
+import type { CertificateUse, IssuedCertificate } from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import { Secret } from '../../src/secret.ts'
 import { serveTunnel } from '../../src/tunnel/agent-end.ts'
@@ -93,7 +94,7 @@ export interface Facts {
   ceiling: Ceiling | undefined
   /** What a fresh look at the role gives. */
   freshNames: ImpersonatorList | undefined
-  readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
+  readonly listed: Map<string, ListedCertificate>
   /** What only the other replica knows yet. */
   readonly elsewhere: Map<string, { user: string; device: string }>
   readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk; until?: Date }>
@@ -113,6 +114,13 @@ export interface Facts {
   readonly admitted: string[]
   /** Users whose Secret is damaged. */
   readonly unreadable: Set<string>
+  /** Thrown where the directory must be confirmed. */
+  unconfirmed: Error | undefined
+  /** Whose a serial is, and who has put it into the bin. */
+  readonly serials: Map<string, string>
+  readonly purgedBy: Map<string, string>
+  readonly uses: Map<string, CertificateUse>
+  issued: (user: string | undefined, where: 'list' | 'bin') => IssuedCertificate[]
 }
 
 export interface TrafficStage {
@@ -181,6 +189,11 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     issuer: 'agent',
     admitted: [],
     unreadable: new Set(),
+    unconfirmed: undefined,
+    serials: new Map(),
+    purgedBy: new Map(),
+    uses: new Map(),
+    issued: () => [],
   }
   const seen: Seen[] = []
   const audit: AuditEvent[] = []
@@ -258,7 +271,13 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         return facts.names
       },
     },
-    directory: { state: fakeState(facts), isFresh: () => true },
+    directory: {
+      state: fakeState(facts),
+      isFresh: () => true,
+      requireConfirmed: () => {
+        if (facts.unconfirmed) throw facts.unconfirmed
+      },
+    },
   })
   const sessions = openSessions((session) =>
     write('session_cut', { user: session.certificate.user }),
@@ -283,10 +302,31 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       }),
       issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
-        certificatesOf: () => [],
+        certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => ('device' in what ? facts.devices.get(what.device)?.user : undefined),
+        ownerOf: (what) => {
+          if ('device' in what) return facts.devices.get(what.device)?.user
+          return facts.serials.get(what.serial)
+        },
+        purge: async (order) => write('purged', order),
+        purgedBy: (serial) => facts.purgedBy.get(serial),
+        restore: async (order) => write('restored', order),
+      },
+      uses: { last: async () => facts.uses },
+      witness: {
+        hear: (user, head) => {
+          write('heard', { user, ...head })
+          return null
+        },
+        take: async (user, read) => {
+          const { statements } = await read()
+          write('brought', { user, statements })
+          return { seq: 0, hash: 'H'.repeat(43) }
+        },
+        takeFromHub: async () => ({ seq: 0, hash: 'H'.repeat(43) }),
+        facts: () => ({ head: null }),
+        notes: () => [],
       },
       authorities: {
         offer: async (order) => {

@@ -20,6 +20,9 @@ import { sha256 } from '../../src/protocol/keys.ts'
 import type {
   AuthoritiesOrder,
   ClusterFacts,
+  DirectoryAppend,
+  Head,
+  IssuedCertificate,
   OfferedAuthorities,
   Whoami,
 } from '../../src/protocol/messages.ts'
@@ -49,6 +52,18 @@ export class FakeAgent {
     impersonation: { list: 'legacy', isUnrestricted: false, server: 'legacy' },
     ceiling: 'none',
   }
+  /** Heads that clients have named, and what they have brought. */
+  heads: unknown[] = []
+  brought: DirectoryAppend[] = []
+  /** The head it says it has; that of its directory unless told. */
+  head: Head | undefined
+  /** What it lists, and what was asked of it. */
+  certificates: IssuedCertificate[] = []
+  asked: string[] = []
+  mayListAll = true
+  binned: [kind: 'purge' | 'restore', serial: string][] = []
+  /** What devices asked for. */
+  enrolled: { readonly replaces?: string; readonly head?: Head }[] = []
   /** Thrown for every enrolment. */
   refusal: McmError | undefined
   /** Fingerprints that are on the allowlist no more. */
@@ -187,6 +202,28 @@ export class FakeAgent {
     }
     if (path === '/.mcm/v1/authorities')
       return answerJson(stream, 200, await this.#offer(JSON.parse(text)))
+    if (path === '/.mcm/v1/head') {
+      this.heads.push(JSON.parse(text))
+      return answerJson(stream, 200, { head: this.head ?? this.directory().head })
+    }
+    if (path === '/.mcm/v1/directory') {
+      this.brought.push(JSON.parse(text))
+      return answerJson(stream, 200, { head: this.directory().head })
+    }
+    if (path.startsWith('/.mcm/v1/certificates')) {
+      this.asked.push(path)
+      const where = path.includes('in=bin') ? 'bin' : 'list'
+      const own = (each: IssuedCertificate) => path.includes('of=all') || each.user === user
+      const isThere = (each: IssuedCertificate) => (each.purged ? 'bin' : 'list') === where
+      if (path.includes('of=all') && !this.mayListAll)
+        throw new AccessDeniedError('MCM_FORBIDDEN', 'you may see your own certificates only')
+      return answerJson(stream, 200, this.certificates.filter(own).filter(isThere))
+    }
+    if (path === '/.mcm/v1/purges' || path === '/.mcm/v1/restorations') {
+      const kind = path.endsWith('purges') ? 'purge' : 'restore'
+      this.binned.push([kind, JSON.parse(text).serial])
+      return answerJson(stream, 200, {})
+    }
     if (path === '/.mcm/v1/cluster') return answerJson(stream, 200, this.facts)
     if (path === '/.mcm/v1/whoami') return answerJson(stream, 200, this.#whoami(socket))
     const answer = this.api.request(method, path, text, user)
@@ -223,7 +260,7 @@ export class FakeAgent {
 
   async #enrol(
     socket: TLSSocket,
-    body: { csr: string; proof: string },
+    body: { csr: string; proof: string; replaces?: string; head?: Head },
   ): Promise<{ certificate: string }> {
     if (this.refusal) throw this.refusal
     if (this.ownersCaDer) throw new AccessDeniedError('MCM_FORBIDDEN', 'this agent issues nothing')
@@ -249,6 +286,7 @@ export class FakeAgent {
       device: this.issueAs.device ?? keyId,
     }
     this.issued += 1
+    this.enrolled.push(body)
     const issued = await issueUserCertificate(
       this.#world,
       this.#signedUserCa() ?? this.userCa,

@@ -3,6 +3,7 @@ import type { DirectoryState } from '../../src/directory/state.ts'
 /** A state as plain JSON, for the test vector: maps as lists in order, DER as base64, times as text. */
 export function describeState(state: DirectoryState): unknown {
   const description = {
+    confirmed: state.confirmed,
     admins: [...state.admins].map(([key, { user }]) => ({ key, user })),
     hubs: state.hubs,
     clusters: [...state.clusters.values()].map((cluster) => ({

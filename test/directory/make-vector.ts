@@ -202,6 +202,7 @@ await append({ ...device('alice', 'tablet', tablet), invite: tabletSeq }, tablet
 await append({ type: 'removal', detail: { device: tablet.id, reason: 'lost' } }, alice)
 await append(member('remove', 'user', 'alice', IDC), alice)
 await append({ type: 'revoke', detail: { cluster: ACK, reason: '' } }, alice)
+await append({ type: 'confirm', detail: {} }, alice)
 
 const numbers = (viewer: Parameters<typeof visibleDetails>[1]) =>
   visibleDetails(directory, viewer).map(({ seq }) => seq)

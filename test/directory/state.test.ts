@@ -490,3 +490,28 @@ describe('what ends by itself', () => {
     expect(reason()).toMatch(/there is no cluster/)
   })
 })
+
+describe('a confirmation', () => {
+  test('is the time of the last statement that an admin has signed', async () => {
+    const invite = await fleet.invite('bob')
+    const invited = fleet.timeOf(invite.seq)
+    await fleet.join('bob', invite)
+    expect(fleet.state.confirmed).toEqual(invited)
+    const seq = await fleet.append({ type: 'confirm', detail: {} })
+    expect(fleet.state.confirmed).toEqual(fleet.timeOf(seq))
+    expect(reason()).toBeUndefined()
+  })
+
+  test('never goes back with a clock that is behind', async () => {
+    const before = fleet.state.confirmed
+    await fleet.append({ type: 'confirm', detail: {} }, [fleet.alice], new Date(0))
+    expect(fleet.state.confirmed).toEqual(before)
+  })
+
+  test('is nobody else’s to give', async () => {
+    const bob = await fleet.admit('bob')
+    await expect(fleet.append({ type: 'confirm', detail: {} }, [bob])).rejects.toMatchObject({
+      code: 'MCM_DIRECTORY_INVALID',
+    })
+  })
+})
