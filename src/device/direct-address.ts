@@ -37,7 +37,8 @@ function isSame(one: DirectAddress | undefined, other: DirectAddress | undefined
 /** What the directory says of it, with another address. */
 function detailOf(cluster: ClusterRecord, direct: DirectAddress | undefined): ClusterDetail {
   const { id, name, labels, serverCaDer, userCaDer, agentKey, issuer, prefix } = cluster
+  const { approvals } = cluster
   const [serverCa, userCa] = [serverCaDer, userCaDer].map((der) => der.toString('base64'))
   const kept = { id, name, labels, serverCa: serverCa!, userCa: userCa!, agentKey, issuer, prefix }
-  return { ...kept, ...(direct ? { direct } : {}) }
+  return { ...kept, ...(direct ? { direct } : {}), ...(approvals ? { approvals } : {}) }
 }

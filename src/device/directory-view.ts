@@ -85,6 +85,13 @@ function describe(known: Detail): string {
       return known.detail.action === 'set'
         ? `${known.detail.name}: ${known.detail.issuer} names people under @${known.detail.domain}`
         : `${known.detail.name} removed`
+    case 'request': {
+      const { user, role, namespace, cluster, seconds, reason } = known.detail
+      const where = namespace === undefined ? cluster : `${namespace} of ${cluster}`
+      return `${user} asks for ${role} at ${where} for ${seconds} s: ${reason}`
+    }
+    case 'approval':
+      return `${known.detail.action} request ${known.detail.request}`
     case 'grant': {
       const { subject, group, cluster, expires } = known.detail
       return `${subject.kind} ${subject.name} in ${group} at ${cluster} until ${expires}`

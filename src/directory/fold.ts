@@ -13,6 +13,7 @@ import type {
   RevokeDetail,
 } from './details.ts'
 import { isNameOf, type OidcDetail } from './provider.ts'
+import { RequestFold } from './request-fold.ts'
 import {
   type ClusterRecord,
   type DeviceRecord,
@@ -66,11 +67,23 @@ class Fold {
   readonly timedGrants = new Map<string, Map<string, TimedGrant>>()
   readonly withoutEffect = new Map<number, string>()
   readonly providers = new Map<string, ProviderRecord>()
+  readonly #requestFold = new RequestFold({
+    adminOf: (key) => this.admins.get(key)?.user,
+    userOf: (key) => (this.#revokedKeys.has(key) ? undefined : this.ownerOfKey.get(key)?.name),
+    approvalsOf: (id) => {
+      const cluster = this.clusters.get(id)
+      return cluster && (cluster.approvals ?? 1)
+    },
+  })
   /** When names that providers give were revoked, and which of them an admin has named again since. */
   readonly #endedNames = new Map<string, Date>()
   readonly #namedAgain = new Set<string>()
   readonly #revokedKeys = new Set<string>()
   readonly #invites = new Map<number, { user: FoldedUser; record: Mutable<InviteRecord> }>()
+
+  get requests() {
+    return this.#requestFold.records
+  }
 
   /** A detail that is known and could not be read is there, as undefined. */
   take(statement: Statement, details: ReadonlyMap<number, Detail | undefined>): void {
@@ -94,6 +107,8 @@ class Fold {
     const signer = statement.signers[0]!
     if (known.type === 'removal')
       return this.#removeDevice(statement.time, signer, known.detail.device)
+    if (known.type === 'request') return this.#requestFold.ask(statement, known.detail)
+    if (known.type === 'approval') return this.#requestFold.decide(statement, known.detail)
     if (!this.admins.has(signer)) return 'its signer has been revoked'
     return this.#applyOfAdmin(statement, known)
   }
@@ -232,6 +247,7 @@ class Fold {
     if ('cluster' in detail) {
       this.members.delete(detail.cluster)
       this.timedGrants.delete(detail.cluster)
+      this.#requestFold.endThose(({ cluster }) => cluster === detail.cluster, time)
       return this.clusters.delete(detail.cluster) ? undefined : `there is no ${detail.cluster}`
     }
     if ('user' in detail) return this.#revokeUser(time, detail.user)
@@ -333,6 +349,7 @@ class Fold {
     for (const grants of this.timedGrants.values())
       for (const grant of [...grants.values()])
         if (subjectKey(grant.subject) === subjectKey(subject)) grants.delete(timedGrantKey(grant))
+    this.#requestFold.endThose(({ user }) => user === name, time)
     const user = this.users.get(name)
     if (!user && this.#providerOf(name)) return this.#endName(time, name)
     if (!user) return `there is no user ${name}`

@@ -1,4 +1,5 @@
 import type { PublicJwk } from '../protocol/keys.ts'
+import { type AccessRequest, requestTimedGrant } from './access-request.ts'
 import type { DirectAddress, MemberSubject } from './details.ts'
 import { isNameOf, type ProviderDetail } from './provider.ts'
 
@@ -26,6 +27,8 @@ export interface ClusterRecord {
   readonly issuer: 'agent' | 'local'
   readonly prefix: string
   readonly direct?: DirectAddress | undefined
+  /** How many users have to approve a request there; one where it says nothing. */
+  readonly approvals?: 2 | undefined
 }
 
 export interface DeviceRecord {
@@ -90,6 +93,8 @@ export interface TimedGrant {
   /** `grant:…`. */
   readonly group: string
   readonly expires: Date
+  /** The number of the request that was approved; absent for a `grant`. */
+  readonly request?: number
 }
 
 /** The records a state consists of. */
@@ -106,6 +111,8 @@ export interface StateRecords {
   readonly timedGrants: ReadonlyMap<string, ReadonlyMap<string, TimedGrant>>
   /** By name. */
   readonly providers: ReadonlyMap<string, ProviderRecord>
+  /** By number. */
+  readonly requests: ReadonlyMap<number, AccessRequest>
   readonly withoutEffect: ReadonlyMap<number, string>
 }
 
@@ -125,6 +132,8 @@ export class DirectoryState {
   readonly withoutEffect: ReadonlyMap<number, string>
   /** By name. */
   readonly providers: ReadonlyMap<string, ProviderRecord>
+  /** By number; whatever became of them. */
+  readonly requests: ReadonlyMap<number, AccessRequest>
   readonly #records: StateRecords
 
   constructor(records: StateRecords) {
@@ -134,6 +143,7 @@ export class DirectoryState {
     this.users = records.users
     this.withoutEffect = records.withoutEffect
     this.providers = records.providers
+    this.requests = records.requests
     this.#records = records
   }
 
@@ -191,23 +201,27 @@ export class DirectoryState {
     return [...(this.#records.members.get(clusterId)?.values() ?? [])]
   }
 
-  /** Who is in a timed group of a cluster, or was. */
+  /** Who is in a timed group of a cluster, or was: by a grant, or by a request that was approved and not ended. */
   timedGrants(clusterId: string): readonly TimedGrant[] {
-    return [...(this.#records.timedGrants.get(clusterId)?.values() ?? [])]
+    const asked = [...this.requests.values()].flatMap((request) => {
+      const timed = request.cluster === clusterId ? requestTimedGrant(request) : undefined
+      return timed ? [timed] : []
+    })
+    return [...(this.#records.timedGrants.get(clusterId)?.values() ?? []), ...asked]
   }
 
-  /** The timed groups that a user with these groups is in at that moment. */
-  timedGroups(
+  /** What puts a user with these groups into timed groups at that moment. */
+  timedGrantsOf(
     user: string,
     groups: readonly string[],
     clusterId: string,
     at: Date,
-  ): readonly string[] {
+  ): readonly TimedGrant[] {
     const isOf = ({ kind, name }: MemberSubject) =>
       kind === 'user' ? name === user : groups.includes(name)
-    return this.timedGrants(clusterId)
-      .filter(({ subject, expires }) => isOf(subject) && at < expires)
-      .map(({ group }) => group)
+    return this.timedGrants(clusterId).filter(
+      ({ subject, expires }) => isOf(subject) && at < expires,
+    )
   }
 }
 
