@@ -2,6 +2,7 @@ import type { AccessFile } from '../access/access-file.ts'
 import { type BoundGrant, grantKey, grantsOf } from '../access/grant.ts'
 import { DESCRIPTION_ANNOTATION, NICKNAME_ANNOTATION } from '../access/label.ts'
 import { isOwnRole } from '../access/role.ts'
+import { requestStatus } from '../directory/access-request.ts'
 import type { ClusterRecord, UserRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError } from '../errors.ts'
@@ -25,6 +26,8 @@ export interface StandingGrant {
   /** RFC 3339; when it ends by itself. */
   readonly expires?: string
   readonly nickname?: string
+  /** The number of the request that it answers. */
+  readonly request?: number
   /** What it needs besides and does not have, so that it gives nothing now. */
   readonly without?: string
 }
@@ -83,7 +86,10 @@ export async function declarationOf(
   const clusters = await readClusters(session)
   const roles = new Map(clusters.flatMap((each) => each.roles).map((it) => [it.metadata.name, it]))
   const groups = new Set(people.flatMap((person) => [...person.groups]))
-  const grants = clusters.flatMap((each) => each.grants)
+  // What was asked for and ends within hours is nobody's to declare.
+  const grants = clusters
+    .flatMap((each) => each.grants)
+    .filter(({ request }) => request === undefined)
   for (const { subject } of grants) if (subject.kind === 'group') groups.add(subject.name)
   const named = new Set(people.map(({ name }) => name))
   const strangers = grants.flatMap(({ subject: { kind, name } }) =>
@@ -145,7 +151,7 @@ function standing(
   grant: BoundGrant,
   nickname: string | undefined,
 ): StandingGrant {
-  const { subject, role, namespace, timedGroup } = grant
+  const { subject, role, namespace, timedGroup, request } = grant
   const { state } = directory
   const timed = state
     .timedGrants(cluster.id)
@@ -158,7 +164,10 @@ function standing(
     .memberships(cluster.id)
     .some((member) => isSame(member.subject, subject) && (!member.expires || now < member.expires))
   const isOver = timedGroup !== undefined && !(timed && now < timed.expires)
-  const without = isOver ? 'it is over' : isListed ? undefined : 'no member of the cluster'
+  const asked = request === undefined ? undefined : state.requests.get(request)
+  const isWaiting = asked !== undefined && requestStatus(asked, now) === 'waiting'
+  const over = isWaiting ? `request ${request} is not approved yet` : 'it is over'
+  const without = isOver ? over : isListed ? undefined : 'no member of the cluster'
   return {
     cluster: cluster.name,
     subject: { kind: subject.kind, name: subject.name },
@@ -166,6 +175,7 @@ function standing(
     ...(namespace === undefined ? {} : { namespace }),
     ...(timed ? { expires: formatTime(timed.expires) } : {}),
     ...(nickname === undefined ? {} : { nickname }),
+    ...(request === undefined ? {} : { request }),
     ...(without === undefined ? {} : { without }),
   }
 }

@@ -6,6 +6,7 @@ import {
   detailText,
 } from '../directory/details.ts'
 import type { verifyPublication } from '../directory/proofs.ts'
+import type { ClusterRecord } from '../directory/state.ts'
 import { TrustError } from '../errors.ts'
 import { keyId } from '../protocol/keys.ts'
 import type { Draft } from './append.ts'
@@ -88,6 +89,19 @@ function clusterDetail(
   return {
     type: 'cluster',
     detail: { id, name, labels: marked, serverCa, userCa, agentKey, ...chosen },
+  }
+}
+
+/** What the directory says of it, to be said again with something else in it. */
+export function clusterDetailOf(cluster: ClusterRecord): ClusterDetail {
+  const { seq: _, serverCaDer, userCaDer, direct, approvals, ...rest } = cluster
+  const [serverCa, userCa] = [serverCaDer, userCaDer].map((der) => der.toString('base64'))
+  return {
+    ...rest,
+    serverCa: serverCa!,
+    userCa: userCa!,
+    ...(direct ? { direct } : {}),
+    ...(approvals ? { approvals } : {}),
   }
 }
 

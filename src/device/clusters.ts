@@ -47,6 +47,8 @@ export interface ClusterDetails extends ClusterSummary {
   readonly agentKey: string
   /** Where the agent is reached while no hub is up; absent when nowhere. */
   readonly direct?: DirectAddress
+  /** How many have to approve an access request. */
+  readonly approvals: 1 | 2
   /** What limits everybody there, as its agent says; absent when it could not be asked. */
   readonly protection?: ClusterFacts
   readonly members: readonly { readonly kind: 'user' | 'group'; readonly name: string }[]
@@ -66,7 +68,7 @@ export async function showCluster(
 ): Promise<ClusterDetails> {
   const cluster = requireCluster(session.directory, nameOrId)
   const presence = await session.hub.presence()
-  const { prefix, agentKey, id, direct } = cluster
+  const { prefix, agentKey, id, direct, approvals = 1 } = cluster
   const isHere = (await userCaPem(session.device, id)) !== undefined
   const owner = { name: ownerOf(session.directory, cluster), isHere }
   return {
@@ -77,6 +79,7 @@ export async function showCluster(
     ...(cluster.issuer === 'local' ? { owner } : {}),
     agentKey,
     ...(direct ? { direct } : {}),
+    approvals,
     ...(await protectionOf(session, cluster)),
     members: session.directory.state.members(id),
   }

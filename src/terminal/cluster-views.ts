@@ -46,6 +46,7 @@ export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
     'certificates issued by': issuerText(cluster),
     'agent key': cluster.agentKey,
     'direct address': cluster.direct && directText(cluster.direct),
+    'access requests need': cluster.approvals === 2 ? 'two approvals' : undefined,
     ceiling: cluster.protection && ceilingText(cluster.protection),
     'ceiling enforced by': cluster.protection && enforcedText(cluster.protection),
     'to have it whole': cluster.protection && nextStep(cluster.name, cluster.protection),
