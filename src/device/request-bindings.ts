@@ -60,8 +60,11 @@ export function withoutRequests<
   }
 }
 
-/** A request that is newer than the directory known here may have been approved by another already. */
-function isOver({ directory, device }: Session, { request }: BoundGrant): boolean {
+/** Whether it answers a request that is over. One that is newer than the directory known here may have been approved by another already. */
+export function isOver(
+  { directory, device }: Session,
+  { request }: Pick<BoundGrant, 'request'>,
+): boolean {
   if (request === undefined || request > (directory.head?.seq ?? -1)) return false
   const asked = directory.state.requests.get(request)
   return asked === undefined || !isAlive(requestStatus(asked, device.world.now()))

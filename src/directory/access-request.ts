@@ -48,8 +48,8 @@ export const MIN_REQUEST_SECONDS = 60
 export const MAX_REQUEST_SECONDS = 12 * 3_600
 /** How long it waits for its approvals. */
 const REQUEST_WAITS_MS = 24 * 3_600_000
-/** Waiting ones of one user. */
-export const MAX_WAITING_REQUESTS = 8
+/** Of one user within 24 hours: the chain keeps every one of them for ever. */
+export const MAX_REQUESTS_A_DAY = 16
 
 /** How it stands at that moment. */
 export function requestStatus(request: AccessRequest, at: Date): RequestStatus {

@@ -1,4 +1,9 @@
-import { type AccessRequest, MAX_WAITING_REQUESTS, requestStatus } from './access-request.ts'
+import {
+  type AccessRequest,
+  lapsesAt,
+  MAX_REQUESTS_A_DAY,
+  requestStatus,
+} from './access-request.ts'
 import type { ApprovalDetail, RequestDetail } from './details.ts'
 import type { Statement } from './statement.ts'
 
@@ -32,10 +37,9 @@ export class RequestFold {
       return `it is not signed by a device of ${detail.user}`
     const needed = this.#context.approvalsOf(detail.cluster)
     if (needed === undefined) return `there is no cluster ${detail.cluster}`
-    const isWaiting = (each: AccessRequest) =>
-      each.user === detail.user && requestStatus(each, time) === 'waiting'
-    if ([...this.records.values()].filter(isWaiting).length >= MAX_WAITING_REQUESTS)
-      return `${MAX_WAITING_REQUESTS} requests of ${detail.user} are waiting already`
+    const isRecent = (each: AccessRequest) => each.user === detail.user && time <= lapsesAt(each)
+    if ([...this.records.values()].filter(isRecent).length >= MAX_REQUESTS_A_DAY)
+      return `${detail.user} has made ${MAX_REQUESTS_A_DAY} requests within a day`
     this.records.set(seq, { seq, ...detail, device: device!, since: time, needed, approvals: [] })
     return undefined
   }
