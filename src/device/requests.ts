@@ -79,10 +79,11 @@ export function listRequests(session: FleetSession, which: 'open' | 'all'): Requ
 
 const POLL_MS = 2_000
 
-/** Each of them at first, and again when it has changed, until the signal. @throws UnreachableError */
+/** Each that is open at first, and each again when it has changed, until the signal. @throws UnreachableError */
 export async function* watchRequests(
   session: FleetSession,
   signal: AbortSignal,
+  pollMs = POLL_MS,
 ): AsyncGenerator<RequestSummary> {
   const seen = new Map<number, string>()
   for (let current = session; ; current = await syncDirectory(current)) {
@@ -92,7 +93,7 @@ export async function* watchRequests(
       seen.set(request.id, text)
       if (isNews) yield request
     }
-    await setTimeout(POLL_MS, undefined, { signal }).catch(() => {})
+    await setTimeout(pollMs, undefined, { signal }).catch(() => {})
     if (signal.aborted) return
   }
 }
