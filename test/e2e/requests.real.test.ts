@@ -7,7 +7,7 @@ import { type Person, Stage } from './stage.ts'
 
 /** Access requests on a real API server: who asks, who approves, what RBAC says, and that it is over by itself. */
 
-describe.each(['1.36.3', '1.33.13'])('access requests on Kubernetes %s', (version) => {
+describe.each(['1.36.3', '1.33.13'] as const)('access requests on Kubernetes %s', (version) => {
   let server: ApiServer
   let stage: Stage
   let owner: Person
@@ -39,17 +39,20 @@ describe.each(['1.36.3', '1.33.13'])('access requests on Kubernetes %s', (versio
       ({ metadata }) => metadata.annotations?.['mcm.dev/grant']?.includes('"request"'),
     )
   }
-  const agentAudit = (id: string) =>
-    stage.agents
-      .get('prod/a')!
-      .stdout.split('\n')
-      .filter((line) => line.includes(`"requests":[${id}]`))
+  const agentAudit = (id: string) => {
+    const { stdout, stderr } = stage.agents.get('prod/a')!
+    return `${stdout}${stderr}`.split('\n').filter((line) => line.includes(`"requests":[${id}]`))
+  }
 
   beforeAll(async () => {
     server = await startApiServer({ version })
     stage = await Stage.open()
     owner = await stage.found('owner')
     await stage.addCluster(owner, 'prod', server)
+    await asAdmin(['-n', 'kube-system', 'create', 'secret', 'generic', 'seen'])
+    const rbac = 'rolebindings,clusterrolebindings,clusterroles'
+    const verbs = 'get,list,create,update,patch,delete'
+    await asAdmin(['create', 'clusterrole', 'rbac-writer', `--verb=${verbs}`, `--resource=${rbac}`])
     second = await stage.join(owner, 'second', ['--cluster', 'prod', '--role', 'admin'])
     limited = await stage.join(owner, 'limited', ['--cluster', 'prod', '--role', 'rbac-writer'])
     for (const name of ['second', 'limited']) await owner.must(['admins', 'add', name])
