@@ -135,6 +135,8 @@ export class DirectoryState {
   /** By number; whatever became of them. */
   readonly requests: ReadonlyMap<number, AccessRequest>
   readonly #records: StateRecords
+  /** By cluster id; made once, because every request of every user asks. */
+  readonly #approved: ReadonlyMap<string, readonly TimedGrant[]>
 
   constructor(records: StateRecords) {
     this.admins = records.admins
@@ -145,6 +147,7 @@ export class DirectoryState {
     this.providers = records.providers
     this.requests = records.requests
     this.#records = records
+    this.#approved = approvedByCluster(records.requests)
   }
 
   /** Whose device a key is, revoked ones included. */
@@ -203,11 +206,8 @@ export class DirectoryState {
 
   /** Who is in a timed group of a cluster, or was: by a grant, or by a request that was approved and not ended. */
   timedGrants(clusterId: string): readonly TimedGrant[] {
-    const asked = [...this.requests.values()].flatMap((request) => {
-      const timed = request.cluster === clusterId ? requestTimedGrant(request) : undefined
-      return timed ? [timed] : []
-    })
-    return [...(this.#records.timedGrants.get(clusterId)?.values() ?? []), ...asked]
+    const granted = this.#records.timedGrants.get(clusterId)?.values() ?? []
+    return [...granted, ...(this.#approved.get(clusterId) ?? [])]
   }
 
   /** What puts a user with these groups into timed groups at that moment. */
@@ -223,6 +223,20 @@ export class DirectoryState {
       ({ subject, expires }) => isOf(subject) && at < expires,
     )
   }
+}
+
+function approvedByCluster(
+  requests: StateRecords['requests'],
+): ReadonlyMap<string, readonly TimedGrant[]> {
+  const approved = new Map<string, TimedGrant[]>()
+  for (const request of requests.values()) {
+    const timed = requestTimedGrant(request)
+    if (!timed) continue
+    const known = approved.get(request.cluster)
+    if (known) known.push(timed)
+    else approved.set(request.cluster, [timed])
+  }
+  return approved
 }
 
 function isStanding({ expires }: Membership, at: Date | undefined): boolean {
