@@ -99,8 +99,10 @@ function describe(known: Detail): string {
   }
 }
 
-function describeCluster({ name, id, direct }: (Detail & { type: 'cluster' })['detail']): string {
-  return direct ? `${name} (${id}), directly at ${direct.sessions}` : `${name} (${id})`
+function describeCluster(detail: (Detail & { type: 'cluster' })['detail']): string {
+  const { name, id, direct, approvals } = detail
+  const where = direct ? `, directly at ${direct.sessions}` : ''
+  return `${name} (${id})${where}${approvals ? `, ${approvals} approvals needed` : ''}`
 }
 
 function describeRevocation(detail: (Detail & { type: 'revoke' | 'removal' })['detail']): string {
