@@ -12,6 +12,7 @@ import type {
   MemberDetail,
   RevokeDetail,
 } from './details.ts'
+import { membershipOf } from './membership.ts'
 import { isNameOf, type OidcDetail } from './provider.ts'
 import { RequestFold } from './request-fold.ts'
 import {
@@ -393,15 +394,4 @@ function putIntoGroups(user: FoldedUser, groups: readonly string[], time: Date):
   user.groupsSince = new Map(
     user.groups.map((group) => [group, user.groupsSince.get(group) ?? time]),
   )
-}
-
-/** A membership that had not ended goes on, with its new end. */
-function membershipOf(
-  { subject, expires }: MemberDetail,
-  time: Date,
-  before: Membership | undefined,
-): Membership {
-  const goesOn = before && (before.expires === undefined || time < before.expires)
-  const since = goesOn ? before.since : time
-  return { subject, since, ...(expires === undefined ? {} : { expires: parseTime(expires)! }) }
 }
