@@ -29,7 +29,7 @@ export interface RequestSummary {
   readonly seconds: number
   readonly reason: string
   readonly since: string
-  /** While it waits: when it lapses; once it was approved: when its time is over. */
+  /** While it waits: when it lapses; once it was approved: when its time is over. Absent where somebody stopped it. */
   readonly until?: string
   readonly needed: number
   readonly approvals: readonly { readonly user: string; readonly at: string }[]
@@ -102,7 +102,8 @@ export async function* watchRequests(
 export function summaryOf({ directory, device }: FleetSession, request: AccessRequest) {
   const { seq: id, user, role, namespace, seconds, reason, needed, approvals, end } = request
   const status = requestStatus(request, device.world.now())
-  const until = status === 'waiting' ? lapsesAt(request) : request.running?.until
+  const stands = status === 'waiting' ? lapsesAt(request) : request.running?.until
+  const until = end ? undefined : stands
   const summary: RequestSummary = {
     id,
     status,

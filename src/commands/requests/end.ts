@@ -1,6 +1,7 @@
 import { Args } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { endRequest } from '../../device/request-decision.ts'
+import { requestArgument } from '../../terminal/flag-values.ts'
 import { viewDecided } from '../../terminal/request-views.ts'
 
 export default class RequestsEnd extends McmCommand {
@@ -10,12 +11,14 @@ export default class RequestsEnd extends McmCommand {
     'What it gave ends at once in its cluster, and whatever runs with it is cut.'
   static override examples = ['<%= config.bin %> requests end 17']
   static override args = {
-    request: Args.integer({ required: true, description: 'its number, from mcm requests' }),
+    request: Args.string({ required: true, description: 'its number, from mcm requests' }),
   }
 
   async run() {
     const { args } = await this.parse(RequestsEnd)
-    const decided = await this.fleet((session) => endRequest(session, args.request))
+    const decided = await this.fleet((session) =>
+      endRequest(session, requestArgument(args.request)),
+    )
     return this.show(decided, viewDecided)
   }
 }
