@@ -13,6 +13,7 @@ import { isPrincipalName, requirePrincipalName } from '../protocol/names.ts'
 import { bareName, prefixedName } from './identity.ts'
 import type { ImpersonatorNames } from './impersonator.ts'
 import {
+  APPROVER_ANNOTATION,
   GRANT_ANNOTATION,
   labelValue,
   MANAGED_BY_LABEL,
@@ -71,15 +72,18 @@ export function requireGrant(wish: Grant): Grant {
  * The binding of a grant. The same grant always has the same name, so applying it twice changes nothing.
  * @param prefix before the subject's name, as `mcm:`
  * @param nickname how people call the subject, free text
+ * @param approver of the request it answers: each one's word changes the binding, because the API server asks whether
+ *   somebody may give a role only when something changes (rolebinding/policybased/storage.go)
  * @throws UsageError as `requireGrant`
  */
 export function bindingOf(
   wish: Grant,
   prefix: string,
   nickname?: string,
+  approver?: string,
 ): RoleBinding | ClusterRoleBinding {
   const grant = requireGrant(wish)
-  const metadata = bindingMetadata(grant, prefix, nickname)
+  const metadata = bindingMetadata(grant, prefix, nickname, approver)
   const binding = {
     apiVersion: RBAC_VERSION,
     roleRef: { apiGroup: RBAC_GROUP, kind: 'ClusterRole', name: grant.role },
@@ -147,7 +151,7 @@ function isTimed({ expires, request }: Grant): boolean {
   return expires !== undefined || request !== undefined
 }
 
-function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefined) {
+function bindingMetadata(grant: Grant, prefix: string, nickname?: string, approver?: string) {
   const { subject } = grant
   const annotations = {
     [GRANT_ANNOTATION]: JSON.stringify({
@@ -160,6 +164,7 @@ function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefi
       ...(grant.request === undefined ? {} : { request: grant.request }),
     }),
     ...(nickname === undefined ? {} : { [NICKNAME_ANNOTATION]: nickname }),
+    ...(approver === undefined ? {} : { [APPROVER_ANNOTATION]: approver }),
   }
   const labels = { ...MANAGED_BY_MCM, [PRINCIPAL_LABEL]: labelValue(subject.name) }
   return { name: bindingName(grant, prefix), labels, annotations }

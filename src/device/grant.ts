@@ -69,7 +69,8 @@ export async function writeGrant(
   const names = namesForGrant(grant, prefix, usersOf(session, grant.subject))
   const { kind, name } = grant.subject
   const person = kind === 'user' ? session.directory.state.users.get(name) : undefined
-  const binding = bindingOf(grant, prefix, person?.nickname)
+  const approver = grant.request === undefined ? undefined : session.state.user
+  const binding = bindingOf(grant, prefix, person?.nickname, approver)
   await requireRole(kubernetes, grant.role)
   const options = { fieldManager: FIELD_MANAGER, force: true }
   await kubernetes.apply(bindingPath(binding), binding, options)

@@ -180,6 +180,10 @@ describe('approving', () => {
     const last = await approve(id, dora)
     expect(last.request).toMatchObject({ status: 'running' })
     expect([requestBindings().length, groupsOfBob().length]).toEqual([1, 1])
+    // What changes nothing the API server lets pass without asking who may give it.
+    expect(requestBindings()).toMatchObject([
+      { metadata: { annotations: { 'mcm.dev/approver': 'dora' } } },
+    ])
   })
 
   test('two cannot be wanted where only one administers, and the word survives another statement', async () => {

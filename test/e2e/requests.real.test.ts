@@ -111,6 +111,9 @@ describe.each(['1.36.3', '1.33.13'] as const)('access requests on Kubernetes %s'
     expect(await approve(owner, id)).toMatchObject({ exitCode: 0 })
     expect((await approve(owner, id)).exitCode).not.toBe(0)
     expect((await approve(bob, id)).exitCode).toBe(5)
+    // The binding is there already; the API server judges the second as it did the first.
+    const refused = await approve(limited, id)
+    expect(refused.exitCode, refused.stdout).toBe(5)
     expect(await isIn()).toBe(false)
     expect(await approve(second, id)).toMatchObject({ exitCode: 0 })
     await expect.poll(isIn, { timeout: 20_000 }).toBe(true)
