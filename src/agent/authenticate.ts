@@ -7,8 +7,9 @@
 
 import { type Identity, impersonationOf } from '../access/identity.ts'
 import type { ImpersonatorList } from '../access/impersonator.ts'
+import { timedGroupName } from '../access/timed-group.ts'
 import { isConsent } from '../directory/consent.ts'
-import type { DeviceRecord } from '../directory/state.ts'
+import type { DeviceRecord, TimedGrant } from '../directory/state.ts'
 import {
   AccessDeniedError,
   IdentityError,
@@ -79,6 +80,8 @@ export interface Standing {
   readonly identity: Identity
   /** As whom, without the session extra. */
   readonly impersonation: Impersonation
+  /** Numbers of the approved requests (PROTOCOL §3.7) that gave some of the groups. */
+  readonly requests: readonly number[]
   /** Whom the impersonator could speak for besides. */
   readonly names: ImpersonatorList
   /** Whether a token let the device in, and no statement. */
@@ -142,11 +145,11 @@ function judge(sources: AuthenticationSources, certificate: UserCertificate): St
   const names = sources.names.current()
   // A list that names nobody in particular is enforced by nobody but us: only we would miss its end.
   if (names.isUnrestricted && !sources.names.isFresh()) throw outOfDate()
-  const impersonation = requireListed(sources, certificate, names)
+  const listed = requireListed(sources, certificate, names)
   if (sources.issuer === 'local' && !sources.certificates.find(certificate.fingerprint))
     sources.noteAdmitted(certificate, device.since)
   const isAdmitted = device.until !== undefined
-  return { identity: identityOf(certificate), impersonation, names, isAdmitted }
+  return { identity: identityOf(certificate), ...listed, names, isAdmitted }
 }
 
 function judgeOpen(
@@ -164,8 +167,8 @@ function judgeOpen(
   }
   requireNotRevoked(sources, certificate)
   requireMember(sources, certificate)
-  const { groups } = requireListed(sources, certificate, sources.names.current())
-  const lost = [...usedGroups].find((group) => !groups.includes(group))
+  const { impersonation } = requireListed(sources, certificate, sources.names.current())
+  const lost = [...usedGroups].find((group) => !impersonation.groups.includes(group))
   if (lost !== undefined)
     throw new AccessDeniedError('MCM_NO_GRANT', `${user} is no longer in group ${lost}`, {
       hint: 'try again with what is left, or ask an admin for a grant',
@@ -290,13 +293,17 @@ function requireListed(
   sources: AuthenticationSources,
   certificate: UserCertificate,
   names: ImpersonatorList,
-): Impersonation {
+): Pick<Standing, 'impersonation' | 'requests'> {
   const { cluster, prefix, directory, world } = sources
-  const standing = standingGroups(directory.state, cluster, certificate, world.now())
+  const { groups, timed } = standingGroups(directory.state, cluster, certificate, world.now())
   const listed = names.isUnrestricted ? EVERY_GROUP : new Set(names.groups)
-  const identity = { ...identityOf(certificate), ...standing }
+  const timedGroups = timed.map(({ group }) => group)
+  const identity = { ...identityOf(certificate), groups, timedGroups }
   const impersonation = impersonationOf(identity, prefix, listed)
-  if (names.isUnrestricted || names.users.includes(impersonation.user)) return impersonation
+  const isUsed = ({ group }: TimedGrant) => listed.has(timedGroupName(group, prefix))
+  const requests = timed.filter(isUsed).flatMap(({ request }) => request ?? [])
+  if (names.isUnrestricted || names.users.includes(impersonation.user))
+    return { impersonation, requests }
   throw new AccessDeniedError('MCM_NO_GRANT', `${certificate.user} has no grant on this cluster`, {
     hint: `ask an admin: mcm grant ${certificate.user} --role ROLE --cluster CLUSTER`,
   })

@@ -57,10 +57,11 @@ export function registrationDrafts(
 
 /** What the directory says of a cluster, for signing it anew with something changed. */
 export function clusterDetailOf(cluster: Omit<ClusterRecord, 'seq'>): ClusterDetail {
-  const { id, name, labels, agentKey, issuer, prefix, direct, previous } = cluster
+  const { id, name, labels, agentKey, issuer, prefix, direct, approvals, previous } = cluster
   return {
     ...{ id, name, labels, ...authoritiesOf(cluster), agentKey, issuer, prefix },
     ...(direct ? { direct } : {}),
+    ...(approvals ? { approvals } : {}),
     ...(previous
       ? { previous: { ...authoritiesOf(previous), until: formatTime(previous.until) } }
       : {}),

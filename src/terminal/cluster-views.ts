@@ -47,6 +47,7 @@ export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
     'agent key': cluster.agentKey,
     'direct address': cluster.direct && directText(cluster.direct),
     'CAs before count until': cluster.previousCasUntil,
+    'access requests need': cluster.approvals === 2 ? 'two approvals' : undefined,
     ceiling: cluster.protection && ceilingText(cluster.protection),
     'ceiling enforced by': cluster.protection && enforcedText(cluster.protection),
     'to have it whole': cluster.protection && nextStep(cluster.name, cluster.protection),

@@ -386,6 +386,25 @@ describe('a timed group (PROTOCOL §3.5)', () => {
     expect(await asGroups()).toEqual(['mcm:dev'])
   })
 
+  test('of an access request names the request in the audit, for as long as it gives anything', async () => {
+    const audited = async () => {
+      stage.audit.length = 0
+      await asGroups()
+      await expect.poll(() => stage.audit.filter((each) => each.stage === 'ended').length).toBe(1)
+      return stage.audit.at(-1)!.requests
+    }
+    grantTo('user', 'bob')
+    expect(await audited()).toBeUndefined()
+    stage.facts.timedGrants = stage.facts.timedGrants.map((timed) => ({ ...timed, request: 17 }))
+    expect(await audited()).toEqual([17])
+    const { names } = stage.facts
+    stage.facts.names = { ...names, groups: ['mcm:dev'] }
+    expect(await audited()).toBeUndefined()
+    stage.facts.names = names
+    stage.facts.now = new Date(stage.facts.now.getTime() + 60_000)
+    expect(await audited()).toBeUndefined()
+  })
+
   test('of a group is sent for who is in it by certificate and directory, both', async () => {
     grantTo('group', 'dev')
     expect(await asGroups()).toEqual(['mcm:dev', NAME])

@@ -492,7 +492,7 @@ async function newPerson(
 }
 
 function fakeState(facts: Facts): DirectoryState {
-  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember' | 'timedGroups'> = {
+  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember' | 'timedGrantsOf'> = {
     deviceOwner: (key) => {
       const owner = facts.devices.get(key)
       if (!owner) return undefined
@@ -511,13 +511,11 @@ function fakeState(facts: Facts): DirectoryState {
       } as unknown as ReturnType<DirectoryState['deviceOwner']>
     },
     isMember: (user) => facts.members.has(user),
-    timedGroups: (user, groups, _cluster, at) =>
-      facts.timedGrants
-        .filter(({ subject, expires }) => {
-          const names = subject.kind === 'user' ? [user] : groups
-          return names.includes(subject.name) && at < expires
-        })
-        .map(({ group }) => group),
+    timedGrantsOf: (user, groups, _cluster, at) =>
+      facts.timedGrants.filter(({ subject, expires }) => {
+        const names = subject.kind === 'user' ? [user] : groups
+        return names.includes(subject.name) && at < expires
+      }),
   }
   return state as DirectoryState
 }

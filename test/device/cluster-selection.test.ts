@@ -34,6 +34,7 @@ function directory(): { state: DirectoryState } {
       members: new Map(members as [string, typeof member][]),
       timedGrants: new Map(),
       providers: new Map(),
+      requests: new Map(),
       withoutEffect: new Map(),
     }),
   }

@@ -24,6 +24,7 @@ export function describeState(state: DirectoryState): unknown {
       }),
     ),
     providers: [...state.providers.values()],
+    requests: [...state.requests.values()],
     withoutEffect: [...state.withoutEffect].map(([seq, why]) => ({ seq, why })),
   }
   return JSON.parse(JSON.stringify(description, plain))

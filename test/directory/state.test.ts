@@ -438,7 +438,7 @@ describe('what ends by itself', () => {
       },
     })
   const timed = (at: Date, groups: string[] = []) =>
-    fleet.state.timedGroups('bob', groups, CLUSTER, at)
+    fleet.state.timedGrantsOf('bob', groups, CLUSTER, at).map(({ group }) => group)
 
   beforeEach(async () => {
     await fleet.admit('bob')
