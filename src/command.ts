@@ -1,6 +1,7 @@
 import { Command, type Interfaces } from '@oclif/core'
 import type { ChildWorld } from './device/child-clusters.ts'
 import type { ChildEnd } from './device/child-process.ts'
+import { confirmWhenDue } from './device/confirm-directory.ts'
 import type { Device } from './device/device.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
 import { EXIT_INTERRUPTED } from './errors.ts'
@@ -56,7 +57,7 @@ export abstract class McmCommand extends Command {
 
   /** Runs `work` on a connection to the hub as this device. */
   protected async fleet<T>(work: (session: FleetSession) => Promise<T>): Promise<T> {
-    return withFleet(await this.device(), work)
+    return withFleet(await this.device(), async (session) => work(await confirmWhenDue(session)))
   }
 
   override async catch(error: Error): Promise<void> {

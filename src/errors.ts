@@ -44,6 +44,7 @@ export type ErrorCode =
   | 'MCM_PORT_TAKEN'
   | 'MCM_CONFLICT'
   | 'MCM_LIMIT'
+  | 'MCM_DIRECTORY_OLD'
   // trust
   | 'MCM_PIN_MISMATCH'
   | 'MCM_DIRECTORY_INVALID'

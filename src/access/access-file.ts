@@ -6,8 +6,9 @@
  */
 
 import { z } from 'zod'
+import { NAMESPACE } from '../kube/namespace.ts'
 import { isPrincipalName, PRINCIPAL_NAME } from '../protocol/names.ts'
-import { type GrantSubject, NAMESPACE } from './grant.ts'
+import type { GrantSubject } from './grant.ts'
 import { clusterRoleName, isNamespacePreset, isOwnRoleName, presetOf } from './role.ts'
 
 export const ACCESS_API_VERSION = 'mcm.dev/v1alpha1'

@@ -36,6 +36,8 @@ export interface AgentWorkload {
   readonly hostAliases?: readonly { readonly ip: string; readonly hostnames: readonly string[] }[]
   /** How the direct address leads to the agent; without it nothing may dial in. */
   readonly direct?: DirectExposure
+  /** How old an administrator's confirmation of the directory may be, as `7d`; any age unless told. */
+  readonly directoryMaximumAge?: string
   /** Changes when the mounted configuration does, so that the pods are replaced. No secret. */
   readonly configurationHash: string
 }
@@ -108,7 +110,11 @@ function podSpec(workload: AgentWorkload) {
   }
 }
 
-function container({ image, direct }: AgentWorkload) {
+function container({ image, direct, directoryMaximumAge: age }: AgentWorkload) {
+  const args = [
+    ...(direct ? DIRECT_ARGUMENTS : []),
+    ...(age === undefined ? [] : [`--directory-max-age=${age}`]),
+  ]
   const probe = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 }
   return {
     name: 'agent',
@@ -119,7 +125,7 @@ function container({ image, direct }: AgentWorkload) {
       fieldVariable('POD_UID', 'metadata.uid'),
       fieldVariable('POD_NAMESPACE', 'metadata.namespace'),
     ],
-    ...(direct ? { args: DIRECT_ARGUMENTS } : {}),
+    ...(args.length > 0 ? { args } : {}),
     ports: [{ name: 'health', containerPort: AGENT_HEALTH_PORT }, ...(direct ? directPorts() : [])],
     livenessProbe: { httpGet: { path: '/healthz', port: 'health' }, ...probe },
     readinessProbe: { httpGet: { path: '/readyz', port: 'health' }, ...probe, periodSeconds: 5 },

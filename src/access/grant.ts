@@ -6,12 +6,14 @@
 
 import { createHash } from 'node:crypto'
 import { UsageError } from '../errors.ts'
+import { NAMESPACE } from '../kube/namespace.ts'
 import type { ClusterRoleBinding, RoleBinding, Subject } from '../kube/rbac.ts'
 import { RBAC_GROUP, RBAC_VERSION } from '../kube/rbac.ts'
 import { isPrincipalName, requirePrincipalName } from '../protocol/names.ts'
 import { bareName, prefixedName } from './identity.ts'
 import type { ImpersonatorNames } from './impersonator.ts'
 import {
+  APPROVER_ANNOTATION,
   GRANT_ANNOTATION,
   labelValue,
   MANAGED_BY_LABEL,
@@ -36,20 +38,19 @@ export interface Grant {
   readonly namespace?: string
   /** When it ends by itself: then it is bound to its timed group (PROTOCOL §3.5). */
   readonly expires?: Date
+  /** The number of the request that it answers: then it ends as well (PROTOCOL §3.7). */
+  readonly request?: number
 }
 
 /** A grant as a binding in a cluster says it; when one with a timed group ends stands in the directory alone. */
 export type BoundGrant = Omit<Grant, 'expires'> & { readonly timedGroup?: string }
-
-/** What a namespace may be called (RFC 1123). */
-export const NAMESPACE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/
 
 /**
  * A grant from what a person wrote; the role may be short (`dev`).
  * @throws UsageError MCM_BAD_NAME a name that cannot be; MCM_USAGE `ns-…` without a namespace
  */
 export function requireGrant(wish: Grant): Grant {
-  const { subject, namespace, expires } = wish
+  const { subject, namespace, expires, request } = wish
   requirePrincipalName(subject.name, subject.kind)
   const role = clusterRoleName(wish.role)
   if (namespace === undefined && isNamespacePreset(role))
@@ -63,6 +64,7 @@ export function requireGrant(wish: Grant): Grant {
     role,
     ...(namespace === undefined ? {} : { namespace }),
     ...(expires === undefined ? {} : { expires }),
+    ...(request === undefined ? {} : { request }),
   }
 }
 
@@ -70,15 +72,18 @@ export function requireGrant(wish: Grant): Grant {
  * The binding of a grant. The same grant always has the same name, so applying it twice changes nothing.
  * @param prefix before the subject's name, as `mcm:`
  * @param nickname how people call the subject, free text
+ * @param approver of the request it answers: each one's word changes the binding, because the API server asks whether
+ *   somebody may give a role only when something changes (rolebinding/policybased/storage.go)
  * @throws UsageError as `requireGrant`
  */
 export function bindingOf(
   wish: Grant,
   prefix: string,
   nickname?: string,
+  approver?: string,
 ): RoleBinding | ClusterRoleBinding {
   const grant = requireGrant(wish)
-  const metadata = bindingMetadata(grant, prefix, nickname)
+  const metadata = bindingMetadata(grant, prefix, nickname, approver)
   const binding = {
     apiVersion: RBAC_VERSION,
     roleRef: { apiGroup: RBAC_GROUP, kind: 'ClusterRole', name: grant.role },
@@ -122,10 +127,11 @@ export function isManagedBinding(binding: RoleBinding | ClusterRoleBinding): boo
   return binding.metadata.labels?.[MANAGED_BY_LABEL] === MANAGED_BY_MCM[MANAGED_BY_LABEL]
 }
 
-/** One text for one grant: equal grants, equal keys, whenever they end. */
+/** One text for one grant: equal grants, equal keys, whenever they end. What answers a request is of its own. */
 export function grantKey(grant: Grant): string {
-  const { subject, role, namespace } = grant
-  return JSON.stringify([subject.kind, subject.name, clusterRoleName(role), namespace ?? null])
+  const { subject, role, namespace, request } = grant
+  const key = [subject.kind, subject.name, clusterRoleName(role), namespace ?? null]
+  return JSON.stringify(request === undefined ? key : [...key, request])
 }
 
 /**
@@ -141,11 +147,15 @@ export function namesForGrant(
   const { kind, name } = grant.subject
   const own = prefixedName(name, prefix)
   const users = kind === 'user' ? [own] : members.map((member) => prefixedName(member, prefix))
-  if (grant.expires) return { users, groups: [timedGroupName(timedGroupOf(grant), prefix)] }
+  if (isTimed(grant)) return { users, groups: [timedGroupName(timedGroupOf(grant), prefix)] }
   return { users, groups: kind === 'user' ? [] : [own] }
 }
 
-function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefined) {
+function isTimed({ expires, request }: Grant): boolean {
+  return expires !== undefined || request !== undefined
+}
+
+function bindingMetadata(grant: Grant, prefix: string, nickname?: string, approver?: string) {
   const { subject } = grant
   const annotations = {
     [GRANT_ANNOTATION]: JSON.stringify({
@@ -155,8 +165,10 @@ function bindingMetadata(grant: Grant, prefix: string, nickname: string | undefi
       ...(grant.expires === undefined
         ? {}
         : { expires: `${grant.expires.toISOString().slice(0, 19)}Z` }),
+      ...(grant.request === undefined ? {} : { request: grant.request }),
     }),
     ...(nickname === undefined ? {} : { [NICKNAME_ANNOTATION]: nickname }),
+    ...(approver === undefined ? {} : { [APPROVER_ANNOTATION]: approver }),
   }
   const labels = { ...MANAGED_BY_MCM, [PRINCIPAL_LABEL]: labelValue(subject.name) }
   return { name: bindingName(grant, prefix), labels, annotations }
@@ -175,7 +187,7 @@ function bindingName(grant: Grant, prefix: string): string {
 function subjectOf(grant: Grant, prefix: string): Subject {
   const { kind, name } = grant.subject
   const own = { name: prefixedName(name, prefix), apiGroup: RBAC_GROUP } as const
-  if (!grant.expires) return { kind: kind === 'user' ? 'User' : 'Group', ...own }
+  if (!isTimed(grant)) return { kind: kind === 'user' ? 'User' : 'Group', ...own }
   return { ...own, kind: 'Group', name: timedGroupName(timedGroupOf(grant), prefix) }
 }
 
@@ -192,17 +204,19 @@ function timedGrant(
   rest: Pick<BoundGrant, 'role' | 'namespace'>,
   timedGroup: string,
 ): BoundGrant[] {
-  const subject = annotatedSubject(binding.metadata.annotations?.[GRANT_ANNOTATION])
-  if (!subject || timedGroupOf({ subject, ...rest }) !== timedGroup) return []
-  return [{ subject, ...rest, timedGroup }]
+  const annotated = annotatedParts(binding.metadata.annotations?.[GRANT_ANNOTATION])
+  if (!annotated || timedGroupOf({ ...annotated, ...rest }) !== timedGroup) return []
+  return [{ ...annotated, ...rest, timedGroup }]
 }
 
-function annotatedSubject(text: string | undefined): GrantSubject | undefined {
+function annotatedParts(text: string | undefined): Pick<Grant, 'subject' | 'request'> | undefined {
   try {
-    const { user, group } = JSON.parse(text ?? '{}') as { user?: unknown; group?: unknown }
+    const { user, group, request } = JSON.parse(text ?? '{}') as Record<string, unknown>
     const [kind, name] =
       user === undefined ? (['group', group] as const) : (['user', user] as const)
-    return typeof name === 'string' && isPrincipalName(name) ? { kind, name } : undefined
+    if (typeof name !== 'string' || !isPrincipalName(name)) return undefined
+    const isRequest = typeof request === 'number' && Number.isSafeInteger(request)
+    return { subject: { kind, name }, ...(isRequest ? { request } : {}) }
   } catch {
     return undefined
   }

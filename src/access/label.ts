@@ -6,6 +6,8 @@ export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by'
 export const ROLE_LABEL = 'mcm.dev/role'
 export const PRINCIPAL_LABEL = 'mcm.dev/principal'
 export const GRANT_ANNOTATION = 'mcm.dev/grant'
+/** Who approved the request that a binding answers, the last of them. */
+export const APPROVER_ANNOTATION = 'mcm.dev/approver'
 export const NICKNAME_ANNOTATION = 'mcm.dev/nickname'
 export const DESCRIPTION_ANNOTATION = 'mcm.dev/description'
 

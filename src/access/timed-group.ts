@@ -12,11 +12,14 @@ export interface TimedGrantParts {
   readonly subject: { readonly kind: 'user' | 'group'; readonly name: string }
   readonly role: string
   readonly namespace?: string
+  /** The number of the request that it answers (PROTOCOL §3.7). */
+  readonly request?: number
 }
 
 /** `grant:` and 16 hex digits. The colon keeps it out of every certificate. */
-export function timedGroupOf({ subject, role, namespace }: TimedGrantParts): string {
-  const key = ['mcm grant v1', subject.kind, subject.name, role, namespace ?? null]
+export function timedGroupOf({ subject, role, namespace, request }: TimedGrantParts): string {
+  const purpose = request === undefined ? ['mcm grant v1'] : ['mcm request v1', request]
+  const key = [...purpose, subject.kind, subject.name, role, namespace ?? null]
   const digest = createHash('sha256').update(JSON.stringify(key)).digest('hex')
   return `grant:${digest.slice(0, 16)}`
 }

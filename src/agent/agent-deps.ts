@@ -31,4 +31,6 @@ export interface AgentOptions {
   readonly health?: { readonly host: string; readonly port: number }
   /** The agent's own address, for when no hub is up; without it nobody can dial in. */
   readonly direct?: Pick<DirectListenerOptions, 'host' | 'ports'>
+  /** How old an admin's confirmation of the directory may be; any age unless told. */
+  readonly directoryMaximumAgeSeconds?: number
 }

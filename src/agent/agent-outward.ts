@@ -5,6 +5,7 @@ import { PipeBudget } from '../pipe/budget.ts'
 import type { AgentDeps, AgentOptions } from './agent-deps.ts'
 import type { AgentState } from './agent-state.ts'
 import { type DirectListener, listenDirect } from './direct-listener.ts'
+import type { PeopleView } from './directory-age.ts'
 import { handshakePlaces } from './handshake-places.ts'
 import { startHealth } from './health.ts'
 import { hubDialer, hubEndpoints } from './hub-endpoints.ts'
@@ -31,15 +32,15 @@ export async function openOutward(
 ) {
   const { world, log, joinToken } = deps
   const { configuration, replica, version } = options
-  const { identity, directory, principals, names, ceiling } = state
+  const { identity, authorities, directory, people, principals, names, ceiling, witness } = state
   const background = { world, log, signal }
   const { cluster } = configuration
   const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
-  const dial = await hubDialer({ agentKey: identity.agentKey, world, proxyFor })
+  const dial = await hubDialer({ agentKey: identity.agentKey, world, proxyFor, directory })
   const registration = startRegistration({
     ...background,
     configuration,
-    identity,
+    identity: () => authorities.identity,
     directory,
     dial,
     ...(joinToken ? { joinToken: () => joinToken() } : {}),
@@ -57,7 +58,7 @@ export async function openOutward(
     cluster,
     dial,
     begin,
-    endpoints: () => hubEndpoints(configuration, directory.state),
+    endpoints: () => hubEndpoints(configuration, directory.state, world.now()),
     hello: () => ({
       version,
       cluster,
@@ -65,7 +66,7 @@ export async function openOutward(
       kubernetesVersion: kubernetesVersion(),
       directory: directory.head,
     }),
-    applyDirectory: (append) => directory.apply(append),
+    applyDirectory: (append) => witness.takeFromHub(append),
     onStream: (kind, stream, clientAddress) => {
       if (kind === 'pipe') pipes.accept(stream, clientAddress)
       else servers.accept(kind, stream, clientAddress)
@@ -78,8 +79,10 @@ export async function openOutward(
     ...(names.isFresh() ? [] : ['ClusterRole mcm-impersonator is not heard of']),
     ...(ceiling.isFresh() ? [] : ['ClusterRole mcm-ceiling is not heard of']),
     ...(directory.isFresh() ? [] : ['the directory is behind']),
+    ...(isConfirmed(people) ? [] : ['no administrator has confirmed the directory for too long']),
   ]
-  const health = options.health && (await startHealth({ ...options.health, problems }))
+  const notes = () => witness.notes()
+  const health = options.health && (await startHealth({ ...options.health, problems, notes }))
   return { tunnels, pipes, direct, health }
 }
 
@@ -130,6 +133,15 @@ async function followVersion(api: KubernetesApi, signal: AbortSignal): Promise<(
   const timer = setInterval(() => void read(), VERSION_REFRESH_MS).unref()
   signal.addEventListener('abort', () => clearInterval(timer), { once: true })
   return () => version
+}
+
+function isConfirmed(people: PeopleView): boolean {
+  try {
+    people.requireConfirmed?.()
+    return true
+  } catch {
+    return false
+  }
 }
 
 function problemOf(problem: McmError | undefined): string {

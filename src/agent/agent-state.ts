@@ -1,11 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { KubernetesApi } from '../client/kubernetes.ts'
-import type { DirectoryState } from '../directory/state.ts'
 import { messageOf, UnreachableError } from '../errors.ts'
+import type { Head } from '../protocol/messages.ts'
 import { fullJitterBackoff } from '../tunnel/backoff.ts'
+import { type Authorities, startAuthorities } from './authorities.ts'
 import { type CeilingHolder, startCeiling } from './ceiling-holder.ts'
+import { type CertificateUses, startCertificateUses } from './certificate-uses.ts'
 import type { AgentConfiguration } from './configuration.ts'
+import { type PeopleView, requireYoung } from './directory-age.ts'
 import { type DirectoryHolder, openDirectoryHolder } from './directory-holder.ts'
+import { type DirectoryWitness, directoryWitness } from './directory-witness.ts'
 import { type AgentIdentity, loadOrCreateIdentity } from './identity-secret.ts'
 import { type Issuance, openIssuance } from './issuance.ts'
 import { type ListedNames, startListedNames } from './listed-names.ts'
@@ -17,13 +21,16 @@ import type { Background } from './watched-collection.ts'
 /** What an agent knows: its keys, its people, and what admins have signed. */
 export interface AgentState {
   readonly identity: AgentIdentity
+  readonly authorities: Authorities
   readonly principals: Principals
   readonly names: ListedNames
   readonly ceiling: CeilingHolder
   readonly directory: DirectoryHolder
   /** What the directory says, with the people whom tokens admitted here. */
-  readonly people: { readonly state: DirectoryState; isFresh(): boolean }
+  readonly people: PeopleView
   readonly issuance: Issuance
+  readonly uses: CertificateUses
+  readonly witness: DirectoryWitness
 }
 
 const START_BACKOFF = { baseMs: 500, capMs: 15_000 }
@@ -37,6 +44,7 @@ export async function openState(
   configuration: AgentConfiguration,
   background: Background,
   proxyFor: (endpoint: string) => string | undefined,
+  options: { readonly replica: string; readonly directoryMaximumAgeSeconds?: number },
 ): Promise<AgentState> {
   const { world, log } = background
   const { cluster, fleet } = configuration
@@ -45,19 +53,33 @@ export async function openState(
   const directory = await whenReachable(() =>
     openDirectoryHolder(api, { cluster, fleet }, background),
   )
+  const known = { configuration, identity, directory }
+  const authorities = startAuthorities(api, known, background)
   const principals = startPrincipals(api, { cluster }, background)
   const names = startListedNames(api, background)
   const ceiling = startCeiling(api, background)
   const tokens = tokenAdmissions({ fleet, directory, principals, world, proxyFor })
-  const people = peopleOf(directory, tokens)
-  const sources = { configuration, identity, principals, names, tokens, world, log }
+  const maximumAgeSeconds = options.directoryMaximumAgeSeconds
+  const people = peopleOf(directory, tokens, () =>
+    requireYoung(directory.state, maximumAgeSeconds, world),
+  )
+  const witness = directoryWitness(directory, { maximumAgeSeconds }, background)
+  const uses = startCertificateUses(api, { cluster, replica: options.replica }, background)
+  const sources = { configuration, identity: authorities, principals, names, tokens, world, log }
   const admitName = nameAdmission(api, names)
-  const issuance = openIssuance({ ...sources, admitName, directory: people })
-  return { identity, principals, names, ceiling, directory, people, issuance }
+  const hear = (user: string, head: Head) => void witness.hear(user, head)
+  const issuance = openIssuance({ ...sources, admitName, directory: people, hear })
+  const judged = { directory, people, principals, names, ceiling }
+  return { identity, authorities, ...judged, issuance, uses, witness }
 }
 
-function peopleOf(directory: DirectoryHolder, tokens: TokenAdmissions): AgentState['people'] {
+function peopleOf(
+  directory: DirectoryHolder,
+  tokens: TokenAdmissions,
+  requireConfirmed: () => void,
+): PeopleView {
   return {
+    requireConfirmed,
     get state() {
       return tokens.directory().state
     },

@@ -10,13 +10,14 @@ import { mayCaller, type ResourceQuestion } from './access-review.ts'
 import { noteAdmittedCertificates } from './admitted-certificates.ts'
 import type { AgentDeps } from './agent-deps.ts'
 import type { AgentState } from './agent-state.ts'
+import type { AuditEvent } from './audit-event.ts'
 import { openAuthentication } from './authenticate.ts'
+import type { Authorities } from './authorities.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import type { AgentConnection } from './connections.ts'
 import { impersonatorUpstream } from './egress.ts'
 import { enrolmentHandlers } from './enrolment.ts'
 import { trafficHandlers } from './handlers.ts'
-import type { AgentIdentity } from './identity-secret.ts'
 import type { ImpersonationSupport } from './impersonation-support.ts'
 import {
   type CertificateRenewal,
@@ -56,7 +57,9 @@ export async function openTraffic(
 ): Promise<Traffic> {
   const { world, log } = deps
   const { cluster } = configuration
-  const { identity, people, principals, names, ceiling, issuance } = state
+  const { identity, authorities, people, principals, names, ceiling, issuance, uses, witness } =
+    state
+  const audit = deps.audit ?? ((event: AuditEvent) => log.info('audit', { ...event }))
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
   const upstream = upstreamOf(deps.apiServer)
   const token = tokenSource(api, { boundTo: identity.secret }, world)
@@ -69,6 +72,7 @@ export async function openTraffic(
     prefix: configuration.prefix,
     issuer: identity.userAuthority ? 'agent' : 'local',
     certificates: principals,
+    authorities,
     noteAdmitted: noteAdmittedCertificates(principals, world, log),
     names,
     directory: people,
@@ -88,6 +92,9 @@ export async function openTraffic(
       cluster,
       issuance,
       principals,
+      authorities,
+      uses,
+      witness,
       mayCaller: review,
       protection: async () => ({
         names: names.current(),
@@ -96,19 +103,21 @@ export async function openTraffic(
       }),
     },
     limits: userLimits(),
-    audit: deps.audit ?? ((event) => log.info('audit', { ...event })),
+    audit: (event) => {
+      uses.note(event)
+      audit(event)
+    },
   })
   const enrolment = enrolmentHandlers({
     host: hosts.enrolment,
     issuance,
     log: sparingLog(log, world),
   })
-  const { userCaDer } = identity
-  const certificates = await newCertificates(world, identity, hosts)
+  const certificates = await newCertificates(world, authorities, hosts)
   const servers = openAgentServers({
     world,
     log,
-    userCaDer,
+    userCas: () => authorities.userCas(),
     sessions,
     traffic,
     enrolment,
@@ -117,9 +126,10 @@ export async function openTraffic(
   })
   const renewal = renewRegularly(
     world,
-    async () => servers.setCertificates(await newCertificates(world, identity, hosts)),
+    async () => servers.setCertificates(await newCertificates(world, authorities, hosts)),
     log,
   )
+  const endFollowing = authorities.onChange(() => renewal.renew())
   const endCutting = cutWhatNoLongerStands(state, sessions, (session) =>
     authentication.requireStillStanding(session.certificate, session.usedGroups),
   )
@@ -136,6 +146,7 @@ export async function openTraffic(
     upstream,
     stop: () => {
       renewal.stop()
+      endFollowing()
       endCutting()
       servers.stop()
     },
@@ -166,7 +177,7 @@ function whenRenewed<Address>(
  * own end.
  */
 function cutWhatNoLongerStands(
-  { principals, directory, names, ceiling }: AgentState,
+  { principals, directory, names, ceiling, authorities }: AgentState,
   sessions: Sessions,
   judge: (session: Session) => void,
 ): () => void {
@@ -174,6 +185,7 @@ function cutWhatNoLongerStands(
     principals.onRevoked(({ user }) => void sessions.cutUnless(judge, user)),
     directory.onChange(() => void sessions.cutUnless(judge)),
     names.onChange(() => void sessions.cutUnless(judge)),
+    authorities.onChange(() => void sessions.cutUnless(judge)),
     // What runs was let in under another ceiling; which of it this one allows, nobody knows any more.
     ceiling.onReplaced(() => void sessions.cutUnless(newCeiling)),
   ]
@@ -201,7 +213,7 @@ function upstreamOf({ connection }: AgentConnection): Upstream {
 
 async function newCertificates(
   world: World,
-  { serverAuthority }: AgentIdentity,
+  { serverAuthority }: Pick<Authorities, 'serverAuthority'>,
   hosts: ServerSources['hosts'],
 ): Promise<ServerSources['certificates']> {
   const [session, enrolment] = await Promise.all([

@@ -4,6 +4,7 @@
  * where its owner gave it an address of its own. Invariant: it serves nobody before it has read who is revoked and the directory proves the cluster.
  */
 
+import { setTimeout as pause } from 'node:timers/promises'
 import { openKubernetes } from '../client/kubernetes.ts'
 import { requireServerRuntime } from '../runtime-floor.ts'
 import type { Running } from '../world.ts'
@@ -16,6 +17,8 @@ import { impersonationSupport } from './impersonation-support.ts'
 
 /** For requests under way when the agent is told to end. */
 const STOP_GRACE_MS = 2_000
+/** For writing down what was used last. */
+const FOLD_MS = 1_000
 /** For telling clients that what runs on a pipe will not be resumed. */
 const SAY_GOODBYE_MS = 500
 
@@ -38,7 +41,7 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
     const { configuration } = options
     const background = { world: deps.world, log: deps.log, signal }
     const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
-    const state = await openState(api, configuration, background, proxyFor)
+    const state = await openState(api, configuration, background, proxyFor, options)
     const support = impersonationSupport(transport, deps)
     const traffic = await openTraffic(deps, configuration, api, state, support)
     const outward = await openOutward(deps, options, api, state, traffic.servers, signal)
@@ -52,6 +55,7 @@ export async function startAgent(deps: AgentDeps, options: AgentOptions): Promis
         // Before their carriers are gone: the other ends shall hear why.
         pipes.stop(STOP_GRACE_MS - SAY_GOODBYE_MS)
         await Promise.all([tunnels.stop(STOP_GRACE_MS), direct?.stop(STOP_GRACE_MS)])
+        await Promise.race([state.uses.fold(), pause(FOLD_MS, undefined, { ref: false })])
         ending.abort()
         traffic.stop()
         await Promise.all([outward.health?.stop(), traffic.upstream.close(), transport.close()])

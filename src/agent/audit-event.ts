@@ -23,6 +23,8 @@ export interface AuditEvent {
     /** Only where `--as-uid` was allowed. */
     readonly uid?: string
   }
+  /** Numbers of the access requests (PROTOCOL §3.7) whose groups its user had; absent where there are none. */
+  readonly requests?: readonly number[]
   /** The client's address as the hub claims it. */
   readonly addressByHub?: string
   /** The client's address, seen here: it came by the direct address. */
@@ -61,6 +63,7 @@ export interface AuditSubject {
   readonly method: string
   readonly target: string
   readonly impersonation: Impersonation | undefined
+  readonly requests: readonly number[]
 }
 
 export interface AuditOutcome {
@@ -76,7 +79,7 @@ export interface AuditOutcome {
 const MAX_PATH_LENGTH = 1024
 
 export function auditEvent(subject: AuditSubject, outcome: AuditOutcome): AuditEvent {
-  const { auditId, session, method, target, impersonation } = subject
+  const { auditId, session, method, target, impersonation, requests } = subject
   const { user, groups, device, fingerprint } = session.certificate
   const { verb, apiGroup, resource, subresource, namespace, name } = requestInfo(method, target)
   return {
@@ -87,6 +90,7 @@ export function auditEvent(subject: AuditSubject, outcome: AuditOutcome): AuditE
     certificate: fingerprint,
     groups,
     ...(impersonation && { as: asWhom(impersonation) }),
+    ...(requests.length > 0 && { requests }),
     ...addressFields(session),
     method,
     path: target.split('?', 1)[0]!.slice(0, MAX_PATH_LENGTH),

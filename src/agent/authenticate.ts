@@ -7,8 +7,9 @@
 
 import { type Identity, impersonationOf } from '../access/identity.ts'
 import type { ImpersonatorList } from '../access/impersonator.ts'
+import { timedGroupName } from '../access/timed-group.ts'
 import { isConsent } from '../directory/consent.ts'
-import type { DeviceRecord, DirectoryState } from '../directory/state.ts'
+import type { DeviceRecord, TimedGrant } from '../directory/state.ts'
 import {
   AccessDeniedError,
   IdentityError,
@@ -21,6 +22,7 @@ import { BACKDATE_MS } from '../pki/authority.ts'
 import { MAX_OWNER_ISSUED_SECONDS } from '../pki/profiles.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
 import type { World } from '../world.ts'
+import type { PeopleView } from './directory-age.ts'
 import { standingGroups } from './standing-groups.ts'
 
 /** Whom a certificate was issued to, as the list says. */
@@ -28,6 +30,9 @@ export interface ListedCertificate {
   readonly user: string
   readonly device: string
   readonly revoked?: Date
+  /** From when on a newer one of the same device serves in its place. */
+  readonly replacedFrom?: Date
+  readonly purged?: Date
 }
 
 /** What the agent's Secrets say (principals.ts). */
@@ -62,10 +67,12 @@ export interface AuthenticationSources {
   /** With `local` the owner issues: the device's consent stands in for the list (PROTOCOL §10). */
   readonly issuer: 'agent' | 'local'
   readonly certificates: CertificateList
+  /** Which user CAs count now (authorities.ts). */
+  readonly authorities: { accepts(authority: string): boolean }
   /** Hears of a certificate of the owner's that is admitted and not on the list; per request. */
   noteAdmitted(certificate: UserCertificate, deviceSince: Date): void
   readonly names: SpokenFor
-  readonly directory: { readonly state: DirectoryState; isFresh(): boolean }
+  readonly directory: PeopleView
 }
 
 /** Somebody whose request may be asked of the API server. */
@@ -73,6 +80,8 @@ export interface Standing {
   readonly identity: Identity
   /** As whom, without the session extra. */
   readonly impersonation: Impersonation
+  /** Numbers of the approved requests (PROTOCOL §3.7) that gave some of the groups. */
+  readonly requests: readonly number[]
   /** Whom the impersonator could speak for besides. */
   readonly names: ImpersonatorList
   /** Whether a token let the device in, and no statement. */
@@ -125,19 +134,22 @@ async function learnMore(
 
 function judge(sources: AuthenticationSources, certificate: UserCertificate): Standing {
   requireInTime(sources.world.now(), certificate)
+  requireStandingAuthority(sources, certificate)
   if (!sources.certificates.isFresh() || !sources.directory.isFresh()) throw outOfDate()
+  sources.directory.requireConfirmed?.()
   requireIssued(sources, certificate)
+  requireNotReplaced(sources, certificate)
   const device = requireNotRevoked(sources, certificate)
   if (sources.issuer === 'local') requireConsent(sources, certificate, device)
   requireMember(sources, certificate)
   const names = sources.names.current()
   // A list that names nobody in particular is enforced by nobody but us: only we would miss its end.
   if (names.isUnrestricted && !sources.names.isFresh()) throw outOfDate()
-  const impersonation = requireListed(sources, certificate, names)
+  const listed = requireListed(sources, certificate, names)
   if (sources.issuer === 'local' && !sources.certificates.find(certificate.fingerprint))
     sources.noteAdmitted(certificate, device.since)
   const isAdmitted = device.until !== undefined
-  return { identity: identityOf(certificate), impersonation, names, isAdmitted }
+  return { identity: identityOf(certificate), ...listed, names, isAdmitted }
 }
 
 function judgeOpen(
@@ -147,6 +159,7 @@ function judgeOpen(
 ): void {
   const { user, device, notAfter } = certificate
   const now = sources.world.now()
+  requireStandingAuthority(sources, certificate)
   if (now <= notAfter) requireIssued(sources, certificate)
   else {
     const lastExpiry = sources.certificates.lastExpiry(user, device) ?? notAfter
@@ -154,8 +167,8 @@ function judgeOpen(
   }
   requireNotRevoked(sources, certificate)
   requireMember(sources, certificate)
-  const { groups } = requireListed(sources, certificate, sources.names.current())
-  const lost = [...usedGroups].find((group) => !groups.includes(group))
+  const { impersonation } = requireListed(sources, certificate, sources.names.current())
+  const lost = [...usedGroups].find((group) => !impersonation.groups.includes(group))
   if (lost !== undefined)
     throw new AccessDeniedError('MCM_NO_GRANT', `${user} is no longer in group ${lost}`, {
       hint: 'try again with what is left, or ask an admin for a grant',
@@ -185,6 +198,16 @@ function requireInTime(now: Date, { user, notBefore, notAfter }: UserCertificate
   throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
 }
 
+/** After a rotation what the CA before has signed counts no more, nor what began with it. */
+function requireStandingAuthority(
+  { authorities }: AuthenticationSources,
+  { user, authority }: UserCertificate,
+): void {
+  if (authorities.accepts(authority)) return
+  const message = `the certificate of ${user} is of a CA that this cluster has replaced`
+  throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
+}
+
 /** The directory's word on the device. */
 function requireKnownDevice(
   { directory }: AuthenticationSources,
@@ -206,13 +229,27 @@ function requireIssued(sources: AuthenticationSources, certificate: UserCertific
   const { fingerprint, user, device } = certificate
   const listed = sources.certificates.find(fingerprint)
   if (listed?.revoked) throw revokedSince(certificate, listed.revoked)
+  if (listed?.purged) throw unknownCertificate(`the certificate of ${user} was purged`)
   if (sources.issuer === 'local') {
     requireReadable(sources, user)
     return
   }
   if (listed && listed.user === user && listed.device === device) return
-  const message = `the certificate of ${user} is not on the list of this cluster`
-  throw new IdentityError('MCM_CERTIFICATE_UNKNOWN', message, { hint: 'run mcm login' })
+  throw unknownCertificate(`the certificate of ${user} is not on the list of this cluster`)
+}
+
+/** What runs goes on, as when it had expired: the newest certificate of the device counts. */
+function requireNotReplaced(
+  { certificates, world }: AuthenticationSources,
+  { fingerprint, user }: UserCertificate,
+): void {
+  const from = certificates.find(fingerprint)?.replacedFrom
+  if (from === undefined || world.now() < from) return
+  throw unknownCertificate(`a newer certificate of ${user} has taken the place of this one`)
+}
+
+function unknownCertificate(message: string): IdentityError {
+  return new IdentityError('MCM_CERTIFICATE_UNKNOWN', message, { hint: 'run mcm login' })
 }
 
 /** Where there is no list, a damaged Secret must not hide what was revoked in it. */
@@ -256,13 +293,17 @@ function requireListed(
   sources: AuthenticationSources,
   certificate: UserCertificate,
   names: ImpersonatorList,
-): Impersonation {
+): Pick<Standing, 'impersonation' | 'requests'> {
   const { cluster, prefix, directory, world } = sources
-  const standing = standingGroups(directory.state, cluster, certificate, world.now())
+  const { groups, timed } = standingGroups(directory.state, cluster, certificate, world.now())
   const listed = names.isUnrestricted ? EVERY_GROUP : new Set(names.groups)
-  const identity = { ...identityOf(certificate), ...standing }
+  const timedGroups = timed.map(({ group }) => group)
+  const identity = { ...identityOf(certificate), groups, timedGroups }
   const impersonation = impersonationOf(identity, prefix, listed)
-  if (names.isUnrestricted || names.users.includes(impersonation.user)) return impersonation
+  const isUsed = ({ group }: TimedGrant) => listed.has(timedGroupName(group, prefix))
+  const requests = timed.filter(isUsed).flatMap(({ request }) => request ?? [])
+  if (names.isUnrestricted || names.users.includes(impersonation.user))
+    return { impersonation, requests }
   throw new AccessDeniedError('MCM_NO_GRANT', `${certificate.user} has no grant on this cluster`, {
     hint: `ask an admin: mcm grant ${certificate.user} --role ROLE --cluster CLUSTER`,
   })

@@ -57,8 +57,11 @@ export async function valuesToRemember(
 
 function revocationsOf(directory: Directory): DirectoryPage {
   const details = [...directory.details.values()]
-  const ends: readonly (string | undefined)[] = ['revoke', 'removal']
-  const isRevocation = ({ seq }: { seq: number }) => ends.includes(directory.known.get(seq)?.type)
+  const isRevocation = ({ seq }: { seq: number }) => {
+    const known = directory.known.get(seq)
+    if (known?.type === 'approval') return known.detail.action !== 'approve'
+    return known?.type === 'revoke' || known?.type === 'removal'
+  }
   return { head: directory.head, statements: [], details: details.filter(isRevocation) }
 }
 

@@ -64,12 +64,14 @@ async function handleRequest(sources: TrafficSources, exchange: Exchange<Session
 async function ownAnswer(
   passage: Passage,
   { body, reply }: Exchange<Session>,
-  { lines, method, path }: RequestForm,
+  { lines, method, path, target }: RequestForm,
   standing: Standing,
 ): Promise<void> {
   passage.requireOneself(standing, lines)
   const { certificate } = passage.session
-  const request = { method, path, standing, certificate, body: () => readJson(body) }
+  const query = new URLSearchParams(target.slice(path.length + 1))
+  const json = (maxBytes?: number) => readJson(body, maxBytes)
+  const request = { method, path, query, standing, certificate, body: json }
   const answered = passage.session.awaitAnswer()
   try {
     replyJson(reply, 200, await answerOwn(passage.sources.own, request))

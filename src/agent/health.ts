@@ -12,6 +12,8 @@ export interface HealthOptions {
   readonly port: number
   /** What keeps the agent from serving, as short words; none when it is ready. */
   problems(): readonly string[]
+  /** What somebody should look at although it serves. */
+  notes?(): readonly string[]
 }
 
 const TIMEOUT_MS = 5_000
@@ -45,14 +47,14 @@ export async function startHealth(options: HealthOptions): Promise<Running> {
 function answer(
   request: IncomingMessage,
   response: ServerResponse,
-  { problems }: HealthOptions,
+  { problems, notes }: HealthOptions,
 ): void {
   request.resume()
   const found = request.url === '/readyz' ? problems() : []
   if (request.method !== 'GET' && request.method !== 'HEAD') say(response, 405, [])
   else if (request.url !== '/healthz' && request.url !== '/readyz') say(response, 404, [])
   else if (found.length > 0) say(response, 503, found)
-  else say(response, 200, ['ok'])
+  else say(response, 200, ['ok', ...(request.url === '/readyz' ? (notes?.() ?? []) : [])])
 }
 
 function say(response: ServerResponse, status: number, lines: readonly string[]): void {

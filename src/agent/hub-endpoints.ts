@@ -1,10 +1,15 @@
 import type { Duplex } from 'node:stream'
-import { dialHub } from '../client/dial.ts'
+import { type DialOptions, dialHub, dialUnprovenHub } from '../client/dial.ts'
+import { openHub } from '../client/hub.ts'
+import { standingLeaves } from '../directory/overlap.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import type { DirectoryState, HubRecord } from '../directory/state.ts'
 import { isMcmError } from '../errors.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { createKeyCertificate } from '../pki/profiles.ts'
+import { sha256 } from '../protocol/keys.ts'
+import type { DirectoryAppend, Head } from '../protocol/messages.ts'
+import { ALPN_HTTP2 } from '../protocol/names.ts'
 import type { World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
 
@@ -30,6 +35,7 @@ const DIAL_TIMEOUT_MS = 8_000
 export function hubEndpoints(
   { hub }: Pick<AgentConfiguration, 'hub'>,
   { hubs }: Pick<DirectoryState, 'hubs'>,
+  now: Date,
 ): HubEndpoint[] {
   const newestFirst = [...hubs].sort((a, b) => b.seq - a.seq)
   const isPrivateFirst = hubs.some((each) => each.privateEndpoints.includes(hub.endpoints[0]!))
@@ -40,10 +46,24 @@ export function hubEndpoints(
     pins: [
       ...new Set([
         ...(own.has(endpoint) ? [hub.pin] : []),
-        ...newestFirst.filter((each) => leadsTo(each, endpoint)).map(({ pin }) => pin),
+        ...newestFirst
+          .filter((each) => leadsTo(each, endpoint))
+          .flatMap((each) => pinsOf(each, now)),
       ]),
     ],
   }))
+}
+
+function pinsOf(hub: HubRecord, now: Date): string[] {
+  return standingLeaves(hub, now).map(({ pin }) => pin)
+}
+
+/** What can prove a certificate that nobody here has heard of (PROTOCOL §12.3). */
+export interface HubProof {
+  readonly state: Pick<DirectoryState, 'hubs'>
+  readonly head: Head | null
+  /** Verifies it. @throws TrustError */
+  apply(append: DirectoryAppend): Promise<Head>
 }
 
 /** Dials as the agent, whose key the hub and the directory know. */
@@ -52,27 +72,28 @@ export async function hubDialer(options: {
   readonly world: World
   /** The forward proxy that the environment names for an endpoint, if any. */
   proxyFor(endpoint: string): string | undefined
+  /** Without it a certificate with another pin is the end. */
+  readonly directory?: HubProof
 }): Promise<HubDialer> {
-  const { world } = options
+  const { world, directory } = options
   const keyPem = signingKeyPem(options.agentKey)
   const certPem = await createKeyCertificate(world, keyPem)
-  return ({ endpoint, pins }, alpn, signal) => {
+  return async ({ endpoint, pins }, alpn, signal) => {
     const proxyUrl = options.proxyFor(endpoint)
     const check = (der: Buffer) =>
       checkHubCertificate(der, { endpoints: [endpoint], now: world.now() })
-    return withAnyPin(pins, (pin) =>
-      dialHub({
-        endpoint,
-        alpn,
-        pin,
-        check,
-        keyPem,
-        certPem,
-        timeoutMs: DIAL_TIMEOUT_MS,
-        signal,
-        ...(proxyUrl === undefined ? {} : { proxyUrl }),
-      }),
-    )
+    const common = {
+      ...{ endpoint, check, keyPem, certPem, timeoutMs: DIAL_TIMEOUT_MS, signal },
+      ...(proxyUrl === undefined ? {} : { proxyUrl }),
+    }
+    try {
+      return await withAnyPin(pins, (pin) => dialHub({ ...common, alpn, pin }))
+    } catch (error) {
+      if (directory === undefined || !isPinMismatch(error)) throw error
+      const pin = await provenPin(common, directory, world).catch(() => undefined)
+      if (pin === undefined) throw error
+      return dialHub({ ...common, alpn, pin })
+    }
   }
 }
 
@@ -85,11 +106,40 @@ async function withAnyPin<T>(
     try {
       return await dial(pin)
     } catch (error) {
-      if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error
+      if (!isPinMismatch(error)) throw error
       mismatch = error
     }
   }
   throw mismatch
+}
+
+/** The pin of whoever answers there, if the chain that it shows proves that very certificate. */
+async function provenPin(
+  common: Omit<DialOptions, 'pin' | 'alpn'>,
+  directory: HubProof,
+  world: World,
+): Promise<string | undefined> {
+  let shown = ''
+  const check = (der: Buffer) => {
+    common.check(der)
+    shown = sha256(der)
+  }
+  const hub = openHub(await dialUnprovenHub({ ...common, check, alpn: ALPN_HTTP2 }))
+  try {
+    const after = directory.head?.seq ?? -1
+    await directory.apply(await hub.directory({ after, details: 'all' }))
+  } finally {
+    hub.close()
+  }
+  const now = world.now()
+  const isProven = directory.state.hubs.some(
+    (each) => leadsTo(each, common.endpoint) && pinsOf(each, now).includes(shown),
+  )
+  return isProven ? shown : undefined
+}
+
+function isPinMismatch(error: unknown): boolean {
+  return isMcmError(error) && error.code === 'MCM_PIN_MISMATCH'
 }
 
 function inOrder({ endpoints, privateEndpoints }: HubRecord, isPrivateFirst: boolean): string[] {

@@ -19,14 +19,20 @@ import {
   secretValue,
 } from './state-secret.ts'
 
-/** What one cluster's agent is, the same in all its replicas. Its keys never leave the cluster. */
-export interface AgentIdentity {
+/** The two CAs of a cluster. */
+export interface ClusterAuthorities {
   /** Signs what the agent shows inside sessions. */
   readonly serverAuthority: Authority
   readonly userCaPem: string
   readonly userCaDer: Buffer
   /** Signs users' certificates; absent where the owner keeps its key (`--issuer local`). */
   readonly userAuthority?: Authority
+}
+
+/** What one cluster's agent is, the same in all its replicas. Its keys never leave the cluster. */
+export interface AgentIdentity extends ClusterAuthorities {
+  /** Made for a rotation (PROTOCOL §12.1); used from when an admin has signed them. */
+  readonly next?: ClusterAuthorities
   /** Known to the hub and to the directory. */
   readonly agentKey: SigningKey
   /** The Secret it is kept in: the impersonator's token can be bound to it. */
@@ -38,8 +44,12 @@ const KEYS = {
   serverCaKey: 'serverCa.key',
   userCa: 'userCa.crt',
   userCaKey: 'userCa.key',
+  /** Of an owner who issues, since the first rotation; before it the configuration has it. */
+  ownersUserCa: 'ownersUserCa.crt',
   agentKey: 'agent.key',
 } as const
+/** Before the name of each value that waits to take the place of another. */
+const NEXT = 'next.'
 
 /**
  * The identity that is kept, or a new one. Replicas that start at once each make one; the first to
@@ -64,40 +74,100 @@ async function newIdentity(
   { cluster, userCaPem }: AgentConfiguration,
   world: World,
 ): Promise<StateSecret> {
+  const values = await newAuthorities(cluster, world, userCaPem === undefined)
+  const agentKey = signingKeyPem(generateSigningKey()).reveal()
+  return newStateSecret(name, cluster, 'identity', { ...values, [KEYS.agentKey]: agentKey })
+}
+
+/** Keys and certificates of new CAs, by name. */
+async function newAuthorities(
+  cluster: string,
+  world: World,
+  withUserCa: boolean,
+): Promise<Record<string, string>> {
   const serverCa = await createAuthority(world, { commonName: `mcm server CA ${cluster}` })
   const values = {
     [KEYS.serverCa]: serverCa.certificatePem,
     [KEYS.serverCaKey]: serverCa.privateKeyPem.reveal(),
-    [KEYS.agentKey]: signingKeyPem(generateSigningKey()).reveal(),
   }
-  if (userCaPem !== undefined) return newStateSecret(name, cluster, 'identity', values)
+  if (!withUserCa) return values
   const userCa = await createAuthority(world, { commonName: `mcm user CA ${cluster}` })
-  return newStateSecret(name, cluster, 'identity', {
+  return {
     ...values,
     [KEYS.userCa]: userCa.certificatePem,
     [KEYS.userCaKey]: userCa.privateKeyPem.reveal(),
-  })
+  }
 }
 
-function readIdentity(secret: StateSecret, configuration: AgentConfiguration): AgentIdentity {
+/**
+ * The Secret with CAs that wait for an admin's signature; undefined when some wait already.
+ * `owners`: the user CAs of an owner who issues; the one of now is kept, too, whatever the configuration says later.
+ */
+export async function withNextAuthorities(
+  secret: StateSecret,
+  cluster: string,
+  owners: { readonly now: string; readonly next: string } | undefined,
+  world: World,
+): Promise<StateSecret | undefined> {
+  if (secretValue(secret, NEXT + KEYS.serverCa) !== undefined) return undefined
+  const made = await newAuthorities(cluster, world, owners === undefined)
+  const next = {
+    ...made,
+    ...(owners === undefined ? {} : { [KEYS.ownersUserCa]: owners.next }),
+  }
+  const named = Object.entries(next).map(([key, value]) => [NEXT + key, base64(value)])
+  const now = owners === undefined ? {} : { [KEYS.ownersUserCa]: base64(owners.now) }
+  return { ...secret, data: { ...secret.data, ...now, ...Object.fromEntries(named) } }
+}
+
+/** The Secret in which the CAs that waited have taken the place of those before, which are gone. */
+export function withNextInPlace(secret: StateSecret): StateSecret {
+  const data = { ...secret.data }
+  for (const key of Object.values(KEYS)) {
+    const value = data[NEXT + key]
+    if (value === undefined) continue
+    data[key] = value
+    delete data[NEXT + key]
+  }
+  return { ...secret, data }
+}
+
+/** What stands in the Secret. @throws StateError MCM_STATE_DAMAGED */
+export function readIdentity(
+  secret: StateSecret,
+  configuration: AgentConfiguration,
+): AgentIdentity {
   const { name, uid } = secret.metadata
-  const serverAuthority = authorityOf(secret, KEYS.serverCa, KEYS.serverCaKey)
+  const hasNext = secretValue(secret, NEXT + KEYS.serverCa) !== undefined
   return {
-    serverAuthority,
-    ...userCaOf(secret, configuration, serverAuthority),
+    ...readAuthorities(secret, configuration, ''),
+    ...(hasNext ? { next: readAuthorities(secret, configuration, NEXT) } : {}),
     agentKey: signingKeyFromPem(textOf(secret, KEYS.agentKey)),
     secret: { name, uid: uid ?? '' },
   }
+}
+
+function readAuthorities(
+  secret: StateSecret,
+  configuration: AgentConfiguration,
+  prefix: '' | typeof NEXT,
+): ClusterAuthorities {
+  const serverAuthority = authorityOf(secret, prefix + KEYS.serverCa, prefix + KEYS.serverCaKey)
+  return { serverAuthority, ...userCaOf(secret, configuration, serverAuthority, prefix) }
 }
 
 function userCaOf(
   secret: StateSecret,
   { userCaPem }: AgentConfiguration,
   serverAuthority: Authority,
+  prefix: '' | typeof NEXT,
 ) {
   const userAuthority =
-    userCaPem === undefined ? authorityOf(secret, KEYS.userCa, KEYS.userCaKey) : undefined
-  const userCa = userAuthority ?? ownersUserCa(secret, userCaPem ?? '')
+    userCaPem === undefined
+      ? authorityOf(secret, prefix + KEYS.userCa, prefix + KEYS.userCaKey)
+      : undefined
+  const rotated = secretValue(secret, prefix + KEYS.ownersUserCa)?.toString('utf8')
+  const userCa = userAuthority ?? ownersUserCa(secret, rotated ?? userCaPem ?? '')
   // One CA for both directions would let a user show themselves as the cluster.
   if (userCa.certificateDer.equals(serverAuthority.certificateDer))
     throw damaged(secret, 'its user CA is its server CA')
@@ -118,6 +188,10 @@ function ownersUserCa(secret: StateSecret, pem: string) {
 
 function authorityOf(secret: StateSecret, certificate: string, key: string): Authority {
   return loadAuthority(textOf(secret, certificate), new Secret(textOf(secret, key)))
+}
+
+function base64(text: string): string {
+  return Buffer.from(text, 'utf8').toString('base64')
 }
 
 function textOf(secret: StateSecret, key: string): string {

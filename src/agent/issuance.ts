@@ -22,11 +22,10 @@ import type { Authority } from '../pki/authority.ts'
 import { readCsr } from '../pki/csr.ts'
 import { issueUserCertificate, type MintedCertificate } from '../pki/profiles.ts'
 import { type PublicJwk, sha256 } from '../protocol/keys.ts'
-import { enrolmentSchema, renewalSchema } from '../protocol/messages.ts'
+import { enrolmentSchema, type Head, renewalSchema } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
-import type { DirectoryHolder } from './directory-holder.ts'
-import type { AgentIdentity } from './identity-secret.ts'
+import type { PeopleView } from './directory-age.ts'
 import { issueLimit } from './issue-limit.ts'
 import { isListedUser, type ListedNames } from './listed-names.ts'
 import type { AdmitName } from './name-admission.ts'
@@ -69,14 +68,17 @@ export interface IssuancePolicy {
 
 export interface IssuanceOptions {
   readonly configuration: Pick<AgentConfiguration, 'cluster' | 'prefix'>
-  readonly identity: Pick<AgentIdentity, 'userAuthority'>
+  /** Signs them, at this moment; undefined where the owner does. */
+  readonly identity: { readonly userAuthority?: Authority | undefined }
   readonly principals: Principals
   readonly names: ListedNames
   /** Puts people whom a token lets in onto the list; without it a grant has to name them. */
   readonly admitName?: AdmitName
   /** Lets in by tokens; without it nobody comes in that way. */
   readonly tokens?: TokenAdmissions
-  readonly directory: Pick<DirectoryHolder, 'state' | 'isFresh'>
+  readonly directory: PeopleView
+  /** Takes note of the head that a device has verified. */
+  readonly hear?: (user: string, head: Head) => void
   readonly world: World
   readonly log: Log
   readonly policy?: { readonly person: IssuancePolicy; readonly bot: IssuancePolicy }
@@ -92,6 +94,13 @@ const POLICY = {
 const MAX_SKEW_MS = 10 * 60_000
 const EXPORTER_BYTES = 32
 
+/** What else is written with a certificate. */
+interface Circumstances {
+  readonly admission?: Admission | undefined
+  /** Fingerprint of the one of the same device that it takes the place of. */
+  readonly replaces?: string | undefined
+}
+
 interface Owner {
   readonly user: UserRecord
   readonly device: DeviceRecord
@@ -102,16 +111,16 @@ export function openIssuance(options: IssuanceOptions): Issuance {
   async function issueTo(
     owner: Owner,
     publicKeyDer: Buffer,
-    admission?: Admission,
+    circumstances: Circumstances,
   ): Promise<Issued> {
     await requireName(options, owner)
     requireWithinLimit(owner.user.name, owner.device.id)
-    return issue(options, owner, publicKeyDer, admission)
+    return issue(options, owner, publicKeyDer, circumstances)
   }
   return {
     async enrol(body, exporter) {
       requireAuthority(options)
-      const { csr, proof, oidc } = parsed(enrolmentSchema, body)
+      const { csr, proof, oidc, replaces, head } = parsed(enrolmentSchema, body)
       requireCurrent(options)
       const { der, publicKeyDer } = await readCsr(csr)
       const { keyId, key } = await requireProof(options, proof, der, exporter)
@@ -121,16 +130,17 @@ export function openIssuance(options: IssuanceOptions): Issuance {
         : options.directory
       const owner = requireDevice(options, state, keyId)
       requireWindow(options, state, owner)
-      return issueTo(owner, publicKeyDer, admission)
+      if (head) options.hear?.(owner.user.name, head)
+      return issueTo(owner, publicKeyDer, { admission, replaces })
     },
     async renew({ user, device }, body) {
       requireAuthority(options)
-      const { csr } = parsed(renewalSchema, body)
+      const { csr, replaces } = parsed(renewalSchema, body)
       requireCurrent(options)
       const { publicKeyDer } = await readCsr(csr)
       const owner = requireDevice(options, options.directory.state, device)
       if (owner.user.name !== user) throw unknownDevice()
-      return issueTo(owner, publicKeyDer)
+      return issueTo(owner, publicKeyDer, { replaces })
     },
   }
 }
@@ -146,6 +156,7 @@ function parsed<T>(
 
 /** With memory that is too old nobody can tell who was revoked meanwhile. */
 function requireCurrent({ principals, directory }: IssuanceOptions): void {
+  directory.requireConfirmed?.()
   if (principals.isFresh() && directory.isFresh()) return
   throw new UnreachableError(
     'MCM_API_SERVER_UNREACHABLE',
@@ -253,7 +264,7 @@ async function issue(
   options: IssuanceOptions,
   { user, device }: Owner,
   publicKeyDer: Buffer,
-  admission: Admission | undefined,
+  circumstances: Circumstances,
 ): Promise<Issued> {
   const minted = await issueUserCertificate(
     options.world,
@@ -261,7 +272,7 @@ async function issue(
     { publicKeyDer, user: user.name, groups: user.groups, device: device.id },
     lifetimeSeconds(options, { user, device }),
   )
-  await record(options, { user, device }, minted, admission)
+  await record(options, { user, device }, minted, circumstances)
   const { pem: certificate, fingerprint, serial, notAfter } = minted
   return { certificate, user: user.name, device: device.id, fingerprint, serial, notAfter }
 }
@@ -270,9 +281,9 @@ async function record(
   { principals, log }: IssuanceOptions,
   { user, device }: Owner,
   { fingerprint, serial, notBefore, notAfter }: MintedCertificate,
-  admission: Admission | undefined,
+  { admission, replaces }: Circumstances,
 ): Promise<void> {
-  const by = admission ? { admission } : {}
+  const by = { ...(admission ? { admission } : {}), ...(replaces ? { replaces } : {}) }
   const facts = { fingerprint, serial, device: device.id, notBefore, notAfter, ...by }
   try {
     await principals.record(user.name, { ...facts, deviceSince: device.since })

@@ -32,6 +32,10 @@ export interface RecordedCertificate {
   readonly notBefore: Date
   readonly notAfter: Date
   readonly revoked?: Date
+  /** When a newer one took its place: no new request is let in from `REPLACED_OVERLAP_MS` later on. */
+  readonly replaced?: Date
+  /** It is in the bin. */
+  readonly purged?: { readonly time: Date; readonly by: string }
 }
 
 export interface RecordedDevice {
@@ -51,6 +55,9 @@ export interface Revoked {
   readonly device?: string
   readonly fingerprint?: string
 }
+
+/** For requests that are on their way with the old one when a new one comes. */
+export const REPLACED_OVERLAP_MS = 5 * 60_000
 
 const KEY = 'principal.json'
 const VERSION = 1
@@ -76,6 +83,8 @@ const schema = z.object({
       notBefore: time,
       notAfter: time,
       revoked: time.optional(),
+      replaced: time.optional(),
+      purged: z.object({ time, by: z.string().min(1) }).optional(),
     }),
   ),
   devices: z.record(
@@ -127,8 +136,8 @@ export function withCertificate(
   const known = record.devices[device]
   const lastExpiry = later(known?.lastExpiry, notAfter)
   const standing = record.certificates.filter((each) => each.notAfter > now)
-  // A revoked one never gives way: where the owner issues, only this record says that it is.
-  const own = standing.filter((each) => each.device === device && !each.revoked)
+  // An ended one never gives way: where the owner issues, only this record says that it is.
+  const own = standing.filter((each) => each.device === device && isStanding(each))
   const dropped = new Set(own.slice(0, Math.max(0, own.length + 1 - MAX_CERTIFICATES_PER_DEVICE)))
   return {
     ...record,
@@ -209,6 +218,43 @@ export function withEnding(record: PrincipalRecord, ending: Ending, now: Date): 
   }
 }
 
+/** With one certificate of a device that another of the same device took the place of. */
+export function withReplaced(
+  record: PrincipalRecord,
+  { fingerprint, device }: Pick<RecordedCertificate, 'fingerprint' | 'device'>,
+  now: Date,
+): PrincipalRecord {
+  const isIt = (each: RecordedCertificate) =>
+    each.fingerprint === fingerprint && each.device === device
+  return withEach(record, isIt, (each) => ({ ...each, replaced: each.replaced ?? now }))
+}
+
+/** With a certificate in the bin; one that is there already stays as it is. */
+export function withPurged(
+  record: PrincipalRecord,
+  serial: string,
+  by: string,
+  now: Date,
+): PrincipalRecord {
+  const isIt = (each: RecordedCertificate) => each.serial === serial
+  return withEach(record, isIt, (each) => ({ ...each, purged: each.purged ?? { time: now, by } }))
+}
+
+/** With a certificate out of the bin, as it was: one that was revoked is. */
+export function withRestored(record: PrincipalRecord, serial: string): PrincipalRecord {
+  const isIt = (each: RecordedCertificate) => each.serial === serial
+  return withEach(record, isIt, ({ purged: _, ...each }) => each)
+}
+
+function withEach(
+  record: PrincipalRecord,
+  isIt: (certificate: RecordedCertificate) => boolean,
+  change: (certificate: RecordedCertificate) => RecordedCertificate,
+): PrincipalRecord {
+  const certificates = record.certificates.map((each) => (isIt(each) ? change(each) : each))
+  return { ...record, certificates }
+}
+
 /** Since when a certificate is revoked, by itself or with its device. */
 export function revocationOfCertificate(
   record: PrincipalRecord,
@@ -242,16 +288,23 @@ export function endedBetween(
     (id) => after.devices[id]?.revoked && !before.devices[id]?.revoked,
   )
   const standing = new Set(
-    after.certificates.filter(({ revoked }) => !revoked).map(({ fingerprint }) => fingerprint),
+    after.certificates.filter(isStanding).map(({ fingerprint }) => fingerprint),
   )
   const certificates = before.certificates.filter(
-    ({ revoked, fingerprint, device, notAfter }) =>
-      !revoked && notAfter > now && !standing.has(fingerprint) && !devices.includes(device),
+    (each) =>
+      isStanding(each) &&
+      each.notAfter > now &&
+      !standing.has(each.fingerprint) &&
+      !devices.includes(each.device),
   )
   return [
     ...devices.map((device) => ({ user, device })),
     ...certificates.map(({ device, fingerprint }) => ({ user, device, fingerprint })),
   ]
+}
+
+function isStanding({ revoked, purged }: RecordedCertificate): boolean {
+  return !revoked && !purged
 }
 
 function isOver({ admission, lastExpiry, revoked }: RecordedDevice, now: Date): boolean {

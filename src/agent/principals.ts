@@ -8,9 +8,17 @@
 
 import type { KubernetesApi } from '../client/kubernetes.ts'
 import type { Admission } from '../directory/admission.ts'
-import { formatTime } from '../directory/time.ts'
-import { AccessDeniedError, isMcmError, messageOf, NotFoundError } from '../errors.ts'
+import { isMcmError, messageOf } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
+import {
+  type IssuedTo,
+  issuedCertificate,
+  issuedTo,
+  owns,
+  requireSerial,
+  revokedError,
+  unknownOwner,
+} from './issued-certificates.ts'
 import {
   admissionsIn,
   type Ending,
@@ -21,11 +29,13 @@ import {
   type Revoked,
   readRecord,
   recordSecret,
-  revocationOfCertificate,
   revocationOfDevice,
   withAdmission,
   withCertificate,
   withEnding,
+  withPurged,
+  withReplaced,
+  withRestored,
   withRoom,
 } from './principal-record.ts'
 import {
@@ -42,23 +52,18 @@ import {
   watchCollection,
 } from './watched-collection.ts'
 
+export type { IssuedTo } from './issued-certificates.ts'
 export type { Revoked } from './principal-record.ts'
 
-/** Whose certificate it is. */
-export interface IssuedTo {
-  readonly user: string
-  /** Key id. */
-  readonly device: string
-  /** Since when it is revoked, by itself or with its device or user. */
-  readonly revoked?: Date
-}
-
 /** A certificate that was just made. */
-export interface NewCertificate extends Omit<RecordedCertificate, 'revoked'> {
+export interface NewCertificate
+  extends Omit<RecordedCertificate, 'revoked' | 'replaced' | 'purged'> {
   /** Since when the directory knows the device: a revocation of before does not concern it. */
   readonly deviceSince: Date
   /** What lets the device in, where that is a token. */
   readonly admission?: Admission
+  /** Fingerprint of one of the same device that it takes the place of. */
+  readonly replaces?: string
 }
 
 /** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
@@ -107,8 +112,18 @@ export interface Principals {
   secretName(user: string): string
   /** Whose a device or a certificate is, as far as certificates were issued here. */
   ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
-  /** A user's certificates that have not expired when last written. */
-  certificatesOf(user: string): IssuedCertificate[]
+  /** A user's certificates that have not expired, or everybody's: those on the list unless told. */
+  certificatesOf(user: string | undefined, where?: 'list' | 'bin'): IssuedCertificate[]
+  /** Whoever put a certificate into the bin; undefined when it is not there. */
+  purgedBy(serial: string): string | undefined
+  /** Puts a certificate into the bin, in every replica. @throws NotFoundError, UnreachableError */
+  purge(order: {
+    readonly user: string
+    readonly serial: string
+    readonly by: string
+  }): Promise<void>
+  /** Takes it out again, as it was before. @throws NotFoundError, UnreachableError */
+  restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
   /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
@@ -198,12 +213,15 @@ class WatchedPrincipals implements Principals {
   }
 
   async record(user: string, certificate: NewCertificate): Promise<void> {
-    const { deviceSince, admission, ...recorded } = certificate
+    const { deviceSince, admission, replaces, ...recorded } = certificate
     await this.#change(user, (record) => {
       const revoked = revocationOfDevice(record, recorded.device, deviceSince)
       if (revoked !== undefined) throw revokedError(user, revoked)
-      const admitted = admission ? withAdmission(record, admission, this.#now()) : record
-      return withRoom(withCertificate(admitted, recorded, this.#now()), recorded.device)
+      const now = this.#now()
+      const admitted = admission ? withAdmission(record, admission, now) : record
+      const after = withRoom(withCertificate(admitted, recorded, now), recorded.device)
+      if (replaces === undefined || replaces === recorded.fingerprint) return after
+      return withReplaced(after, { fingerprint: replaces, device: recorded.device }, now)
     })
   }
 
@@ -228,9 +246,34 @@ class WatchedPrincipals implements Principals {
     return records.find((record) => owns(record, what))?.user
   }
 
-  certificatesOf(user: string): IssuedCertificate[] {
-    const record = this.#records.get(user)
-    return (record?.certificates ?? []).map((each) => issuedCertificate(record!, each))
+  certificatesOf(user: string | undefined, where = 'list'): IssuedCertificate[] {
+    const own = user === undefined ? undefined : this.#records.get(user)
+    const records = user === undefined ? [...this.#records.values()] : own ? [own] : []
+    const now = this.#now()
+    const isThere = ({ purged, notAfter }: RecordedCertificate) =>
+      notAfter > now && (purged !== undefined) === (where === 'bin')
+    return records.flatMap((record) =>
+      record.certificates.filter(isThere).map((each) => issuedCertificate(record, each)),
+    )
+  }
+
+  purgedBy(serial: string): string | undefined {
+    const all = [...this.#records.values()].flatMap(({ certificates }) => certificates)
+    return all.find((each) => each.serial === serial)?.purged?.by
+  }
+
+  async purge({ user, serial, by }: { user: string; serial: string; by: string }): Promise<void> {
+    await this.#change(user, (record) => {
+      requireSerial(record, serial)
+      return withPurged(record, serial, by, this.#now())
+    })
+  }
+
+  async restore({ user, serial }: { user: string; serial: string }): Promise<void> {
+    await this.#change(user, (record) => {
+      requireSerial(record, serial)
+      return withRestored(record, serial)
+    })
   }
 
   lastExpiry(user: string, device: string): Date | undefined {
@@ -295,9 +338,8 @@ class WatchedPrincipals implements Principals {
     this.#records.set(user, record)
     if (admissionsIn(record).length > 0) this.#admissions = undefined
     for (const certificate of record.certificates) {
-      const { device, fingerprint } = certificate
-      const revoked = revocationOfCertificate(record, certificate)
-      this.#byFingerprint.set(fingerprint, { user, device, ...(revoked ? { revoked } : {}) })
+      const { fingerprint } = certificate
+      this.#byFingerprint.set(fingerprint, issuedTo(record, certificate))
       this.#unknownUntil.delete(fingerprint)
     }
   }
@@ -348,47 +390,4 @@ class WatchedPrincipals implements Principals {
   #now(): Date {
     return this.#background.world.now()
   }
-}
-
-function owns(
-  { devices, certificates }: PrincipalRecord,
-  what: { device: string } | { serial: string },
-): boolean {
-  if ('device' in what) return Object.hasOwn(devices, what.device)
-  return certificates.some(({ serial }) => serial === what.serial)
-}
-
-function issuedCertificate(
-  record: PrincipalRecord,
-  certificate: RecordedCertificate,
-): IssuedCertificate {
-  const { fingerprint, serial, device, notBefore, notAfter } = certificate
-  const revoked = revocationOfCertificate(record, certificate)
-  return {
-    fingerprint,
-    serial,
-    user: record.user,
-    device,
-    notBefore: formatTime(notBefore),
-    notAfter: formatTime(notAfter),
-    ...(revoked ? { revoked: formatTime(revoked) } : {}),
-  }
-}
-
-function requireSerial(record: PrincipalRecord, serial: string): void {
-  if (!owns(record, { serial })) throw unknownOwner()
-}
-
-function unknownOwner(): NotFoundError {
-  return new NotFoundError(
-    'MCM_USER_UNKNOWN',
-    'no certificate of that device or serial stands here',
-    { hint: 'GET /.mcm/v1/certificates lists your own' },
-  )
-}
-
-function revokedError(user: string, since: Date): AccessDeniedError {
-  return new AccessDeniedError('MCM_REVOKED', `${user} was revoked at ${formatTime(since)}`, {
-    hint: 'ask an administrator for a new invite',
-  })
 }

@@ -12,6 +12,7 @@ import {
 } from '../errors.ts'
 import { ALPN_HTTP2 } from '../protocol/names.ts'
 import { fullJitterBackoff } from '../tunnel/backoff.ts'
+import { areSigned } from './authorities.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import type { DirectoryHolder } from './directory-holder.ts'
 import { type HubDialer, type HubEndpoint, hubEndpoints } from './hub-endpoints.ts'
@@ -33,7 +34,8 @@ export interface Registration {
 
 export interface RegistrationOptions extends Background {
   readonly configuration: AgentConfiguration
-  readonly identity: AgentIdentity
+  /** As it is now. */
+  identity(): AgentIdentity
   readonly directory: DirectoryHolder
   readonly dial: HubDialer
   /** The join token as it stands in the configuration now: registering again brings a new one. */
@@ -102,8 +104,8 @@ class Registering implements Registration {
 
   /** Asks the hubs in order, until one answers. */
   async #round(): Promise<void> {
-    const { configuration, directory, signal } = this.#options
-    for (const target of hubEndpoints(configuration, directory.state)) {
+    const { configuration, directory, signal, world } = this.#options
+    for (const target of hubEndpoints(configuration, directory.state, world.now())) {
       try {
         await this.#ask(target)
         this.#say(this.#mismatch())
@@ -135,7 +137,7 @@ class Registering implements Registration {
     if (Math.abs(now - this.#joinedAt) < this.#timing.rejoinMs) return
     const joinToken = (await this.#options.joinToken?.()) ?? configuration.joinToken
     if (joinToken === undefined) throw noJoinToken()
-    const publication = await publicationOf(configuration, identity)
+    const publication = await publicationOf(configuration, identity())
     await hub.join(configuration.cluster, { joinToken: joinToken.reveal(), publication })
     this.#joinedAt = now
     this.#options.log.info('published', { cluster: configuration.cluster })
@@ -148,7 +150,7 @@ class Registering implements Registration {
     if (directory.head !== null && !directory.isFresh())
       return rolledBack(directory.head.seq, directory.remembered?.seq)
     if (record === undefined) return notSigned(configuration.cluster)
-    return mismatchOf(record, configuration, identity)
+    return mismatchOf(record, configuration, identity())
   }
 
   #ownRecord(): ClusterRecord | undefined {
@@ -191,8 +193,12 @@ function publicationOf(
 function mismatchOf(
   record: ClusterRecord,
   { cluster, prefix }: AgentConfiguration,
-  { serverAuthority, userCaDer, userAuthority, agentKey }: AgentIdentity,
+  identity: AgentIdentity,
 ): TrustError | undefined {
+  const { agentKey, next } = identity
+  // While they are replaced what is signed is the one or the other.
+  const signed = next !== undefined && areSigned(next, record) ? next : identity
+  const { serverAuthority, userCaDer, userAuthority } = signed
   const issuer = userAuthority === undefined ? 'local' : 'agent'
   const differences = [
     record.agentKey !== agentKey.id && 'another agent key',

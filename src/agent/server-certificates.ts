@@ -24,6 +24,8 @@ export async function newServerCertificate(
 export interface CertificateRenewal {
   /** Before a handshake: nothing while the certificates are good, else the renewal to wait for. It never rejects. */
   whenDue(): Promise<void> | undefined
+  /** At once: they are to be of another CA. */
+  renew(): void
   stop(): void
 }
 
@@ -55,5 +57,9 @@ export function renewRegularly(
     return running
   }
   const timer = setInterval(() => void whenDue(), CHECK_MS).unref()
-  return { whenDue, stop: () => clearInterval(timer) }
+  /** One that is under way may have begun with the CA before. */
+  const renewAgain = () => {
+    running = (running ?? Promise.resolve()).then(renewNow)
+  }
+  return { whenDue, renew: renewAgain, stop: () => clearInterval(timer) }
 }

@@ -33,7 +33,8 @@ import { uuid } from './traffic.ts'
 export interface ServerSources {
   readonly world: World
   readonly log: Log
-  readonly userCaDer: Buffer
+  /** Whose certificates make a session, now. */
+  userCas(): readonly Buffer[]
   readonly sessions: Sessions
   readonly traffic: ListenerHandlers<Session>
   readonly enrolment: ListenerHandlers<EnrolmentConnection>
@@ -158,7 +159,7 @@ function innerServer(
 
 /** A session; a Status for somebody whose name we refuse; undefined for a stranger. */
 function openSession(
-  { world, log, userCaDer, sessions }: ServerSources,
+  { world, log, userCas, sessions }: ServerSources,
   { socket, certificateDer }: InnerConnection,
   origin: Origin,
   carrier: Duplex,
@@ -166,7 +167,7 @@ function openSession(
 ): Session | Status | undefined {
   let certificate: UserCertificate
   try {
-    certificate = readUserCertificate(certificateDer, userCaDer)
+    certificate = readUserCertificate(certificateDer, userCas())
   } catch (error) {
     const isNamed = isMcmError(error) && error.code === 'MCM_FORBIDDEN'
     log.warn('certificate_refused', { reason: messageOf(error), ...addressFields(origin) })

@@ -18,7 +18,7 @@ export const CLUSTER_LABEL = 'mcm.dev/cluster'
 export const STATE_LABEL = 'mcm.dev/state'
 
 /** What a Secret of the agent is about. */
-export type StateKind = 'identity' | 'directory' | 'principal'
+export type StateKind = 'identity' | 'directory' | 'principal' | 'uses'
 
 export interface StateSecret extends KubernetesObject {
   readonly metadata: ObjectMeta & { readonly uid?: string }
@@ -40,6 +40,11 @@ export function identitySecretName(cluster: string): string {
 
 export function directorySecretName(cluster: string): string {
   return `mcm-directory-${cluster}`
+}
+
+/** When certificates were used, one for each replica that is there at a time. */
+export function usesSecretName(cluster: string, number: number): string {
+  return `mcm-uses-${cluster}-${number}`
 }
 
 /** Whoever may delete this Secret may revoke that user (docs/PROTOCOL.md §8). */

@@ -65,6 +65,7 @@ export class Passage {
   readonly #request: UnjudgedRequest
   readonly #startedAt = performance.now()
   #impersonation: Impersonation | undefined
+  #requests: readonly number[] = []
 
   constructor(sources: TrafficSources, session: Session, request: UnjudgedRequest) {
     this.sources = sources
@@ -88,6 +89,7 @@ export class Passage {
   async enter(): Promise<{ standing: Standing; leave: () => void }> {
     const { authentication, limits } = this.sources
     const standing = await authentication.standingOf(this.session.certificate)
+    this.#requests = standing.requests
     for (const group of standing.impersonation.groups) this.session.usedGroups.add(group)
     return { standing, leave: limits.enter(this.session.certificate.user) }
   }
@@ -154,7 +156,8 @@ export class Passage {
     const { auditId, session } = this
     const { method, target = '' } = this.#request
     const durationMs = Math.round((performance.now() - this.#startedAt) * 1000) / 1000
-    const subject = { auditId, session, method, target, impersonation: this.#impersonation }
+    const [impersonation, requests] = [this.#impersonation, this.#requests]
+    const subject = { auditId, session, method, target, impersonation, requests }
     this.sources.audit(auditEvent(subject, { ...outcome, durationMs }))
   }
 }

@@ -4,11 +4,17 @@ import type { TLSSocket } from 'node:tls'
 import { z } from 'zod'
 import { IdentityError, type McmError } from '../errors.ts'
 import {
+  type AuthoritiesOrder,
   type ClusterFacts,
   clusterFactsSchema,
+  type DirectoryAppend,
+  type Head,
+  headSchema,
   type IssuedCertificate,
   issuedCertificateSchema,
   issuedSchema,
+  type OfferedAuthorities,
+  offeredAuthoritiesSchema,
   type Revocation,
   type ShownToken,
   type Whoami,
@@ -37,13 +43,27 @@ export interface AgentApi {
     readonly csr: string
     readonly proof: string
     readonly oidc?: ShownToken
+    /** Fingerprint of the certificate that the new one takes the place of. */
+    readonly replaces?: string
+    /** What this device has verified of the directory. */
+    readonly head?: Head
   }): Promise<{ certificate: string }>
   renew(csr: string): Promise<{ certificate: string }>
   whoami(): Promise<Whoami>
   /** What limits everybody in this cluster. */
   clusterFacts(): Promise<ClusterFacts>
-  certificates(): Promise<IssuedCertificate[]>
+  /** One's own, or everybody's; those on the list, or in the bin. */
+  certificates(of?: 'self' | 'all', where?: 'list' | 'bin'): Promise<IssuedCertificate[]>
+  /** Into the bin, and out of it. */
+  purge(serial: string): Promise<void>
+  restore(serial: string): Promise<void>
+  /** Names the head that this device has verified; gives the agent's. */
+  nameHead(head: Head): Promise<Head | null>
+  /** Brings statements that no hub has brought; gives the agent's head afterwards. */
+  bringDirectory(append: DirectoryAppend): Promise<Head | null>
   revoke(revocation: Revocation): Promise<void>
+  /** The CAs that wait for an admin's signature, made when none do. */
+  nextAuthorities(order: AuthoritiesOrder): Promise<OfferedAuthorities>
   /** One request to the API server as the session's user: a `KubernetesTransport`. */
   request(request: KubernetesRequest): Promise<KubernetesResponse>
   /** Resolves when the connection is gone. */
@@ -53,6 +73,7 @@ export interface AgentApi {
 
 const OWN = '/.mcm/v1'
 const nothing = z.unknown().transform(() => undefined)
+const headAnswer = z.object({ head: headSchema.nullable() })
 /** How TLS 1.3 says that a certificate is not accepted (RFC 8446 §6.2). */
 const CERTIFICATE_ALERT = /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|ACCESS_DENIED)/
 
@@ -70,12 +91,27 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
     renew: (csr) => call(issuedSchema, 'POST', '/certificates', { csr }),
     whoami: () => call(whoamiSchema, 'GET', '/whoami'),
     clusterFacts: () => call(clusterFactsSchema, 'GET', '/cluster'),
-    certificates: () => call(z.array(issuedCertificateSchema), 'GET', '/certificates'),
+    certificates: (of = 'self', where = 'list') =>
+      call(z.array(issuedCertificateSchema), 'GET', certificatesPath(of, where)),
+    purge: (serial) => call(nothing, 'POST', '/purges', { serial }),
+    restore: (serial) => call(nothing, 'POST', '/restorations', { serial }),
+    nameHead: async (head) => (await call(headAnswer, 'POST', '/head', head)).head,
+    bringDirectory: async (append) => (await call(headAnswer, 'POST', '/directory', append)).head,
     revoke: (revocation) => call(nothing, 'POST', '/revocations', revocation),
+    nextAuthorities: (order) => call(offeredAuthoritiesSchema, 'POST', '/authorities', order),
     request: (request) => forward(peer, request),
     closed: new Promise((resolve) => session.once('close', resolve)),
     close: () => session.close(),
   }
+}
+
+/** An agent that is asked for what it always gave is asked as it always was. */
+function certificatesPath(of: 'self' | 'all', where: 'list' | 'bin'): string {
+  const query = new URLSearchParams({
+    ...(of === 'all' ? { of } : {}),
+    ...(where === 'bin' ? { in: where } : {}),
+  }).toString()
+  return query === '' ? '/certificates' : `/certificates?${query}`
 }
 
 function lostAgent(socket: TLSSocket): Peer['lost'] {

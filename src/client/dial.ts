@@ -9,7 +9,8 @@ import { networkFailure } from './network-failure.ts'
 /**
  * The outer layer: one TLS 1.3 connection to a hub, through a corporate proxy if there is one. Knows
  * endpoints and one pin; not what is said on the connection. Invariant: a socket that is given out
- * showed exactly the pinned certificate, and nothing was written to it before that was known.
+ * showed exactly the pinned certificate, and nothing was written to it before that was known; the one exception
+ * says so in its name.
  */
 export interface DialOptions {
   /** `HOST:PORT`, an IPv6 address in brackets. */
@@ -37,13 +38,32 @@ const KEEP_ALIVE_MS = 15_000
  * Dials and checks a hub.
  * @throws UnreachableError MCM_HUB_UNREACHABLE; TrustError MCM_PIN_MISMATCH and whatever `check` throws
  */
-export async function dialHub(options: DialOptions): Promise<TLSSocket> {
+export function dialHub(options: DialOptions): Promise<TLSSocket> {
+  return dialChecked(options, (der) => {
+    if (sha256(der) !== options.pin) throw pinMismatch(options)
+  })
+}
+
+/**
+ * The same with whoever answers there with a certificate that a hub may have: nothing but the chain of the directory,
+ * read on this very connection, can prove that it is the fleet's (PROTOCOL §12.3). @throws as `dialHub`
+ */
+export function dialUnprovenHub(options: Omit<DialOptions, 'pin'>): Promise<TLSSocket> {
+  return dialChecked(options, () => {})
+}
+
+type Requirement = (der: Buffer) => void
+
+async function dialChecked(
+  options: Omit<DialOptions, 'pin'>,
+  requirePin: Requirement,
+): Promise<TLSSocket> {
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS
   const timeout = AbortSignal.timeout(timeoutMs)
   const signal = options.signal ? AbortSignal.any([options.signal, timeout]) : timeout
   try {
     const transport = await dialTransport(options, signal)
-    return await handshake(transport, options, signal)
+    return await handshake(transport, options, requirePin, signal)
   } catch (cause) {
     options.signal?.throwIfAborted()
     if (isMcmError(cause)) throw cause
@@ -106,7 +126,8 @@ function dialTcp(host: string, port: number, signal: AbortSignal): Promise<Socke
 
 function handshake(
   transport: Socket,
-  options: DialOptions,
+  options: Omit<DialOptions, 'pin'>,
+  requirePin: Requirement,
   signal: AbortSignal,
 ): Promise<TLSSocket> {
   transport.setNoDelay(true)
@@ -131,7 +152,7 @@ function handshake(
     socket.once('secureConnect', () => {
       signal.removeEventListener('abort', abandon)
       try {
-        requirePinned(socket, options)
+        requireHub(socket, options, requirePin)
         resolve(socket)
       } catch (error) {
         reject(error)
@@ -141,9 +162,14 @@ function handshake(
   })
 }
 
-function requirePinned(socket: TLSSocket, options: DialOptions): void {
+function requireHub(
+  socket: TLSSocket,
+  options: Omit<DialOptions, 'pin'>,
+  requirePin: Requirement,
+): void {
   const der = socket.getPeerX509Certificate()?.raw
-  if (!der || sha256(der) !== options.pin) throw pinMismatch(options)
+  if (!der) throw pinMismatch(options)
+  requirePin(der)
   options.check(der)
   if (socket.alpnProtocol !== options.alpn) {
     throw unreachable(options, `it does not speak ${options.alpn}`)
@@ -156,7 +182,7 @@ function parseEndpoint(endpoint: string): { host: string; port: number } {
   return { host, port: Number(endpoint.slice(colon + 1)) }
 }
 
-function pinMismatch({ endpoint }: DialOptions): TrustError {
+function pinMismatch({ endpoint }: Pick<DialOptions, 'endpoint'>): TrustError {
   return new TrustError(
     'MCM_PIN_MISMATCH',
     `${endpoint} showed another certificate than the hub’s own: something in between ends TLS, or it is not your hub`,
@@ -166,7 +192,11 @@ function pinMismatch({ endpoint }: DialOptions): TrustError {
   )
 }
 
-function unreachable(options: DialOptions, why: string, cause?: unknown): UnreachableError {
+function unreachable(
+  options: Omit<DialOptions, 'pin'>,
+  why: string,
+  cause?: unknown,
+): UnreachableError {
   return new UnreachableError(
     'MCM_HUB_UNREACHABLE',
     `hub ${options.endpoint} cannot be reached: ${why}`,

@@ -8,7 +8,7 @@ import { networkFailure } from './network-failure.ts'
 export interface InnerOptions {
   /** The cluster or enrolment host: SNI, and the only name the agent's certificate may have. */
   readonly host: string
-  /** The cluster's server CA: the whole trust store of this connection. */
+  /** The cluster's server CA, or during a rotation both: the whole trust store of this connection. */
   readonly serverCaPem: string
   /** A user certificate and its key; without them only enrolment answers. */
   readonly certPem?: string

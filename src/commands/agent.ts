@@ -13,7 +13,7 @@ import { readMountedConfiguration } from '../agent/mounted-configuration.ts'
 import { openKubernetes } from '../client/kubernetes.ts'
 import { McmCommand } from '../command.ts'
 import { connectionFromKubeconfig } from '../kubeconfig/connect.ts'
-import { directListenFlag } from '../terminal/flag-values.ts'
+import { directListenFlag, durationFlag } from '../terminal/flag-values.ts'
 import type { Log } from '../world.ts'
 
 type Inside = Pick<AgentDeps, 'apiServer' | 'joinToken'> & Pick<AgentOptions, 'configuration'>
@@ -27,6 +27,7 @@ export default class Agent extends McmCommand {
     '<%= config.bin %> agent',
     '<%= config.bin %> agent --kubeconfig ~/.kube/config --context my-ctx',
     '<%= config.bin %> agent --direct-listen :9443,9444',
+    '<%= config.bin %> agent --directory-max-age 7d',
   ]
   static override flags = {
     kubeconfig: Flags.string({ description: 'run outside the cluster, with this kubeconfig' }),
@@ -36,6 +37,10 @@ export default class Agent extends McmCommand {
       min: 0,
       max: 65535,
       description: 'port of /healthz and /readyz (default: 8081 in a pod, none outside)',
+    }),
+    'directory-max-age': Flags.string({
+      description:
+        'let nobody in when no administrator has confirmed the directory for so long, such as 7d (default: any age)',
     }),
     'direct-listen': Flags.string({
       description:
@@ -59,6 +64,8 @@ export default class Agent extends McmCommand {
       flags['direct-listen'],
       this.runtime.anyAddress,
     )
+    const age = flags['directory-max-age']
+    const maximumAge = age && durationFlag('directory-max-age', age) / 1000
     const agent = await startAgent(
       {
         ...deps,
@@ -74,6 +81,7 @@ export default class Agent extends McmCommand {
         version: this.config.version,
         ...(port === undefined ? {} : { health: { host: this.runtime.anyAddress, port } }),
         ...(direct === undefined ? {} : { direct }),
+        ...(maximumAge ? { directoryMaximumAgeSeconds: maximumAge } : {}),
       },
     )
     log.info('agent_started', { cluster: configuration.cluster, health: agent.address })

@@ -5,7 +5,7 @@ import { readCeilingWish } from '../device/ceiling-wish.ts'
 import { registerCluster } from '../device/registering.ts'
 import type { DirectAddress } from '../directory/details.ts'
 import { viewRegistered } from '../terminal/cluster-views.ts'
-import { directFlag, pairsFlag } from '../terminal/flag-values.ts'
+import { directFlag, durationFlag, pairsFlag } from '../terminal/flag-values.ts'
 
 export default class Register extends McmCommand {
   static override summary = 'bring a cluster into the fleet'
@@ -74,6 +74,10 @@ export default class Register extends McmCommand {
       description:
         'what nobody does there through mcm: read-only, no-exec, no-secrets, several with commas, or a file with rules',
     }),
+    'directory-max-age': Flags.string({
+      description:
+        'let nobody in there when no administrator has confirmed the directory for so long, such as 7d (default: any age)',
+    }),
     timeout: Flags.integer({ default: 900, min: 0, description: 'seconds to wait for the agent' }),
     wait: Flags.boolean({ default: true, allowNo: true, description: 'wait for the agent' }),
   }
@@ -85,12 +89,15 @@ export default class Register extends McmCommand {
     const context = flags.context === undefined ? {} : { context: flags.context }
     const image = flags.image ?? `docker.io/library/mcm-agent:${this.config.version}`
     const direct = flags.direct === undefined ? undefined : directFlag('direct', flags.direct)
+    const age = flags['directory-max-age']
+    if (age !== undefined) durationFlag('directory-max-age', age)
     const workload = {
       image,
       replicas: flags.replicas,
       imagePullSecrets: flags['image-pull-secret'] ?? [],
       hostAliases: hostAliases(pairsFlag('host-alias', flags['host-alias'] ?? [])),
       ...(direct ? { direct: exposure(direct, flags['direct-service']) } : {}),
+      ...(age === undefined ? {} : { directoryMaximumAge: age }),
     }
     const ceiling =
       flags.ceiling === undefined

@@ -1,5 +1,6 @@
 import { credentialFor } from '../device/credentials.ts'
 import type { Device } from '../device/device.ts'
+import { staleKubeconfig } from '../device/stale-kubeconfig.ts'
 import { UsageError } from '../errors.ts'
 import { openRuntime } from '../runtime.ts'
 import { failureOf, renderFailure } from '../terminal/failure.ts'
@@ -12,7 +13,7 @@ export async function renewCredential(
   streams: CredentialStreams,
 ): Promise<number> {
   try {
-    streams.stdout.write(await credentialText(argv, env))
+    streams.stdout.write(await credentialText(argv, env, streams))
     return 0
   } catch (error) {
     const context = { command: 'mcm credential', version: '', isInterrupted: false }
@@ -25,6 +26,7 @@ export async function renewCredential(
 async function credentialText(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
+  streams: CredentialStreams,
 ): Promise<string> {
   const id = plainClusterArgument(argv)
   if (id === undefined) {
@@ -33,8 +35,13 @@ async function credentialText(
     })
   }
   // kubectl shows stderr of its plugins: only problems belong there.
-  const device = await openRuntime(env).openDevice({ quiet: true })
-  return currentCredential(device, id)
+  const runtime = openRuntime(env)
+  const device = await runtime.openDevice({ quiet: true })
+  const text = await currentCredential(device, id)
+  const { kubeconfigFiles } = runtime
+  const stale = await staleKubeconfig(device, id, runtime.kubeconfigLocation(), kubeconfigFiles)
+  if (stale !== undefined) streams.stderr.write(`${stale}\n`)
+  return text
 }
 
 /** What kubectl reads, of the certificate that `credentialFor` gives. @throws as `credentialFor` */

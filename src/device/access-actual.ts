@@ -54,7 +54,10 @@ export function directoryAccess(
   const isStanding = ({ expires }: { readonly expires?: Date }) => !expires || now < expires
   return {
     members: state.memberships(clusterId).filter(isStanding),
-    timedGrants: state.timedGrants(clusterId).filter(isStanding),
+    // Requests are nobody's to declare.
+    timedGrants: state
+      .timedGrants(clusterId)
+      .filter((grant) => grant.request === undefined && isStanding(grant)),
   }
 }
 

@@ -15,6 +15,7 @@ import { withCluster } from './cluster-access.ts'
 import { byName, reachableClusters, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { inParallel } from './in-parallel.ts'
+import { withoutRequests } from './request-bindings.ts'
 
 /** What would have to change, everywhere, for a declared access to be true. */
 export interface AccessPlan {
@@ -90,7 +91,8 @@ async function planCluster(
   try {
     return await device.progress.step(`reading ${cluster.name}`, () =>
       withCluster(session, cluster, async ({ kubernetes }) => {
-        const actual = { ...(await readActualAccess(kubernetes, wanted)), ...inDirectory }
+        const read = await readActualAccess(kubernetes, wanted)
+        const actual = { ...withoutRequests(session, cluster, read), ...inDirectory }
         const context = { prefix: cluster.prefix, actor, known, present }
         const difference = accessDifference(wanted, actual, context)
         return { cluster, wanted, difference, inDirectory: difference.inDirectory }

@@ -3,6 +3,7 @@ import { type BoundGrant, grantKey, grantsOf } from '../access/grant.ts'
 import { DESCRIPTION_ANNOTATION, NICKNAME_ANNOTATION } from '../access/label.ts'
 import { roleDiffers } from '../access/object-difference.ts'
 import { isOwnRole } from '../access/role.ts'
+import { requestStatus } from '../directory/access-request.ts'
 import type { ClusterRecord, UserRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError } from '../errors.ts'
@@ -26,6 +27,8 @@ export interface StandingGrant {
   /** RFC 3339; when it ends by itself. */
   readonly expires?: string
   readonly nickname?: string
+  /** The number of the request that it answers. */
+  readonly request?: number
   /** What it needs besides and does not have, so that it gives nothing now. */
   readonly without?: string
 }
@@ -82,8 +85,11 @@ export async function declarationOf(
   const clusters = await readClusters(session)
   const { roles, contested } = agreedRoles(clusters)
   const groups = new Set(people.flatMap((person) => [...person.groups]))
-  // What gives nothing now is not declared: applying it would make it give something.
-  const grants = clusters.flatMap((each) => each.grants).filter((it) => it.without === undefined)
+  // What gives nothing now is not declared: applying it would make it give something. What was asked for and
+  // ends within hours is nobody's to declare.
+  const grants = clusters
+    .flatMap((each) => each.grants)
+    .filter(({ without, request }) => without === undefined && request === undefined)
   for (const { subject } of grants) if (subject.kind === 'group') groups.add(subject.name)
   const named = new Set(people.map(({ name }) => name))
   const strangers = grants.flatMap(({ subject: { kind, name } }) =>
@@ -179,7 +185,7 @@ function standing(
   grant: BoundGrant,
   nickname: string | undefined,
 ): StandingGrant {
-  const { subject, role, namespace, timedGroup } = grant
+  const { subject, role, namespace, timedGroup, request } = grant
   const { state } = directory
   const timed = state
     .timedGrants(cluster.id)
@@ -192,7 +198,10 @@ function standing(
     .memberships(cluster.id)
     .some((member) => isSame(member.subject, subject) && (!member.expires || now < member.expires))
   const isOver = timedGroup !== undefined && !(timed && now < timed.expires)
-  const without = isOver ? 'it is over' : isListed ? undefined : 'no member of the cluster'
+  const asked = request === undefined ? undefined : state.requests.get(request)
+  const isWaiting = asked !== undefined && requestStatus(asked, now) === 'waiting'
+  const over = isWaiting ? `request ${request} is not approved yet` : 'it is over'
+  const without = isOver ? over : isListed ? undefined : 'no member of the cluster'
   return {
     cluster: cluster.name,
     subject: { kind: subject.kind, name: subject.name },
@@ -200,6 +209,7 @@ function standing(
     ...(namespace === undefined ? {} : { namespace }),
     ...(timed ? { expires: formatTime(timed.expires) } : {}),
     ...(nickname === undefined ? {} : { nickname }),
+    ...(request === undefined ? {} : { request }),
     ...(without === undefined ? {} : { without }),
   }
 }

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { type AgentApi, openAgentApi } from '../client/agent.ts'
 import { openInner } from '../client/inner.ts'
+import { standingServerCas } from '../directory/overlap.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { ALPN_HTTP2, clusterHost, enrolmentHost } from '../protocol/names.ts'
 import type { Credential } from './kept-credential.ts'
@@ -17,7 +18,7 @@ export async function openEnrolment(
   const stream = traveller.enrolment ?? (await openWay(traveller, cluster, 'enrolment'))
   const socket = await openInner(stream, {
     host,
-    serverCaPem: pemCertificate(cluster.serverCaDer),
+    serverCaPem: serverCasPem(cluster, traveller.device.world.now()),
     alpn: [ALPN_HTTP2],
   })
   const exporter = (label: string) => socket.exportKeyingMaterial(32, label, Buffer.alloc(0))
@@ -34,12 +35,17 @@ export async function openSession(
   const stream = await openWay(traveller, cluster, 'session')
   const socket = await openInner(stream, {
     host,
-    serverCaPem: pemCertificate(cluster.serverCaDer),
+    serverCaPem: serverCasPem(cluster, traveller.device.world.now()),
     certPem: credential.certificatePem,
     keyPem: credential.key,
     alpn: [ALPN_HTTP2],
   })
   return openAgentApi(socket)
+}
+
+/** The server CAs of which a cluster's agent may show a certificate, in PEM, one after the other. */
+export function serverCasPem(cluster: ClusterRecord, now: Date): string {
+  return standingServerCas(cluster, now).map(pemCertificate).join('')
 }
 
 /** A DER certificate as PEM (RFC 7468). */

@@ -1,3 +1,4 @@
+import { standingUserCas } from '../directory/overlap.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { IdentityError, isMcmError, TrustError, UsageError } from '../errors.ts'
@@ -56,7 +57,7 @@ export async function installCertificate(
 ): Promise<InstalledCertificate> {
   const pem = onlyCertificate(text)
   const standpoint = await latestStandpoint(device)
-  const cluster = clusterOf(standpoint, pem)
+  const cluster = clusterOf(standpoint, pem, device.world.now())
   const { id, name } = cluster
   const credential = await withFileLock(certificatePath(device.home, id), async () => {
     const kept = await keptCredential(device, id)
@@ -80,9 +81,9 @@ function onlyCertificate(text: string): string {
 }
 
 /** The cluster whose user CA has signed it. */
-function clusterOf({ directory }: Standpoint, pem: string): ClusterRecord {
+function clusterOf({ directory }: Standpoint, pem: string, now: Date): ClusterRecord {
   const der = derOfCertificate(pem)
-  const cluster = [...directory.state.clusters.values()].find((each) => isSignedFor(each, der))
+  const cluster = [...directory.state.clusters.values()].find((each) => isSignedFor(each, der, now))
   if (cluster?.issuer === 'local') return cluster
   if (cluster) throw agentIssues(cluster)
   throw new TrustError(
@@ -92,9 +93,9 @@ function clusterOf({ directory }: Standpoint, pem: string): ClusterRecord {
   )
 }
 
-function isSignedFor({ userCaDer }: ClusterRecord, der: Buffer): boolean {
+function isSignedFor(cluster: ClusterRecord, der: Buffer, now: Date): boolean {
   try {
-    return readUserCertificate(der, userCaDer) !== undefined
+    return readUserCertificate(der, standingUserCas(cluster, now)) !== undefined
   } catch (error) {
     if (isMcmError(error)) return false
     throw error
@@ -109,7 +110,8 @@ async function withOwnKey(
   kept: Kept | undefined,
 ) {
   const waiting = await waitingRequest(device, cluster.id, state.device.id)
-  const { publicKeyDer } = readUserCertificate(derOfCertificate(pem), cluster.userCaDer)
+  const cas = standingUserCas(cluster, device.world.now())
+  const { publicKeyDer } = readUserCertificate(derOfCertificate(pem), cas)
   const fits = (key: Secret<string> | undefined) =>
     key !== undefined && publicKeyDerOf(readPrivateKey(key)).equals(publicKeyDer)
   const isAnswer = fits(waiting?.key)

@@ -17,6 +17,8 @@ export interface CertificateFile {
   readonly notAfter: string
   /** Two thirds into its life, a little earlier by chance. */
   readonly renewAfter: string
+  /** A kubeconfig of mode static holds it too: another one does not end it. */
+  readonly isCopied?: boolean
   /** Where its key is. */
   readonly secrets: 'keychain' | 'file'
   /** The last renewal that failed, so that many callers do not each wait for it. */

@@ -21,6 +21,15 @@ export interface ClusterOutcome {
   readonly problem?: string
 }
 
+export interface Renewal {
+  /** Those of every cluster this user may reach unless told. */
+  readonly clusters?: readonly ClusterRecord[]
+  /** New ones, whatever is left of those that are kept. */
+  readonly renew?: boolean
+  /** Those that are kept end, also where a kubeconfig of mode static holds them. */
+  readonly ends?: boolean
+}
+
 /**
  * A certificate for every cluster this user may reach, in parallel. A cluster that is down is reported,
  * not fatal: the next kubectl gets its certificate.
@@ -28,14 +37,12 @@ export interface ClusterOutcome {
  */
 export async function fetchCertificates(
   session: FleetSession,
-  options: { readonly renew?: boolean } = {},
+  options: Renewal = {},
 ): Promise<ClusterOutcome[]> {
-  const clusters = reachableClusters(session.directory, session.state.user)
+  const clusters = options.clusters ?? reachableClusters(session.directory, session.state.user)
   const label = `certificates for ${clusters.length} clusters`
   const outcomes = await session.device.progress.step(label, () =>
-    Promise.allSettled(
-      clusters.map((cluster) => fetchOne(session, cluster, options.renew === true)),
-    ),
+    Promise.allSettled(clusters.map((cluster) => fetchOne(session, cluster, options))),
   )
   return outcomes.map((outcome) => {
     if (outcome.status === 'rejected') throw outcome.reason
@@ -46,14 +53,14 @@ export async function fetchCertificates(
 async function fetchOne(
   session: FleetSession,
   cluster: ClusterRecord,
-  renew: boolean,
+  { renew, ends = false }: Renewal,
 ): Promise<ClusterOutcome> {
   const { id, name } = cluster
   try {
     if (cluster.issuer === 'local' && (await userCaPem(session.device, id)) === undefined)
       return await fromOwner(session, cluster)
     const { notAfter } = renew
-      ? await renewedCredential(session, id)
+      ? await renewedCredential(session, id, ends)
       : await credentialInSession(session, id)
     return { id, name, certificateUntil: formatTime(notAfter) }
   } catch (error) {
@@ -80,7 +87,11 @@ function endOfCalm({ notBefore, notAfter }: { notBefore: string; notAfter: strin
 }
 
 /** A new certificate whatever is left of the kept one. */
-async function renewedCredential(session: FleetSession, id: string): Promise<Credential> {
+async function renewedCredential(
+  session: FleetSession,
+  id: string,
+  ends: boolean,
+): Promise<Credential> {
   const kept = await readCertificateFile(certificatePath(session.device.home, id))
-  return credentialInSession(session, id, kept ? { refusedPem: kept.certificate } : {})
+  return credentialInSession(session, id, kept ? { refusedPem: kept.certificate, ends } : {})
 }

@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import { standingUserCas } from '../directory/overlap.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { TrustError } from '../errors.ts'
@@ -17,7 +18,10 @@ export function checkedCertificate(
   cluster: ClusterRecord,
   { pem, publicKeyDer }: { readonly pem: string; readonly publicKeyDer: Buffer },
 ): CertificateFile {
-  const subject = readUserCertificate(derOfCertificate(pem), cluster.userCaDer)
+  const subject = readUserCertificate(
+    derOfCertificate(pem),
+    standingUserCas(cluster, device.world.now()),
+  )
   if (!subject.publicKeyDer.equals(publicKeyDer)) throw untrusted(cluster, 'is for another key')
   if (subject.user !== state.user) throw untrusted(cluster, `names ${subject.user}`)
   if (subject.device !== state.device.id) throw untrusted(cluster, 'is for another device')

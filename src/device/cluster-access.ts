@@ -5,6 +5,7 @@ import { IdentityError } from '../errors.ts'
 import { openSession } from './agent-connection.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
+import { gossip } from './gossip.ts'
 import type { Credential } from './kept-credential.ts'
 
 /** A cluster's API as this device's own user, through hub and agent: RBAC there decides, as for kubectl. */
@@ -41,8 +42,12 @@ async function withCredential<T>(
 ): Promise<T> {
   const agent = await openSession(session, cluster, credential)
   const transport = (request: KubernetesRequest) => agent.request(request)
+  const told = gossip(agent, session.directory)
+  told.catch(() => {})
   try {
-    return await work({ agent, kubernetes: openKubernetes(transport) })
+    const done = await work({ agent, kubernetes: openKubernetes(transport) })
+    await told
+    return done
   } finally {
     agent.close()
   }

@@ -6,6 +6,8 @@ import {
   detailText,
 } from '../directory/details.ts'
 import type { verifyPublication } from '../directory/proofs.ts'
+import type { ClusterRecord } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
 import { TrustError } from '../errors.ts'
 import { keyId } from '../protocol/keys.ts'
 import type { Draft } from './append.ts'
@@ -51,6 +53,26 @@ export function registrationDrafts(
   }
   const isMember = known && directory.state.isMember(state.user, id)
   return [...(known ? [] : [cluster]), ...(isMember ? [] : [member])]
+}
+
+/** What the directory says of a cluster, for signing it anew with something changed. */
+export function clusterDetailOf(cluster: Omit<ClusterRecord, 'seq'>): ClusterDetail {
+  const { id, name, labels, agentKey, issuer, prefix, direct, approvals, previous } = cluster
+  return {
+    ...{ id, name, labels, ...authoritiesOf(cluster), agentKey, issuer, prefix },
+    ...(direct ? { direct } : {}),
+    ...(approvals ? { approvals } : {}),
+    ...(previous
+      ? { previous: { ...authoritiesOf(previous), until: formatTime(previous.until) } }
+      : {}),
+  }
+}
+
+function authoritiesOf({
+  serverCaDer,
+  userCaDer,
+}: Pick<ClusterRecord, 'serverCaDer' | 'userCaDer'>) {
+  return { serverCa: serverCaDer.toString('base64'), userCa: userCaDer.toString('base64') }
 }
 
 /** @throws UsageError MCM_BAD_REQUEST for labels or a name that could not be signed in the end */

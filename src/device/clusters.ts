@@ -47,6 +47,10 @@ export interface ClusterDetails extends ClusterSummary {
   readonly agentKey: string
   /** Where the agent is reached while no hub is up; absent when nowhere. */
   readonly direct?: DirectAddress
+  /** Until when the CAs before count as well, while they are being replaced; RFC 3339. */
+  readonly previousCasUntil?: string
+  /** How many have to approve an access request. */
+  readonly approvals: 1 | 2
   /** What limits everybody there, as its agent says; absent when it could not be asked. */
   readonly protection?: ClusterFacts
   readonly members: readonly { readonly kind: 'user' | 'group'; readonly name: string }[]
@@ -66,7 +70,7 @@ export async function showCluster(
 ): Promise<ClusterDetails> {
   const cluster = requireCluster(session.directory, nameOrId)
   const presence = await session.hub.presence()
-  const { prefix, agentKey, id, direct } = cluster
+  const { prefix, agentKey, id, direct, approvals = 1 } = cluster
   const isHere = (await userCaPem(session.device, id)) !== undefined
   const owner = { name: ownerOf(session.directory, cluster), isHere }
   return {
@@ -77,9 +81,16 @@ export async function showCluster(
     ...(cluster.issuer === 'local' ? { owner } : {}),
     agentKey,
     ...(direct ? { direct } : {}),
+    approvals,
+    ...previousOf(cluster, session.device.world.now()),
     ...(await protectionOf(session, cluster)),
     members: session.directory.state.members(id),
   }
+}
+
+function previousOf({ previous }: ClusterRecord, now: Date) {
+  if (previous === undefined || now >= previous.until) return {}
+  return { previousCasUntil: formatTime(previous.until) }
 }
 
 /** Only a member hears it, and only while an agent is there. */

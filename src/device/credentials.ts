@@ -27,6 +27,8 @@ const POLL_MS = 50
 export interface CredentialOptions {
   /** PEM of a certificate the agent no longer accepts: another is wanted, however long that one lasts. */
   readonly refusedPem?: string
+  /** The one that is kept is to end, also where a kubeconfig holds it. */
+  readonly ends?: boolean
   /** How a renewal finds the agent; by a connection of its own unless told. */
   readonly connect?: Connect
 }
@@ -49,7 +51,8 @@ export async function credentialFor(
   await requireState(device.home)
   const connect: Connect = options.connect ?? ((work) => withWayTo(device, clusterId, work))
   try {
-    return await renewAlone(device, clusterId, kept?.file, isRefused, connect)
+    const isEnded = options.ends === true
+    return await renewAlone(device, clusterId, kept?.file, { isRefused, isEnded }, connect)
   } catch (error) {
     // Not even the lock can be had where nothing can be written.
     return useToItsEnd(device, clusterId, isRefused ? undefined : kept, error)
@@ -60,7 +63,7 @@ export async function credentialFor(
 export async function credentialInSession(
   session: FleetSession,
   clusterId: string,
-  options: Pick<CredentialOptions, 'refusedPem'> = {},
+  options: Pick<CredentialOptions, 'refusedPem' | 'ends'> = {},
 ): Promise<Credential> {
   return credentialFor(session.device, clusterId, { ...options, connect: (work) => work(session) })
 }
@@ -71,7 +74,7 @@ async function renewAlone(
   device: Device,
   clusterId: string,
   before: CertificateFile | undefined,
-  isRefused: boolean,
+  { isRefused, isEnded }: { readonly isRefused: boolean; readonly isEnded: boolean },
   connect: Connect,
 ): Promise<Credential> {
   const path = certificatePath(device.home, clusterId)
@@ -92,7 +95,8 @@ async function renewAlone(
     const old = await kept()
     try {
       const own = await issueToOneself(device, clusterId)
-      const obtained = own ?? (await connect((traveller) => enrol(traveller, clusterId)))
+      const replaces = old && replacedBy(old.file, isEnded)
+      const obtained = own ?? (await connect((traveller) => enrol(traveller, clusterId, replaces)))
       return await keepCredential(device, clusterId, obtained, old?.file)
     } catch (error) {
       const usable = isRefused ? undefined : old
@@ -101,6 +105,11 @@ async function renewAlone(
     }
   }
   return withLockOrOutcome(device, path, renew, settled)
+}
+
+/** One that a kubeconfig holds too lives to its end, unless it is to end now. */
+function replacedBy(file: CertificateFile, isEnded: boolean): string | undefined {
+  return file.isCopied && !isEnded ? undefined : file.fingerprint
 }
 
 /** Takes the lock, or what its holder made of it: fifty waiters need not each have it once. */

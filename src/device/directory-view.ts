@@ -85,6 +85,15 @@ function describe(known: Detail): string {
       return known.detail.action === 'set'
         ? `${known.detail.name}: ${known.detail.issuer} names people under @${known.detail.domain}`
         : `${known.detail.name} removed`
+    case 'confirm':
+      return 'this is the directory'
+    case 'request': {
+      const { user, role, namespace, cluster, seconds, reason } = known.detail
+      const where = namespace === undefined ? cluster : `${namespace} of ${cluster}`
+      return `${user} asks for ${role} at ${where} for ${seconds} s: ${reason}`
+    }
+    case 'approval':
+      return `${known.detail.action} request ${known.detail.request}`
     case 'grant': {
       const { subject, group, cluster, expires } = known.detail
       return `${subject.kind} ${subject.name} in ${group} at ${cluster} until ${expires}`
@@ -92,8 +101,10 @@ function describe(known: Detail): string {
   }
 }
 
-function describeCluster({ name, id, direct }: (Detail & { type: 'cluster' })['detail']): string {
-  return direct ? `${name} (${id}), directly at ${direct.sessions}` : `${name} (${id})`
+function describeCluster(detail: (Detail & { type: 'cluster' })['detail']): string {
+  const { name, id, direct, approvals } = detail
+  const where = direct ? `, directly at ${direct.sessions}` : ''
+  return `${name} (${id})${where}${approvals ? `, ${approvals} approvals needed` : ''}`
 }
 
 function describeRevocation(detail: (Detail & { type: 'revoke' | 'removal' })['detail']): string {

@@ -20,14 +20,21 @@ import type { Traveller } from './way-to-agent.ts'
  * is for this person, this device and this key, and signed by the user CA that the directory names.
  */
 
-/** A new key pair and a certificate for it, proved by the device key on this very connection (PROTOCOL §8). */
-export async function enrol(traveller: Traveller, clusterId: string): Promise<Obtained> {
+/**
+ * A new key pair and a certificate for it, proved by the device key on this very connection (PROTOCOL §8).
+ * `replaces`: the fingerprint of the one it takes the place of.
+ */
+export async function enrol(
+  traveller: Traveller,
+  clusterId: string,
+  replaces?: string,
+): Promise<Obtained> {
   const { device, state, directory } = traveller
   const cluster = requireReachable(traveller, clusterId)
   if (cluster.issuer === 'local') throw ownerSigns(directory, cluster)
   const keyPair = generateKeyPair()
   const certificatePem = await device.progress.step(`certificate for ${cluster.name}`, () =>
-    requestCertificate(traveller, cluster, keyPair),
+    requestCertificate(traveller, cluster, keyPair, replaces),
   )
   const issued = { pem: certificatePem, publicKeyDer: keyPair.publicKeyDer }
   const file = checkedCertificate(device, state, cluster, issued)
@@ -51,6 +58,7 @@ async function requestCertificate(
   traveller: Traveller,
   cluster: ClusterRecord,
   keyPair: KeyPair,
+  replaces: string | undefined,
 ): Promise<string> {
   const csr = await createCsr(keyPair.privateKeyPem)
   const { der } = await readCsr(csr)
@@ -63,7 +71,15 @@ async function requestCertificate(
       time: formatTime(traveller.device.world.now()),
     })
     const oidc = await tokenToShow(traveller.device, traveller.state)
-    return (await agent.enrol({ csr, proof, ...(oidc ? { oidc } : {}) })).certificate
+    const { head } = traveller.directory
+    const issued = await agent.enrol({
+      csr,
+      proof,
+      ...(oidc ? { oidc } : {}),
+      ...(replaces === undefined ? {} : { replaces }),
+      ...(head === null ? {} : { head }),
+    })
+    return issued.certificate
   } finally {
     agent.close()
   }

@@ -1,7 +1,7 @@
 import type { HubApi } from '../client/hub.ts'
 import type { Directory } from '../directory/directory.ts'
 import type { SigningKey } from '../directory/signing-key.ts'
-import { AccessDeniedError } from '../errors.ts'
+import { AccessDeniedError, isMcmError } from '../errors.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
 import { requireDeviceKey } from './device-key.ts'
@@ -12,6 +12,8 @@ import {
   type HubConnection,
   hubCandidates,
 } from './hub-connection.ts'
+import { connectByChain } from './late-pin.ts'
+import { renewReplaced } from './replaced-authorities.ts'
 import { type DeviceState, requireState } from './state.ts'
 
 /** A connection to the hub as this device, with the directory of this moment, verified. */
@@ -48,8 +50,13 @@ export async function openFleet(
   const state = await standingState(device)
   const key = await requireDeviceKey(device, state)
   const cached = admittingOneself(await loadDirectory(device.home, state.fleet), state)
-  const candidates = choose(hubCandidates(state, cached))
-  const connection = await connectToHub(device, candidates, key)
+  const candidates = choose(hubCandidates(state, cached, device.world.now()))
+  const connection = await connectToHub(device, candidates, key).catch(async (error: unknown) => {
+    if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error
+    const proven = await connectByChain(device, state, cached, candidates, key)
+    if (proven === undefined) throw error
+    return proven
+  })
   try {
     const { hub } = connection
     const session = { device, state, directory: cached, key, connection, hub }
@@ -70,6 +77,7 @@ export async function syncDirectory(session: FleetSession): Promise<FleetSession
   const extended = await extendFromHub(directory, page, session.state.head)
   const isSame = isSameDirectory(extended, directory, session.state)
   const state = isSame ? session.state : await keepDirectory(device.home, extended)
+  if (!isSame) await renewReplaced(device, directory, extended)
   const synced = { ...session, directory: extended, state }
   requireLive(synced)
   return synced

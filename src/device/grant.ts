@@ -14,7 +14,7 @@ import { NotFoundError, UsageError } from '../errors.ts'
 import { RBAC_VERSION } from '../kube/rbac.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements, type Draft } from './append.ts'
-import { withCluster } from './cluster-access.ts'
+import { type ClusterAccess, withCluster } from './cluster-access.ts'
 import type { ClusterChange } from './cluster-bindings.ts'
 import { nearNames, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
@@ -53,23 +53,31 @@ async function grantInCluster(
   grant: Grant,
   cluster: ClusterRecord,
 ): Promise<ClusterChange> {
-  const names = namesForGrant(grant, cluster.prefix, usersOf(session, grant.subject))
-  const { kind, name } = grant.subject
-  const person = kind === 'user' ? session.directory.state.users.get(name) : undefined
-  const binding = bindingOf(grant, cluster.prefix, person?.nickname)
-  const changed: string[] = []
-  await session.device.progress.step(`granting in ${cluster.name}`, () =>
-    withCluster(session, cluster, async ({ agent, kubernetes }) => {
-      await requireRole(kubernetes, grant.role)
-      const options = { fieldManager: FIELD_MANAGER, force: true }
-      await kubernetes.apply(bindingPath(binding), binding, options)
-      changed.push(`${binding.kind} ${binding.metadata.name}`)
-      const isFollowed = await followServer({ agent, kubernetes })
-      if ((await addNames(kubernetes, names)) || isFollowed)
-        changed.push('ClusterRole mcm-impersonator')
-    }),
+  const changed = await session.device.progress.step(`granting in ${cluster.name}`, () =>
+    withCluster(session, cluster, (access) => writeGrant(session, cluster, grant, access)),
   )
   return { cluster: cluster.name, id: cluster.id, changed }
+}
+
+/** Binding and names, with the caller's own identity: RBAC there judges whether they may give it. Gives what changed. */
+export async function writeGrant(
+  session: FleetSession,
+  { prefix }: ClusterRecord,
+  grant: Grant,
+  { agent, kubernetes }: ClusterAccess,
+): Promise<string[]> {
+  const names = namesForGrant(grant, prefix, usersOf(session, grant.subject))
+  const { kind, name } = grant.subject
+  const person = kind === 'user' ? session.directory.state.users.get(name) : undefined
+  const approver = grant.request === undefined ? undefined : session.state.user
+  const binding = bindingOf(grant, prefix, person?.nickname, approver)
+  await requireRole(kubernetes, grant.role)
+  const options = { fieldManager: FIELD_MANAGER, force: true }
+  await kubernetes.apply(bindingPath(binding), binding, options)
+  const isFollowed = await followServer({ agent, kubernetes })
+  const isListed = (await addNames(kubernetes, names)) || isFollowed
+  const written = `${binding.kind} ${binding.metadata.name}`
+  return [written, ...(isListed ? ['ClusterRole mcm-impersonator'] : [])]
 }
 
 /** A binding to a role that does not exist would be accepted, and would grant nothing. */

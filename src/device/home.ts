@@ -70,6 +70,11 @@ export function userCaPath(home: Home, clusterId: string): string {
   return join(home.userCas, `${clusterId}.pem`)
 }
 
+/** The one that waits to take its place (PROTOCOL §12.1). */
+export function nextUserCaPath(home: Home, clusterId: string): string {
+  return join(home.userCas, `${clusterId}.next.pem`)
+}
+
 /** The file of one registration under way. */
 export function registrationPath(home: Home, clusterName: string): string {
   return join(home.registrations, `${clusterName}.json`)
@@ -98,6 +103,10 @@ export function joinTokenName(clusterId: string): string {
 
 export function requestKeyName(clusterId: string): string {
   return `request-key.${clusterId}`
+}
+
+export function nextUserCaKeyName(clusterId: string): string {
+  return `next-user-ca-key.${clusterId}`
 }
 
 /** The key of a user CA whose owner this is. */

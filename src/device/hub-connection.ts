@@ -1,7 +1,8 @@
 import type { TLSSocket } from 'node:tls'
-import { dialHub } from '../client/dial.ts'
+import { type DialOptions, dialHub, dialUnprovenHub } from '../client/dial.ts'
 import { type HubApi, openHub } from '../client/hub.ts'
 import type { Directory } from '../directory/directory.ts'
+import { standingLeaves } from '../directory/overlap.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import { isMcmError, messageOf, TrustError, UnreachableError } from '../errors.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
@@ -22,13 +23,16 @@ export interface HubCandidate {
  * Endpoints in the order to try: those of the directory, newest certificate first, then, for a hub that
  * has not changed over yet, the certificate before it; the link's own only while the directory names none.
  */
-export function hubCandidates(state: DeviceState, directory: Directory): HubCandidate[] {
+export function hubCandidates(state: DeviceState, directory: Directory, now: Date): HubCandidate[] {
   const { hubs } = directory.state
   if (hubs.length === 0) return candidates(state.hub.endpoints, state.hub.pin)
-  const current = hubs.flatMap((hub) => candidates(inOrder(hub, state.endpoint), hub.pin))
+  const current = hubs.flatMap((hub) =>
+    standingLeaves(hub, now).flatMap(({ pin }) => candidates(inOrder(hub, state.endpoint), pin)),
+  )
   const known = new Set(current.map(candidateKey))
   const earlier = hubs.flatMap((hub) => {
-    const pin = earlierPin(directory, hub)
+    // Where it was signed until when, that is the end of it.
+    const pin = hub.previous ? undefined : earlierPin(directory, hub)
     return pin === undefined ? [] : candidates(inOrder(hub, state.endpoint), pin)
   })
   return [...current, ...earlier.filter((each) => !known.has(candidateKey(each)))]
@@ -110,12 +114,35 @@ async function connect(
   candidate: HubCandidate,
   key: SigningKey,
 ): Promise<HubConnection> {
+  return connectBy(device, candidate.endpoint, key, (options) =>
+    dialHub({ ...options, pin: candidate.pin }),
+  )
+}
+
+/**
+ * Whoever answers there, with whatever certificate a hub may have: to be asked for the directory and for nothing else
+ * until that proves it (PROTOCOL §12.3). @throws TrustError MCM_CERTIFICATE_UNTRUSTED, UnreachableError
+ */
+export function connectUnproven(
+  device: Device,
+  endpoint: string,
+  key: SigningKey,
+): Promise<HubConnection> {
+  return connectBy(device, endpoint, key, dialUnprovenHub)
+}
+
+async function connectBy(
+  device: Device,
+  endpoint: string,
+  key: SigningKey,
+  dial: (options: Omit<DialOptions, 'pin'>) => Promise<TLSSocket>,
+): Promise<HubConnection> {
   const keyPem = signingKeyPem(key)
   const certPem = await createKeyCertificate(device.world, keyPem)
-  const proxyUrl = device.proxyFor(new URL(`https://${candidate.endpoint}`))
+  const proxyUrl = device.proxyFor(new URL(`https://${endpoint}`))
   let certificateDer: Buffer | undefined
-  const socket = await dialHub({
-    ...candidate,
+  const socket = await dial({
+    endpoint,
     alpn: ALPN_HTTP2,
     keyPem,
     certPem,
@@ -123,13 +150,14 @@ async function connect(
     signal: device.signal,
     check(der) {
       certificateDer = der
-      checkHubCertificate(der, { endpoints: [candidate.endpoint], now: device.world.now() })
+      checkHubCertificate(der, { endpoints: [endpoint], now: device.world.now() })
     },
   })
   const hub = openHub(socket)
   endWith(device.signal, socket, hub.closed)
   const exporter = (label: string) =>
     socket.exportKeyingMaterial(EXPORTER_BYTES, label, Buffer.alloc(0))
+  const candidate = { endpoint, pin: sha256(certificateDer!) }
   return { hub, candidate, certificateDer: certificateDer!, exporter }
 }
 

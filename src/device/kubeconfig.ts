@@ -1,12 +1,15 @@
-import type { ClusterRecord } from '../directory/state.ts'
-import { TrustError } from '../errors.ts'
+import { standingLeaves } from '../directory/overlap.ts'
+import type { ClusterRecord, HubRecord } from '../directory/state.ts'
+import { StateError, TrustError } from '../errors.ts'
 import { type AccessMode, type KubeconfigEntries, kubeconfigEntries } from '../kubeconfig/model.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { clusterHost } from '../protocol/names.ts'
-import { pemCertificate } from './agent-connection.ts'
+import { pemCertificate, serverCasPem } from './agent-connection.ts'
+import { readCertificateFile, writeCertificateFile } from './certificate-file.ts'
 import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
+import { certificatePath } from './home.ts'
 import { inOrder } from './hub-connection.ts'
 import { type LocalProxy, localProxy } from './local-proxy.ts'
 
@@ -54,32 +57,36 @@ export function clusterEntries(
 ): KubeconfigEntries[] {
   const hub = hubReference(source)
   return chosen.map(({ cluster, mode }) => {
-    const { id, name, serverCaDer } = cluster
-    const serverCaPem = pemCertificate(serverCaDer)
+    const { id, name } = cluster
+    const serverCaPem = serverCasPem(cluster, source.device.world.now())
     const access = { name, clusterId: id, serverCaPem, hub, mode }
     const place = namespace === undefined ? {} : { namespace }
     return kubeconfigEntries({ ...access, ...place }, clusterHost(id))
   })
 }
 
-/** The hub this connection goes to; its leaf is checked once more, since kubectl will trust it. */
+/** The hub this connection goes to; its leaf (both, during a rotation) is checked once more, since kubectl will trust it. */
 function hubReference({ state, connection, device, directory }: KubeconfigSource): {
   endpoint: string
   certificatePem: string
 } {
   const candidate = connection?.candidate
   const { hubs } = directory.state
-  const hub = hubs.find((each) => each.pin === candidate?.pin) ?? hubs[0]
+  const now = device.world.now()
+  const isShown = (each: HubRecord) =>
+    standingLeaves(each, now).some(({ pin }) => pin === candidate?.pin)
+  const hub = hubs.find(isShown) ?? hubs[0]
   if (!hub) {
     throw new TrustError('MCM_DIRECTORY_INVALID', 'the directory names no hub', {
       hint: 'an administrator has to sign one: mcm login with the start link again',
     })
   }
   const endpoints = inOrder(hub, state.endpoint)
-  checkHubCertificate(hub.certificateDer, { endpoints, now: device.world.now() })
+  const leaves = standingLeaves(hub, now)
+  for (const { certificateDer } of leaves) checkHubCertificate(certificateDer, { endpoints, now })
   return {
     endpoint: endpoints.find((each) => each === candidate?.endpoint) ?? endpoints[0]!,
-    certificatePem: pemCertificate(hub.certificateDer),
+    certificatePem: leaves.map(({ certificateDer }) => pemCertificate(certificateDer)).join(''),
   }
 }
 
@@ -90,10 +97,22 @@ async function accessMode(
 ): Promise<AccessMode> {
   if (options.mode === 'static') {
     const { certificatePem, key } = await credentialInSession(session, cluster.id)
+    await noteCopied(session.device, cluster.id)
     return { kind: 'static', certificatePem, key }
   }
   if (options.mode === 'proxy') return proxyAccess(await localProxy(session.device), cluster)
   return pluginAccess(options, cluster)
+}
+
+/** Whoever renews later shall let it live: the kubeconfig cannot follow. */
+async function noteCopied(device: FleetSession['device'], clusterId: string): Promise<void> {
+  const path = certificatePath(device.home, clusterId)
+  const file = await readCertificateFile(path)
+  if (!file || file.isCopied) return
+  // Where nothing can be written nothing can be renewed either.
+  await writeCertificateFile(path, { ...file, isCopied: true }).catch((error) => {
+    if (!(error instanceof StateError)) throw error
+  })
 }
 
 /** Through `mcm proxy` on this machine. */

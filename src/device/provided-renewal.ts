@@ -76,7 +76,7 @@ async function renew(
   const fresh = await firstOf(await sourcesOf(device, state, options), get)
   const { user } = fresh.judged.identity
   if (user !== state.user) throw otherUser(state.user, user)
-  const candidates = hubCandidates(state, directory)
+  const candidates = hubCandidates(state, directory, device.world.now())
   const { name } = state.device
   await withHub({ device, candidates, key }, ({ hub }) =>
     hub.admit(admissionRequest(fresh, key, name)),

@@ -3,7 +3,7 @@ import type { EitherWay } from '../client/either-way.ts'
 import type { CarrierWish } from '../pipe/initiator.ts'
 import { clusterHost } from '../protocol/names.ts'
 import type { Secret } from '../secret.ts'
-import { pemCertificate } from './agent-connection.ts'
+import { serverCasPem } from './agent-connection.ts'
 import { reachableClusters } from './cluster-lookup.ts'
 import type { Device } from './device.ts'
 import { openHubLine } from './hub-line.ts'
@@ -42,11 +42,12 @@ export function openProxyWays(device: Device): ProxyWays {
     async clusters() {
       const { user } = await requireState(device.home)
       const directory = await line.directory()
-      return reachableClusters(directory, user).map(({ id, name, serverCaDer }) => ({
-        id,
-        name,
-        host: clusterHost(id),
-        serverCaPem: pemCertificate(serverCaDer),
+      const now = device.world.now()
+      return reachableClusters(directory, user).map((cluster) => ({
+        id: cluster.id,
+        name: cluster.name,
+        host: clusterHost(cluster.id),
+        serverCaPem: serverCasPem(cluster, now),
       }))
     },
     async credential(clusterId, refusedCertPem) {

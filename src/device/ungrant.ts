@@ -20,6 +20,7 @@ import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { removeNames } from './impersonator-list.ts'
 import { peopleOf } from './names-in-use.ts'
+import { isOver } from './request-bindings.ts'
 
 /** Taking rights in clusters away again, with the administrator's own identity. */
 
@@ -101,19 +102,19 @@ async function sayUngranted(
   await appendStatements(session, ({ directory, key }) => {
     const signers = [key]
     return results.flatMap(({ change: { id: cluster }, isLeft, ended }): Draft[] => {
+      const isRunning = (request: number) =>
+        directory.state.requests.has(request) && !isOver({ ...session, directory }, { request })
       const isMember = isListed(directory.state.members(cluster), subject)
       const detail = { action: 'remove', subject: { ...subject }, cluster } as const
-      const timed = ended.flatMap(({ timedGroup: group }): Draft[] =>
-        group === undefined
-          ? []
-          : [
-              {
-                type: 'grant',
-                detail: { subject: { ...subject }, cluster, group, expires },
-                signers,
-              },
-            ],
-      )
+      const timed = ended.flatMap(({ timedGroup: group, request }): Draft[] => {
+        if (request !== undefined)
+          return isRunning(request)
+            ? [{ type: 'approval', detail: { action: 'end', request }, signers }]
+            : []
+        if (group === undefined) return []
+        const detail = { subject: { ...subject }, cluster, group, expires }
+        return [{ type: 'grant', detail, signers }]
+      })
       return [
         ...timed,
         ...(isMember && !isLeft ? [{ type: 'member', detail, signers } as const] : []),

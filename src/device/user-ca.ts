@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { readdir } from 'node:fs/promises'
 import type { ClusterRecord } from '../directory/state.ts'
 import { isMcmError, StateError } from '../errors.ts'
@@ -5,7 +6,7 @@ import { type Authority, createAuthority, loadAuthority } from '../pki/authority
 import { isClusterId } from '../protocol/names.ts'
 import { deleteFile, readTextIfAny, writeFileAtomic } from '../store/files.ts'
 import type { Device } from './device.ts'
-import { userCaKeyName, userCaPath } from './home.ts'
+import { nextUserCaKeyName, nextUserCaPath, userCaKeyName, userCaPath } from './home.ts'
 
 /**
  * The user CAs whose keys this machine keeps (`mcm register --issuer local`): the key in the secret store, the
@@ -25,6 +26,38 @@ export async function userCaPem(device: Device, clusterId: string): Promise<stri
   return readTextIfAny(userCaPath(device.home, clusterId))
 }
 
+/** The user CA that waits to take the place of the one of now, in base64 DER; made when there is none. */
+export async function nextUserCa(device: Device, clusterId: string): Promise<string> {
+  const path = nextUserCaPath(device.home, clusterId)
+  const waiting = await readTextIfAny(path)
+  if (waiting !== undefined) return derOf(waiting).toString('base64')
+  const commonName = `mcm user CA ${clusterId}`
+  const made = await createAuthority(device.world, { commonName })
+  await device.secrets.set(nextUserCaKeyName(clusterId), made.privateKeyPem)
+  await writeFileAtomic(path, made.certificatePem)
+  return made.certificateDer.toString('base64')
+}
+
+/** Once the directory names the one that waited; the one before is gone then. May be tried again at any point. */
+async function takeNextIntoUse(
+  device: Device,
+  { id, userCaDer }: Pick<ClusterRecord, 'id' | 'userCaDer'>,
+): Promise<void> {
+  const path = nextUserCaPath(device.home, id)
+  const waiting = await readTextIfAny(path)
+  if (waiting === undefined || !derOf(waiting).equals(userCaDer)) return
+  const key = await device.secrets.get(nextUserCaKeyName(id))
+  if (!key) return
+  await device.secrets.set(userCaKeyName(id), key)
+  await writeFileAtomic(userCaPath(device.home, id), waiting)
+  await deleteFile(path)
+  await device.secrets.delete(nextUserCaKeyName(id))
+}
+
+function derOf(pem: string): Buffer {
+  return new X509Certificate(pem).raw
+}
+
 /**
  * The user CA of a cluster, to sign with; undefined where it is not this machine's to keep.
  * @throws StateError MCM_STATE_DAMAGED when its key is gone or another's, MCM_KEYCHAIN_UNAVAILABLE
@@ -33,6 +66,7 @@ export async function loadUserCa(
   device: Device,
   { id, name, userCaDer }: ClusterRecord,
 ): Promise<Authority | undefined> {
+  await takeNextIntoUse(device, { id, userCaDer })
   const pem = await userCaPem(device, id)
   if (pem === undefined) return undefined
   const key = await device.secrets.get(userCaKeyName(id))
@@ -49,6 +83,8 @@ export async function forgetUserCa(
   clusterId: string,
 ): Promise<{ readonly secret?: string; readonly file?: string }> {
   const [secret, file] = [userCaKeyName(clusterId), userCaPath(device.home, clusterId)]
+  await deleteFile(nextUserCaPath(device.home, clusterId))
+  await device.secrets.delete(nextUserCaKeyName(clusterId))
   const hadSecret = await device.secrets.delete(secret)
   const hadFile = await deleteFile(file)
   return { ...(hadSecret ? { secret } : {}), ...(hadFile ? { file } : {}) }

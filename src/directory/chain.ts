@@ -13,7 +13,7 @@ export interface ChainRules {
   /** Key id of each invite, by number. */
   readonly invites: Map<number, string>
   readonly usedInvites: Set<number>
-  /** Key ids of all devices that ever joined: each may sign the end of another of its user. */
+  /** Key ids of all devices that ever joined: each may sign the end of another of its user, and requests. */
   readonly devices: Set<string>
 }
 
@@ -39,12 +39,19 @@ export function followRules(rules: ChainRules, statement: Statement, detail?: De
   if (statement.type === 'fleet') found(rules, statement, detail)
   else if (statement.type === 'device') useInvite(rules, statement)
   else if (statement.type === 'removal') requireDevice(rules, statement)
+  else if (statement.type === 'request' || statement.type === 'approval')
+    requireSomebody(rules, statement)
   else followAdmin(rules, statement, detail)
 }
 
 /** Whose device it ends is in its detail; whoever sees that knows whether it has any effect. */
 function requireDevice({ devices }: ChainRules, statement: Statement): void {
   if (!devices.has(statement.signers[0]!)) throw refuse(statement, 'its signer is no device')
+}
+
+/** Whether it has any say in that request those know who are shown both. */
+function requireSomebody(rules: ChainRules, statement: Statement): void {
+  if (!rules.admins.has(statement.signers[0]!)) requireDevice(rules, statement)
 }
 
 function followAdmin(rules: ChainRules, statement: Statement, detail?: Detail): void {

@@ -1,6 +1,8 @@
 import { z } from 'zod'
 import { UsageError } from '../errors.ts'
+import { NAMESPACE } from '../kube/namespace.ts'
 import { isClusterId, isClusterName, isPrincipalName } from '../protocol/names.ts'
+import { MAX_REQUEST_SECONDS, MIN_REQUEST_SECONDS } from './access-request.ts'
 import { type OidcDetail, oidcDetail as oidc } from './provider.ts'
 import { parseTime } from './time.ts'
 
@@ -59,7 +61,12 @@ const fleet = z.strictObject({
 })
 const admin = z.strictObject({ action: z.enum(['add', 'remove']), user: principal, key: keyId })
 const hub = z
-  .strictObject({ endpoints, privateEndpoints: endpoints, certificate: derBase64 })
+  .strictObject({
+    endpoints,
+    privateEndpoints: endpoints,
+    certificate: derBase64,
+    previous: z.strictObject({ certificate: derBase64, until: time }).optional(),
+  })
   .refine((detail) => detail.endpoints.length + detail.privateEndpoints.length > 0)
 const cluster = z.strictObject({
   id: clusterId,
@@ -71,6 +78,8 @@ const cluster = z.strictObject({
   issuer: z.enum(['agent', 'local']),
   prefix: z.string().regex(PREFIX),
   direct: z.strictObject({ sessions: endpoint, enrolment: endpoint }).optional(),
+  previous: z.strictObject({ serverCa: derBase64, userCa: derBase64, until: time }).optional(),
+  approvals: z.literal(2).optional(),
 })
 const invite = z.strictObject({
   user: principal,
@@ -105,6 +114,22 @@ const grant = z.strictObject({
   expires: time,
 })
 
+const confirm = z.strictObject({})
+/** The whole name of a ClusterRole: one segment of a path (Kubernetes' ValidatePathSegmentName). */
+const roleName = plainText(253).regex(/^(?!\.{1,2}$)[^/%\s]+$/)
+const request = z.strictObject({
+  cluster: clusterId,
+  user: principal,
+  role: roleName,
+  namespace: z.string().regex(NAMESPACE).optional(),
+  seconds: z.int().min(MIN_REQUEST_SECONDS).max(MAX_REQUEST_SECONDS),
+  reason: reason.min(1),
+})
+const approval = z.strictObject({
+  action: z.enum(['approve', 'deny', 'end']),
+  request: z.int().min(1),
+})
+
 const SCHEMAS = {
   fleet,
   admin,
@@ -118,6 +143,9 @@ const SCHEMAS = {
   grant,
   oidc,
   removal,
+  confirm,
+  request,
+  approval,
 }
 
 export type StatementType = keyof typeof SCHEMAS
@@ -137,6 +165,8 @@ export type RevokeDetail = z.infer<typeof revoke>
 export type RemovalDetail = z.infer<typeof removal>
 export type GroupsDetail = z.infer<typeof groups>
 export type GrantDetail = z.infer<typeof grant>
+export type RequestDetail = z.infer<typeof request>
+export type ApprovalDetail = z.infer<typeof approval>
 
 export type Detail =
   | { readonly type: 'fleet'; readonly detail: FleetDetail }
@@ -151,6 +181,9 @@ export type Detail =
   | { readonly type: 'grant'; readonly detail: GrantDetail }
   | { readonly type: 'oidc'; readonly detail: OidcDetail }
   | { readonly type: 'removal'; readonly detail: RemovalDetail }
+  | { readonly type: 'confirm'; readonly detail: Readonly<Record<string, never>> }
+  | { readonly type: 'request'; readonly detail: RequestDetail }
+  | { readonly type: 'approval'; readonly detail: ApprovalDetail }
 
 /** The one text of a detail, for signing. @throws UsageError MCM_BAD_REQUEST */
 export function detailText({ type, detail }: Detail): string {

@@ -1,4 +1,4 @@
-import { keyId, sha256 } from '../protocol/keys.ts'
+import { keyId } from '../protocol/keys.ts'
 import type { Admission } from './admission.ts'
 import type {
   AdminDetail,
@@ -12,7 +12,11 @@ import type {
   MemberDetail,
   RevokeDetail,
 } from './details.ts'
-import { isNameOf, type OidcDetail } from './provider.ts'
+import { membershipOf } from './membership.ts'
+import type { OidcDetail } from './provider.ts'
+import { ProviderFold } from './provider-fold.ts'
+import { clusterRecord, hubRecord } from './replaceable.ts'
+import { RequestFold } from './request-fold.ts'
 import {
   type ClusterRecord,
   type DeviceRecord,
@@ -20,7 +24,6 @@ import {
   type HubRecord,
   type InviteRecord,
   type Membership,
-  type ProviderRecord,
   type StandingUser,
   subjectKey,
   type TimedGrant,
@@ -42,7 +45,7 @@ export function foldState(
 ): DirectoryState {
   const fold = new Fold()
   for (const statement of statements) fold.take(statement, details)
-  fold.dropDoubtedProviders()
+  fold.providerFold.dropDoubted()
   fold.admit(admissions)
   return new DirectoryState(fold)
 }
@@ -60,6 +63,7 @@ type Refusal = string | undefined
 
 class Fold {
   readonly admins = new Map<string, { user: string }>()
+  confirmed: Date | undefined
   hubs: HubRecord[] = []
   readonly clusters = new Map<string, ClusterRecord>()
   readonly users = new Map<string, FoldedUser>()
@@ -67,23 +71,40 @@ class Fold {
   readonly members = new Map<string, Map<string, Membership>>()
   readonly timedGrants = new Map<string, Map<string, TimedGrant>>()
   readonly withoutEffect = new Map<number, string>()
-  readonly providers = new Map<string, ProviderRecord>()
-  /** When names that providers give were revoked, and which of them an admin has named again since. */
-  readonly #endedNames = new Map<string, Date>()
-  readonly #namedAgain = new Set<string>()
+  readonly providerFold = new ProviderFold()
+  readonly #requestFold = new RequestFold({
+    adminOf: (key) => this.admins.get(key)?.user,
+    userOf: (key) => (this.#revokedKeys.has(key) ? undefined : this.ownerOfKey.get(key)?.name),
+    approvalsOf: (id) => {
+      const cluster = this.clusters.get(id)
+      return cluster && (cluster.approvals ?? 1)
+    },
+  })
   readonly #revokedKeys = new Set<string>()
-  /** The last `oidc` statement that was not shown, or cannot be read. */
-  #unseenProvider = -1
   readonly #invites = new Map<number, { user: FoldedUser; record: Mutable<InviteRecord> }>()
+
+  get requests() {
+    return this.#requestFold.records
+  }
+
+  get providers() {
+    return this.providerFold.records
+  }
 
   /** A detail that is known and could not be read is there, as undefined. */
   take(statement: Statement, details: ReadonlyMap<number, Detail | undefined>): void {
     // Which invite was used is in the chain itself, for everybody to see.
     if (statement.type === 'device') this.#useInvite(statement.invite!)
+    this.#confirm(statement)
     if (statement.type === 'oidc' && !details.get(statement.seq)) this.#missProvider(statement)
     if (!details.has(statement.seq)) return
     const refusal = this.#apply(statement, details.get(statement.seq))
     if (refusal) this.withoutEffect.set(statement.seq, refusal)
+  }
+
+  #confirm({ type, time, signers }: Statement): void {
+    const isAdmins = type === 'fleet' || this.admins.has(signers[0]!)
+    if (isAdmins && (this.confirmed ?? time) <= time) this.confirmed = time
   }
 
   #apply(statement: Statement, known: Detail | undefined): Refusal {
@@ -99,6 +120,8 @@ class Fold {
     const signer = statement.signers[0]!
     if (known.type === 'removal')
       return this.#removeDevice(statement.time, signer, known.detail.device)
+    if (known.type === 'request') return this.#requestFold.ask(statement, known.detail)
+    if (known.type === 'approval') return this.#requestFold.decide(statement, known.detail)
     if (!this.admins.has(signer)) return 'its signer has been revoked'
     return this.#applyOfAdmin(statement, known)
   }
@@ -123,6 +146,8 @@ class Fold {
         return this.#setTimedGrant(known.detail)
       case 'oidc':
         return this.#setProvider(statement, known.detail)
+      case 'confirm':
+        return undefined
       default:
         return 'an admin does not sign this'
     }
@@ -149,24 +174,18 @@ class Fold {
     const own = new Set([...endpoints, ...privateEndpoints])
     const isOther = (hub: HubRecord) =>
       ![...hub.endpoints, ...hub.privateEndpoints].some((endpoint) => own.has(endpoint))
-    const certificateDer = Buffer.from(detail.certificate, 'base64')
-    const pin = sha256(certificateDer)
-    const record = { seq, endpoints, privateEndpoints, certificateDer, pin }
-    this.hubs = [...this.hubs.filter(isOther), record]
+    this.hubs = [...this.hubs.filter(isOther), hubRecord(seq, detail)]
     return undefined
   }
 
   #setCluster(seq: number, detail: ClusterDetail): Refusal {
-    const { serverCa, userCa, ...fields } = detail
-    const serverCaDer = Buffer.from(serverCa, 'base64')
-    const userCaDer = Buffer.from(userCa, 'base64')
-    this.clusters.set(detail.id, { seq, ...fields, serverCaDer, userCaDer })
+    this.clusters.set(detail.id, clusterRecord(seq, detail))
     return undefined
   }
 
   /** A user's first invite, or the first after a revocation, brings the user; each sets the groups. */
   #invite(statement: Statement, detail: InviteDetail): Refusal {
-    const provider = this.#providerOf(detail.user)
+    const provider = this.providerFold.of(detail.user)
     if (provider) return `provider ${provider.name} gives names under @${provider.domain}`
     const known = this.users.get(detail.user)
     const user = known && !known.revoked ? known : this.#newUser(detail.user, statement.time)
@@ -208,7 +227,7 @@ class Fold {
     const members = this.members.get(cluster) ?? new Map<string, Membership>()
     this.members.set(cluster, members)
     const key = subjectKey(subject)
-    if (action === 'add' && subject.kind === 'user') this.#namedAgain.add(subject.name)
+    if (action === 'add' && subject.kind === 'user') this.providerFold.nameAgain(subject.name)
     if (action === 'add') members.set(key, membershipOf(detail, statement.time, members.get(key)))
     if (action === 'remove' && !members.delete(key))
       return `${subject.kind} ${subject.name} is not a member`
@@ -237,6 +256,7 @@ class Fold {
     if ('cluster' in detail) {
       this.members.delete(detail.cluster)
       this.timedGrants.delete(detail.cluster)
+      this.#requestFold.endThose(({ cluster }) => cluster === detail.cluster, time)
       return this.clusters.delete(detail.cluster) ? undefined : `there is no ${detail.cluster}`
     }
     if ('user' in detail) return this.#revokeUser(time, detail.user)
@@ -264,40 +284,12 @@ class Fold {
   }
 
   #setProvider(statement: Statement, detail: OidcDetail): Refusal {
-    const { name } = detail
-    if (detail.action === 'remove')
-      return this.providers.delete(name) ? undefined : `there is no provider ${name}`
-    const { action: _, ca, ...rest } = detail
-    const others = [...this.providers.values()].filter((each) => each.name !== name)
-    if (others.some(({ domain }) => domain === rest.domain))
-      return `another provider gives names under @${rest.domain}`
-    const invited = [...this.users.keys()].find((user) => isNameOf(rest.domain, user))
-    if (invited !== undefined) return `${invited} was invited`
-    const caDer = ca === undefined ? {} : { caDer: Buffer.from(ca, 'base64') }
-    const { seq, detailHash } = statement
-    this.providers.set(name, { ...rest, seq, detailHash, ...caDer })
-    return undefined
+    return this.providerFold.set(statement, detail, this.users.keys())
   }
 
   /** Everybody is shown these details, so one that is missing is being withheld. */
   #missProvider({ seq, signers }: Statement): void {
-    if (this.admins.has(signers[0]!)) this.#unseenProvider = seq
-  }
-
-  /** It may have ended or narrowed any provider of before: none of them is believed until it is shown. */
-  dropDoubtedProviders(): void {
-    for (const [name, { seq }] of this.providers)
-      if (seq < this.#unseenProvider) this.providers.delete(name)
-  }
-
-  #providerOf(user: string): ProviderRecord | undefined {
-    return [...this.providers.values()].find(({ domain }) => isNameOf(domain, user))
-  }
-
-  #endName(time: Date, name: string): Refusal {
-    this.#endedNames.set(name, time)
-    this.#namedAgain.delete(name)
-    return undefined
+    if (this.admins.has(signers[0]!)) this.providerFold.miss(seq)
   }
 
   /** People whom a token admits, as if invited (PROTOCOL §11.3). The newest token of each says the groups. */
@@ -309,11 +301,9 @@ class Fold {
   }
 
   #isAdmitted({ provider: seq, user, tokenTime, device }: Admission): boolean {
-    const provider = this.#providerOf(user)
-    const ended = this.#endedNames.get(user)
-    const isBack = ended === undefined || (this.#namedAgain.has(user) && tokenTime > ended)
+    const provider = this.providerFold.of(user)
     const isKeyFree = !this.#revokedKeys.has(device.id) && !this.#isOthers(device.id, user)
-    return provider?.seq === seq && isBack && isKeyFree
+    return provider?.seq === seq && this.providerFold.isNamed(user, tokenTime) && isKeyFree
   }
 
   #isOthers(key: string, user: string): boolean {
@@ -349,8 +339,9 @@ class Fold {
     for (const grants of this.timedGrants.values())
       for (const grant of [...grants.values()])
         if (subjectKey(grant.subject) === subjectKey(subject)) grants.delete(timedGrantKey(grant))
+    this.#requestFold.endThose(({ user }) => user === name, time)
     const user = this.users.get(name)
-    if (!user && this.#providerOf(name)) return this.#endName(time, name)
+    if (!user && this.providerFold.of(name)) return this.providerFold.endName(time, name)
     if (!user) return `there is no user ${name}`
     user.revoked ??= time
     for (const device of user.devices.values()) this.#endDevice(device, time)
@@ -392,15 +383,4 @@ function putIntoGroups(user: FoldedUser, groups: readonly string[], time: Date):
   user.groupsSince = new Map(
     user.groups.map((group) => [group, user.groupsSince.get(group) ?? time]),
   )
-}
-
-/** A membership that had not ended goes on, with its new end. */
-function membershipOf(
-  { subject, expires }: MemberDetail,
-  time: Date,
-  before: Membership | undefined,
-): Membership {
-  const goesOn = before && (before.expires === undefined || time < before.expires)
-  const since = goesOn ? before.since : time
-  return { subject, since, ...(expires === undefined ? {} : { expires: parseTime(expires)! }) }
 }

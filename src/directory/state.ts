@@ -1,4 +1,5 @@
 import type { PublicJwk } from '../protocol/keys.ts'
+import { type AccessRequest, requestTimedGrant } from './access-request.ts'
 import type { DirectAddress, MemberSubject } from './details.ts'
 import { isNameOf, type ProviderDetail } from './provider.ts'
 
@@ -12,6 +13,12 @@ export interface HubRecord {
   readonly privateEndpoints: readonly string[]
   readonly certificateDer: Buffer
   readonly pin: string
+  /** What it shows until then, in place of that (PROTOCOL §12.3). */
+  readonly previous?: {
+    readonly certificateDer: Buffer
+    readonly pin: string
+    readonly until: Date
+  }
 }
 
 export interface ClusterRecord {
@@ -26,6 +33,14 @@ export interface ClusterRecord {
   readonly issuer: 'agent' | 'local'
   readonly prefix: string
   readonly direct?: DirectAddress | undefined
+  /** The CAs that stand beside them until then (PROTOCOL §12.2). */
+  readonly previous?: {
+    readonly serverCaDer: Buffer
+    readonly userCaDer: Buffer
+    readonly until: Date
+  }
+  /** How many users have to approve a request there; one where it says nothing. */
+  readonly approvals?: 2 | undefined
 }
 
 export interface DeviceRecord {
@@ -90,10 +105,13 @@ export interface TimedGrant {
   /** `grant:…`. */
   readonly group: string
   readonly expires: Date
+  /** The number of the request that was approved; absent for a `grant`. */
+  readonly request?: number
 }
 
 /** The records a state consists of. */
 export interface StateRecords {
+  readonly confirmed: Date | undefined
   readonly admins: ReadonlyMap<string, { readonly user: string }>
   readonly hubs: readonly HubRecord[]
   readonly clusters: ReadonlyMap<string, ClusterRecord>
@@ -106,6 +124,8 @@ export interface StateRecords {
   readonly timedGrants: ReadonlyMap<string, ReadonlyMap<string, TimedGrant>>
   /** By name. */
   readonly providers: ReadonlyMap<string, ProviderRecord>
+  /** By number. */
+  readonly requests: ReadonlyMap<number, AccessRequest>
   readonly withoutEffect: ReadonlyMap<number, string>
 }
 
@@ -116,6 +136,8 @@ export const WHENEVER = new Date(0)
 export class DirectoryState {
   /** Admins' key ids. Fewer than the chain's own where a key's user or device was revoked. */
   readonly admins: StateRecords['admins']
+  /** When an admin last signed anything, and so that this is the directory up to there. */
+  readonly confirmed: Date | undefined
   readonly hubs: readonly HubRecord[]
   /** By id; removed ones are gone. */
   readonly clusters: ReadonlyMap<string, ClusterRecord>
@@ -125,16 +147,23 @@ export class DirectoryState {
   readonly withoutEffect: ReadonlyMap<number, string>
   /** By name. */
   readonly providers: ReadonlyMap<string, ProviderRecord>
+  /** By number; whatever became of them. */
+  readonly requests: ReadonlyMap<number, AccessRequest>
   readonly #records: StateRecords
+  /** By cluster id; made once, because every request of every user asks. */
+  readonly #approved: ReadonlyMap<string, readonly TimedGrant[]>
 
   constructor(records: StateRecords) {
     this.admins = records.admins
+    this.confirmed = records.confirmed
     this.hubs = records.hubs
     this.clusters = records.clusters
     this.users = records.users
     this.withoutEffect = records.withoutEffect
     this.providers = records.providers
+    this.requests = records.requests
     this.#records = records
+    this.#approved = approvedByCluster(records.requests)
   }
 
   /** Whose device a key is, revoked ones included. */
@@ -191,24 +220,39 @@ export class DirectoryState {
     return [...(this.#records.members.get(clusterId)?.values() ?? [])]
   }
 
-  /** Who is in a timed group of a cluster, or was. */
+  /** Who is in a timed group of a cluster, or was: by a grant, or by a request that was approved and not ended. */
   timedGrants(clusterId: string): readonly TimedGrant[] {
-    return [...(this.#records.timedGrants.get(clusterId)?.values() ?? [])]
+    const granted = this.#records.timedGrants.get(clusterId)?.values() ?? []
+    return [...granted, ...(this.#approved.get(clusterId) ?? [])]
   }
 
-  /** The timed groups that a user with these groups is in at that moment. */
-  timedGroups(
+  /** What puts a user with these groups into timed groups at that moment. */
+  timedGrantsOf(
     user: string,
     groups: readonly string[],
     clusterId: string,
     at: Date,
-  ): readonly string[] {
+  ): readonly TimedGrant[] {
     const isOf = ({ kind, name }: MemberSubject) =>
       kind === 'user' ? name === user : groups.includes(name)
-    return this.timedGrants(clusterId)
-      .filter(({ subject, expires }) => isOf(subject) && at < expires)
-      .map(({ group }) => group)
+    return this.timedGrants(clusterId).filter(
+      ({ subject, expires }) => isOf(subject) && at < expires,
+    )
   }
+}
+
+function approvedByCluster(
+  requests: StateRecords['requests'],
+): ReadonlyMap<string, readonly TimedGrant[]> {
+  const approved = new Map<string, TimedGrant[]>()
+  for (const request of requests.values()) {
+    const timed = requestTimedGrant(request)
+    if (!timed) continue
+    const known = approved.get(request.cluster)
+    if (known) known.push(timed)
+    else approved.set(request.cluster, [timed])
+  }
+  return approved
 }
 
 function isStanding({ expires }: Membership, at: Date | undefined): boolean {

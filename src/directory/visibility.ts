@@ -1,5 +1,5 @@
 import type { DetailEnvelope } from '../protocol/messages.ts'
-import type { Detail, MemberSubject, RevokeDetail } from './details.ts'
+import type { Detail, MemberSubject, RequestDetail, RevokeDetail } from './details.ts'
 import type { Directory } from './directory.ts'
 import { WHENEVER } from './state.ts'
 import type { Statement } from './statement.ts'
@@ -42,7 +42,7 @@ export function newlyVisibleDetails(
 }
 
 function isForEverybody({ type }: Detail): boolean {
-  return type === 'fleet' || type === 'admin' || type === 'hub' || type === 'oidc'
+  return ['fleet', 'admin', 'hub', 'oidc', 'confirm'].includes(type)
 }
 
 function concernsOf(directory: Directory, viewer: Viewer): Concerns {
@@ -85,12 +85,27 @@ function userConcerns(directory: Directory, user: string): Concerns {
     if (known.type === 'cluster') return state.isMember(user, known.detail.id, WHENEVER)
     if (known.type === 'member' || known.type === 'grant') return isSubject(known.detail.subject)
     if (isAboutUser(known)) return known.detail.user === user
+    if (isOfRequest(known)) return requestOf(directory, known)?.user === user
     return isEnd(known) && isRevocation(known.detail)
   }
 }
 
 function isAboutUser(known: Detail): known is Detail & { type: 'invite' | 'device' | 'groups' } {
   return known.type === 'invite' || known.type === 'device' || known.type === 'groups'
+}
+
+function isOfRequest(known: Detail): known is Detail & { type: 'request' | 'approval' } {
+  return known.type === 'request' || known.type === 'approval'
+}
+
+/** What is asked, there or in what is said to it. */
+function requestOf(
+  directory: Directory,
+  known: Detail & { type: 'request' | 'approval' },
+): RequestDetail | undefined {
+  if (known.type === 'request') return known.detail
+  const asked = directory.known.get(known.detail.request)
+  return asked?.type === 'request' ? asked.detail : undefined
 }
 
 /** An agent must learn of every change to whoever was ever a member, or it would believe what was. */
@@ -100,6 +115,7 @@ function agentConcerns(directory: Directory, cluster: string): Concerns {
     if (known.type === 'cluster') return known.detail.id === cluster
     if (known.type === 'member' || known.type === 'grant') return known.detail.cluster === cluster
     if (isAboutUser(known)) return users.has(known.detail.user)
+    if (isOfRequest(known)) return requestOf(directory, known)?.cluster === cluster
     if (!isEnd(known)) return false
     if ('cluster' in known.detail) return known.detail.cluster === cluster
     const user = revokedUser(directory, known.detail)

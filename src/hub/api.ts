@@ -46,6 +46,8 @@ export interface ApiDeps {
   readonly world: World
   readonly version: string
   readonly ownPin: string
+  /** Base64 DER. */
+  nextCertificate(): string | undefined
   readonly book: Book
   readonly guests: Guests
   readonly store: HubStore
@@ -100,12 +102,14 @@ export async function answerApi(deps: ApiDeps, call: ApiCall): Promise<ApiAnswer
   })
 }
 
-function info({ version, world, book }: ApiDeps): ApiAnswer {
+function info({ version, world, book, ...deps }: ApiDeps): ApiAnswer {
+  const nextCertificate = deps.nextCertificate()
   const { fleet } = book.current
   const body: HubInfo = {
     version,
     time: formatTime(world.now()),
     ...(fleet === undefined ? {} : { fleet }),
+    ...(nextCertificate === undefined ? {} : { nextCertificate }),
   }
   return { status: 200, body }
 }

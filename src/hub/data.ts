@@ -5,7 +5,7 @@ import { checkHubCertificate, createHubCertificate } from '../pki/hub-certificat
 import { generateKeyPair } from '../pki/key-pair.ts'
 import { sha256 } from '../protocol/keys.ts'
 import { Secret } from '../secret.ts'
-import { readTextIfAny, withFileLock, writeFileAtomic } from '../store/files.ts'
+import { deleteFile, readTextIfAny, withFileLock, writeFileAtomic } from '../store/files.ts'
 import type { World } from '../world.ts'
 
 /** The directory of one hub: its database, and its own certificate and key, made at the first start. */
@@ -18,6 +18,9 @@ export interface HubIdentity {
 
 const CERTIFICATE = 'hub-certificate.pem'
 const KEY = 'hub-key.pem'
+/** Those that wait to take their place (PROTOCOL §12.3). */
+const NEXT_CERTIFICATE = 'hub-next-certificate.pem'
+const NEXT_KEY = 'hub-next-key.pem'
 
 export function hubDatabasePath(directory: string): string {
   return join(directory, 'hub.db')
@@ -42,12 +45,74 @@ export async function hubIdentity(
   })
 }
 
-async function readIdentity(directory: string): Promise<HubIdentity | undefined> {
-  const pem = await readTextIfAny(join(directory, CERTIFICATE))
+/**
+ * The certificate and key that wait to take the place of those of now; made when there are none.
+ * @throws UsageError MCM_BAD_NAME, StateError MCM_STATE_DAMAGED MCM_STATE_UNWRITABLE
+ */
+export async function nextHubIdentity(
+  world: World,
+  directory: string,
+  endpoints: readonly string[],
+): Promise<HubIdentity> {
+  return withFileLock(join(directory, 'hub'), async () => {
+    const waiting = await readNext(directory)
+    return waiting ?? makeIdentity(world, directory, endpoints, NEXT_CERTIFICATE, NEXT_KEY)
+  })
+}
+
+/** Those that wait, if any. @throws StateError MCM_STATE_DAMAGED */
+export async function waitingHubIdentity(directory: string): Promise<HubIdentity | undefined> {
+  return withFileLock(join(directory, 'hub'), () => readNext(directory))
+}
+
+/** Puts those that wait in the place of those before, which are gone then. */
+export async function takeNextIdentity(directory: string): Promise<void> {
+  await withFileLock(join(directory, 'hub'), () => takeNext(directory))
+}
+
+/** Half of one is none: what was never whole was never signed. */
+async function readNext(directory: string): Promise<HubIdentity | undefined> {
+  const pem = await readTextIfAny(join(directory, NEXT_CERTIFICATE))
+  if (pem === undefined) return undefined
+  return readPair(directory, NEXT_CERTIFICATE, NEXT_KEY)
+}
+
+/** The key first: a crash in between is seen by `finishTaking`. */
+async function takeNext(directory: string): Promise<void> {
+  const next = await readNext(directory)
+  if (!next) return
+  const { pem, keyPem } = next.certificate
+  await writeFileAtomic(join(directory, KEY), keyPem.reveal())
+  await writeFileAtomic(join(directory, CERTIFICATE), pem)
+  await deleteFile(join(directory, NEXT_CERTIFICATE))
+  await deleteFile(join(directory, NEXT_KEY))
+}
+
+/** After a crash the new key may stand beside the old certificate. */
+async function finishTaking(directory: string): Promise<void> {
   const key = await readTextIfAny(join(directory, KEY))
+  if (key === undefined || key !== (await readTextIfAny(join(directory, NEXT_KEY)))) return
+  const isWhole = (await readTextIfAny(join(directory, NEXT_CERTIFICATE))) !== undefined
+  if (isWhole) await takeNext(directory)
+  else await deleteFile(join(directory, NEXT_KEY))
+}
+
+async function readIdentity(directory: string): Promise<HubIdentity | undefined> {
+  await finishTaking(directory)
+  return readPair(directory, CERTIFICATE, KEY)
+}
+
+async function readPair(
+  directory: string,
+  certificateName: string,
+  keyName: string,
+): Promise<HubIdentity | undefined> {
+  const pem = await readTextIfAny(join(directory, certificateName))
+  const key = await readTextIfAny(join(directory, keyName))
   if (pem === undefined && key === undefined) return undefined
   const certificate = pem === undefined ? undefined : parse(pem)
-  if (!certificate || key === undefined || !belongs(certificate, key)) throw damaged(directory)
+  if (!certificate || key === undefined || !belongs(certificate, key))
+    throw damaged(directory, certificateName, keyName)
   return {
     certificate: { pem: certificate.toString(), keyPem: new Secret(key) },
     pin: sha256(certificate.raw),
@@ -58,11 +123,13 @@ async function makeIdentity(
   world: World,
   directory: string,
   endpoints: readonly string[],
+  certificateName = CERTIFICATE,
+  keyName = KEY,
 ): Promise<HubIdentity> {
   const { privateKeyPem } = generateKeyPair()
   const { pem, fingerprint } = await createHubCertificate(world, privateKeyPem, endpoints)
-  await writeFileAtomic(join(directory, KEY), privateKeyPem.reveal())
-  await writeFileAtomic(join(directory, CERTIFICATE), pem)
+  await writeFileAtomic(join(directory, keyName), privateKeyPem.reveal())
+  await writeFileAtomic(join(directory, certificateName), pem)
   return { certificate: { pem, keyPem: privateKeyPem }, pin: fingerprint }
 }
 
@@ -102,8 +169,8 @@ function belongs(certificate: X509Certificate, keyPem: string): boolean {
   }
 }
 
-function damaged(directory: string): StateError {
-  const files = `${join(directory, CERTIFICATE)} and ${KEY}`
+function damaged(directory: string, certificateName: string, keyName: string): StateError {
+  const files = `${join(directory, certificateName)} and ${keyName}`
   return new StateError('MCM_STATE_DAMAGED', `${files} do not belong together or are damaged`, {
     hint: 'restore both from a backup, or start with --new-certificate',
   })

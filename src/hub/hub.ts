@@ -6,6 +6,7 @@ import { sha256 } from '../protocol/keys.ts'
 import type { Secret } from '../secret.ts'
 import type { Log, Running, World } from '../world.ts'
 import { type Book, openBook } from './book.ts'
+import { type CertificateChange, followCertificate, type Successor } from './certificate-change.ts'
 import { type HubEvents, hubEvents } from './events.ts'
 import { openGuests } from './guests.ts'
 import { type Http1, http1 } from './http1.ts'
@@ -33,6 +34,8 @@ export interface HubDeps {
   readonly database: HubDatabase
   /** The hub's own self-signed leaf (pki `createHubCertificate`). */
   readonly certificate: { readonly pem: string; readonly keyPem: Secret<string> }
+  /** Where the next certificate comes from; without it there is none. */
+  readonly successor?: Successor
   readonly signal?: AbortSignal
   /** The forward proxy for an identity provider, if the environment names one. */
   proxyFor?(target: URL): string | undefined
@@ -69,7 +72,7 @@ export async function startHub(deps: HubDeps, options: HubOptions): Promise<Runn
 
 interface Parts {
   readonly limits: HubLimits
-  readonly certificate: HubDeps['certificate']
+  readonly certificate: CertificateChange
   readonly events: HubEvents
   readonly metrics: HubMetrics
   readonly book: Book
@@ -81,7 +84,7 @@ interface Parts {
 
 /** Everything but the listeners, introduced to each other. */
 async function prepare(deps: HubDeps, options: HubOptions): Promise<Parts> {
-  const { world, log, certificate } = deps
+  const { world, log, successor } = deps
   const { version } = options
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const events = hubEvents(log)
@@ -90,18 +93,24 @@ async function prepare(deps: HubDeps, options: HubOptions): Promise<Parts> {
   const book = await openBook(store, world)
   const proxyFor = (target: URL) => deps.proxyFor?.(target)
   const guests = await openGuests({ world, book, store, proxyFor })
-  const ownDer = new X509Certificate(certificate.pem).raw
+  const certificate = followCertificate({
+    ...{ world, log, certificate: deps.certificate, successor },
+    state: () => book.current.state,
+  })
+  const ownDer = new X509Certificate(certificate.current.pem).raw
 
   const tunnels = agentTunnels({ world, log, limits, events, store, book })
   const relays = userRelays({ limits, events, metrics })
   book.onAppend((_before, after) => {
     relays.enforce(guests.directory.state, world.now())
     void tunnels.follow(after)
+    certificate.look()
   })
   const common = { book, guests, tunnels, events, metrics }
   const board = switchboard({ ...common, world, relays, decoyDer: ownDer })
   const pending = registrations({ world, store, events })
-  const apiDeps = { ...common, world, version, store, ownPin: sha256(ownDer) }
+  const nextCertificate = () => certificate.next()
+  const apiDeps = { ...common, world, version, store, ownPin: sha256(ownDer), nextCertificate }
   const api = http2({ ...apiDeps, registrations: pending, limits, switchboard: board })
   return { ...common, limits, certificate, relays, switchboard: board, http2: api }
 }
@@ -134,9 +143,10 @@ class RunningHub implements Running<HubAddress> {
     const onHttp2 = this.#parts.http2.serve
     const receivers = { onTunnel, onHttp1, onHttp2, onFailure: events.connectionFailed }
     const listener = await this.#orClose(
-      listen({ limits, metrics, certificate, ...receivers }, options),
+      listen({ limits, metrics, certificate: certificate.current, ...receivers }, options),
     )
     this.#listener = listener
+    certificate.onChange((next) => listener.setCertificate(next))
     metrics.watch({
       tunnels: () => tunnels.count,
       relays: () => relays.count,
@@ -151,7 +161,8 @@ class RunningHub implements Running<HubAddress> {
   async stop(): Promise<void> {
     if (this.#isStopping) return this.closed
     this.#isStopping = true
-    const { limits, events, http2, tunnels, relays } = this.#parts
+    const { limits, events, http2, tunnels, relays, certificate } = this.#parts
+    certificate.stop()
     events.stopping(relays.count)
     this.#listener?.close()
     this.#metricsServer?.close()
@@ -176,6 +187,7 @@ class RunningHub implements Running<HubAddress> {
     } catch (error) {
       this.#metricsServer?.close()
       this.#http1.close()
+      this.#parts.certificate.stop()
       throw error
     }
   }

@@ -18,6 +18,8 @@ export interface Listener {
   readonly address: { readonly host: string; readonly port: number }
   /** Handshakes under way. */
   readonly handshakes: number
+  /** What is shown from now on, to whoever comes. */
+  setCertificate(certificate: ListenerDeps['certificate']): void
   /** No new connections. */
   close(): void
   /** Ends every connection that there still is. */
@@ -83,6 +85,8 @@ export async function listen(
     get handshakes() {
       return door.count
     },
+    setCertificate: ({ pem, keyPem }) =>
+      tls.setSecureContext({ ...SECURE, cert: pem, key: keyPem.reveal() }),
     close: () => void server.close(),
     async destroy() {
       for (const socket of sockets.values()) socket.destroy()
@@ -92,17 +96,18 @@ export async function listen(
   }
 }
 
+/** A resumed session has no certificate of its own to look at. */
+const SECURE = { minVersion: 'TLSv1.3', secureOptions: constants.SSL_OP_NO_TICKET } as const
+
 function tlsServer({ certificate, limits, metrics }: ListenerDeps) {
   const server = createTlsServer({
+    ...SECURE,
     cert: certificate.pem,
     key: certificate.keyPem.reveal(),
-    minVersion: 'TLSv1.3',
     ALPNProtocols: [ALPN_TUNNEL, ALPN_HTTP1, ALPN_HTTP2],
     requestCert: true,
     // Keys are known by the directory, not by authorities: see peer.ts.
     rejectUnauthorized: false,
-    // A resumed session has no certificate of its own to look at.
-    secureOptions: constants.SSL_OP_NO_TICKET,
     handshakeTimeout: limits.handshakeMs,
   })
   server.on('tlsClientError', (_error, socket) => {

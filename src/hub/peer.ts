@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls'
+import { standingUserCas } from '../directory/overlap.ts'
 import type { DirectoryState } from '../directory/state.ts'
 import type { Viewer } from '../directory/visibility.ts'
 import { AccessDeniedError } from '../errors.ts'
@@ -73,7 +74,8 @@ export function requirePassage(
 ): Passage {
   const target = parseClusterAuthority(authority)
   const cluster = target && state.clusters.get(target.id)
-  const byCertificate = userOfCertificate(peer, cluster?.userCaDer ?? decoyDer)
+  const userCas = cluster ? standingUserCas(cluster, now) : [decoyDer]
+  const byCertificate = userOfCertificate(peer, userCas)
   const claim = ownDevice(state, peer) ?? byCertificate
   const deny = (reason: string) => denied({ reason, user: claim?.user })
   if (peer.certificateDer === undefined) throw deny('no certificate')
@@ -105,10 +107,13 @@ function ownDevice(state: DirectoryState, { key }: Peer): Claim | undefined {
   return owner && { user: owner.user.name, device: owner.device.id }
 }
 
-function userOfCertificate({ certificateDer }: Peer, userCaDer: Buffer): Claim | undefined {
+function userOfCertificate(
+  { certificateDer }: Peer,
+  userCas: readonly Buffer[],
+): Claim | undefined {
   if (!certificateDer) return undefined
   try {
-    const { user, device } = readUserCertificate(certificateDer, userCaDer)
+    const { user, device } = readUserCertificate(certificateDer, userCas)
     return { user, device }
   } catch {
     return undefined

@@ -28,6 +28,8 @@ export interface UserCertificate {
   readonly publicKeyDer: Buffer
   /** SHA-256 over the DER, base64url. */
   readonly fingerprint: string
+  /** The same of the CA that signed it. */
+  readonly authority: string
   /** Lower-case hex. */
   readonly serial: string
   readonly notBefore: Date
@@ -55,18 +57,22 @@ const KNOWN_EXTENSIONS: ReadonlySet<string> = new Set([
 ])
 
 /**
- * Reads a user certificate of exactly the profile of PROTOCOL §8, signed by this CA itself: no
+ * Reads a user certificate of exactly the profile of PROTOCOL §8, signed by this CA itself, or by one of several: no
  * intermediates, issuer name and authority key identifier equal (RFC 5280 §4.1.2.4, §4.2.1.1).
  * Whether it is in time, on the allowlist or revoked is not judged.
  * @throws TrustError MCM_CERTIFICATE_UNTRUSTED: from elsewhere, or another profile;
  *   AccessDeniedError MCM_FORBIDDEN: ours, but with a subject that we refuse to read as a person
  */
-export function readUserCertificate(der: Buffer, userCaDer: Buffer): UserCertificate {
+export function readUserCertificate(
+  der: Buffer,
+  userCa: Buffer | readonly Buffer[],
+): UserCertificate {
   try {
     const certificate = parseCertificate(der)
-    requireSignedByCa(certificate, parseCertificate(userCaDer))
+    const cas = Buffer.isBuffer(userCa) ? [userCa] : userCa
+    const authority = sha256(requireSigner(certificate, cas))
     requireProfile(certificate)
-    return { ...readSubject(certificate.subject), ...describe(certificate) }
+    return { ...readSubject(certificate.subject), ...describe(certificate), authority }
   } catch (error) {
     if (isMcmError(error)) throw error
     throw untrusted(messageOf(error))
@@ -77,6 +83,20 @@ function describe(certificate: Certificate) {
   const { der, publicKeyDer, serial, notBefore, notAfter } = certificate
   const names = readNames(certificate)
   return { ...names, publicKeyDer, fingerprint: sha256(der), serial, notBefore, notAfter }
+}
+
+/** The one of them that has signed it. Why not says the first, which is the newest. */
+function requireSigner(certificate: Certificate, cas: readonly Buffer[]): Buffer {
+  const failures: unknown[] = []
+  for (const der of cas) {
+    try {
+      requireSignedByCa(certificate, parseCertificate(der))
+      return der
+    } catch (error) {
+      failures.push(error)
+    }
+  }
+  throw failures[0] ?? untrusted('there is no CA that could have signed it')
 }
 
 function requireSignedByCa(certificate: Certificate, ca: Certificate): void {

@@ -26,7 +26,13 @@ export type DirectoryPage = z.infer<typeof directoryPageSchema>
 export const directoryAppendSchema = directoryPageSchema.omit({ head: true })
 export type DirectoryAppend = z.infer<typeof directoryAppendSchema>
 
-export const hubInfoSchema = z.object({ version: z.string(), time, fleet: key43.optional() })
+export const hubInfoSchema = z.object({
+  version: z.string(),
+  time,
+  fleet: key43.optional(),
+  /** Base64 DER; what it would show next (§12.3). */
+  nextCertificate: z.string().max(24_576).optional(),
+})
 export type HubInfo = z.infer<typeof hubInfoSchema>
 
 export const foundFleetSchema = directoryAppendSchema.extend({ token: z.string().max(128) })
@@ -103,9 +109,19 @@ export const enrolmentSchema = z.object({
   csr: z.string().max(8_192),
   proof: z.string().max(8_192),
   oidc: shownTokenSchema.optional(),
+  replaces: key43.optional(),
+  head: headSchema.optional(),
 })
-export const renewalSchema = z.object({ csr: z.string().max(8_192) })
+export const renewalSchema = z.object({ csr: z.string().max(8_192), replaces: key43.optional() })
 export const issuedSchema = z.object({ certificate: z.string() })
+
+/** The latest request that was let in on a certificate; the address in the words of the audit (§8.3). */
+export const certificateUseSchema = z.object({
+  time,
+  address: z.string().max(64).optional(),
+  addressByHub: z.string().max(64).optional(),
+})
+export type CertificateUse = z.infer<typeof certificateUseSchema>
 
 export const issuedCertificateSchema = z.object({
   fingerprint: key43,
@@ -115,6 +131,9 @@ export const issuedCertificateSchema = z.object({
   notBefore: time,
   notAfter: time,
   revoked: time.optional(),
+  replaced: time.optional(),
+  purged: time.optional(),
+  lastUsed: certificateUseSchema.optional(),
 })
 export type IssuedCertificate = z.infer<typeof issuedCertificateSchema>
 
@@ -128,6 +147,20 @@ export const whoamiSchema = z.object({
 })
 export type Whoami = z.infer<typeof whoamiSchema>
 
+/** How an agent stands to the directory (§3.6). */
+export const directoryFactsSchema = z.object({
+  head: headSchema.nullable(),
+  /** When an admin last signed that this is the directory. */
+  confirmed: time.optional(),
+  /** Seconds; older than that nobody is let in. */
+  maximumAge: z.int().positive().optional(),
+  /** The highest head that somebody named and nobody has shown. */
+  heard: z.object({ head: headSchema, since: time }).optional(),
+  /** What a client had to bring, since no hub did. */
+  withheld: z.object({ head: headSchema, since: time }).optional(),
+})
+export type DirectoryFacts = z.infer<typeof directoryFactsSchema>
+
 const impersonationForm = z.enum(['legacy', 'constrained'])
 /** What limits everybody in a cluster, as its agent says. Absent: no ceiling; the server could not be asked. */
 export const clusterFactsSchema = z.object({
@@ -137,8 +170,18 @@ export const clusterFactsSchema = z.object({
     server: impersonationForm.optional(),
   }),
   ceiling: z.string().optional(),
+  directory: directoryFactsSchema.optional(),
 })
 export type ClusterFacts = z.infer<typeof clusterFactsSchema>
+
+/** The next CAs of a cluster (§12.1), base64 DER; asked for with the owner's user CA where the owner issues. */
+export const authoritiesOrderSchema = z.object({ userCa: z.string().max(24_576).optional() })
+export type AuthoritiesOrder = z.infer<typeof authoritiesOrderSchema>
+export const offeredAuthoritiesSchema = z.object({
+  serverCa: z.string().max(24_576),
+  userCa: z.string().max(24_576),
+})
+export type OfferedAuthorities = z.infer<typeof offeredAuthoritiesSchema>
 
 export const revocationSchema = z.union([
   z.object({ device: key43 }),
@@ -146,6 +189,9 @@ export const revocationSchema = z.union([
   z.object({ serial: z.string() }),
 ])
 export type Revocation = z.infer<typeof revocationSchema>
+
+/** What goes into the bin, or comes out of it. */
+export const binnedSchema = z.object({ serial: z.string().max(64) })
 
 /** The payload of an invite proof (§5.1), of a publication (§7) and of an enrolment proof (§8). */
 export const inviteProofSchema = z.strictObject({

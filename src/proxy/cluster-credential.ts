@@ -13,6 +13,8 @@ export interface ClusterCredential {
   current(): Promise<Credential>
   /** Renews in the background when two thirds of the lifetime are over. Call it now and then. */
   renewWhenDue(): void
+  /** The CA that signed it is being replaced: whoever asks next gets another, or this one while there is none to be had. */
+  replace(): void
   /** The agent no longer accepts this one: the next `current` asks for another. */
   refuse(credential: Credential): void
 }
@@ -39,6 +41,7 @@ export function clusterCredential(
   let asked: Promise<Credential> | undefined
   let refusedCertPem: string | undefined
   let retryAt = 0
+  let isReplaced = false
 
   function ask(): Promise<Credential> {
     const attempt = () => ways.credential(cluster.id, refusedCertPem).then(keep)
@@ -50,6 +53,7 @@ export function clusterCredential(
   }
 
   function keep(credential: Credential): Credential {
+    isReplaced = false
     const isNew = credential.certPem !== held?.credential.certPem
     if (!isNew) return credential
     held = { credential, renewAt: renewalTime(credential, world) }
@@ -61,7 +65,9 @@ export function clusterCredential(
   return {
     current: async () => {
       const isGood = held && world.now().getTime() < held.credential.notAfter.getTime() - MARGIN_MS
-      return isGood ? held!.credential : ask()
+      if (!isGood) return ask()
+      const { credential } = held!
+      return isReplaced ? ask().catch(() => credential) : credential
     },
     renewWhenDue: () => {
       const now = world.now().getTime()
@@ -70,6 +76,9 @@ export function clusterCredential(
       ask().catch((error) => {
         log.warn('certificate not renewed', { cluster: cluster.id, reason: messageOf(error) })
       })
+    },
+    replace: () => {
+      isReplaced = held !== undefined
     },
     refuse: (credential) => {
       if (held?.credential.certPem !== credential.certPem) return

@@ -6,7 +6,7 @@ import { ATTEMPT_MS, withinDeadline } from './deadline.ts'
 
 /**
  * Which clusters there are now, and the way to each: made at first use, kept while the cluster stays the
- * same, closed when it goes or becomes another (its CA changed).
+ * same, closed when it goes or becomes another (its CA changed, and not by a rotation).
  */
 export interface ClusterList {
   /**
@@ -47,7 +47,11 @@ export function clusterList(deps: ClusterListDeps): ClusterList {
     known = clusters
     readAt = deps.world.now().getTime()
     for (const [id, upstream] of opened) {
-      if (clusters.some((cluster) => isSame(cluster, upstream.cluster))) continue
+      const now = clusters.find((cluster) => isSame(cluster, upstream.cluster))
+      if (now) {
+        upstream.follow(now)
+        continue
+      }
       opened.delete(id)
       deps.log.info('cluster closed', { cluster: id })
       void upstream.close()
@@ -70,7 +74,9 @@ export function clusterList(deps: ClusterListDeps): ClusterList {
 
   return {
     find: async (idOrName) => {
-      const cluster = await lookUp(idOrName)
+      const found = await lookUp(idOrName)
+      // As it is by now: what was read meanwhile may have closed the way to it as it was.
+      const cluster = byIdOrName(known, found.id) ?? found
       const upstream = opened.get(cluster.id) ?? deps.open(cluster)
       opened.set(cluster.id, upstream)
       return upstream
@@ -104,6 +110,15 @@ function unknown(idOrName: string): NotFoundError {
   return new NotFoundError('MCM_CLUSTER_UNKNOWN', `no cluster ${shown} is known to you`, { hint })
 }
 
+const BLOCK = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
+
+/** While CAs are replaced both stand for a while: what is open goes on (docs/PROTOCOL.md §12.2). */
+function sharesAuthority(left: ProxyCluster, right: ProxyCluster): boolean {
+  if (left.serverCaPem === right.serverCaPem) return true
+  const known = new Set(left.serverCaPem.match(BLOCK))
+  return (right.serverCaPem.match(BLOCK) ?? []).some((block) => known.has(block))
+}
+
 function isSame(left: ProxyCluster, right: ProxyCluster): boolean {
-  return left.id === right.id && left.host === right.host && left.serverCaPem === right.serverCaPem
+  return left.id === right.id && left.host === right.host && sharesAuthority(left, right)
 }

@@ -35,6 +35,8 @@ import { isOf, type SessionPool, sessionPool } from './session-pool.ts'
  */
 export interface ClusterUpstream extends Upstream {
   readonly cluster: ProxyCluster
+  /** The same cluster with other CAs: what is opened from now on goes by them, by a certificate of now. */
+  follow(cluster: ProxyCluster): void
   /** Every five seconds, for as long as the proxy runs. */
   beat(): void
 }
@@ -66,7 +68,7 @@ interface UpgradeWay {
 class WarmUpstream implements ClusterUpstream, SessionSource {
   readonly name: string
   readonly authority: string
-  readonly cluster: ProxyCluster
+  cluster: ProxyCluster
   readonly #deps: ClusterUpstreamDeps
   readonly #credential: ClusterCredential
   readonly #sessions: SessionPool
@@ -103,6 +105,14 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
   refuse(credential: Credential): void {
     this.#credential.refuse(credential)
     for (const session of this.#sessions) if (isOf(session, credential)) session.retire()
+  }
+
+  follow(cluster: ProxyCluster): void {
+    const isOther = cluster.serverCaPem !== this.cluster.serverCaPem
+    this.cluster = cluster
+    if (!isOther) return
+    for (const session of this.#sessions) session.retire()
+    this.#credential.replace()
   }
 
   beat(): void {

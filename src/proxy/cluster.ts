@@ -11,7 +11,7 @@ export interface ProxyCluster {
   readonly name: string
   /** The name that the agent's certificate must carry: `<id>.clusters…`. */
   readonly host: string
-  /** The one CA that may sign that certificate. */
+  /** The CA that may sign that certificate; during a rotation both, one after the other. */
   readonly serverCaPem: string
 }
 

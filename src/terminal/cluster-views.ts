@@ -46,9 +46,13 @@ export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
     'certificates issued by': issuerText(cluster),
     'agent key': cluster.agentKey,
     'direct address': cluster.direct && directText(cluster.direct),
+    'CAs before count until': cluster.previousCasUntil,
+    'access requests need': cluster.approvals === 2 ? 'two approvals' : undefined,
     ceiling: cluster.protection && ceilingText(cluster.protection),
     'ceiling enforced by': cluster.protection && enforcedText(cluster.protection),
     'to have it whole': cluster.protection && nextStep(cluster.name, cluster.protection),
+    'confirmed by an administrator': cluster.protection?.directory && confirmedText(cluster),
+    'directory warning': cluster.protection?.directory && directoryWarning(cluster),
     members: cluster.members.map(({ kind, name }) => `${kind} ${name}`).join(', ') || 'nobody',
     'your certificate until': cluster.certificateUntil ?? 'none kept here',
     warning: warning(cluster) || undefined,
@@ -95,6 +99,21 @@ export function viewRemoved(cluster: RemovedCluster): string {
 function issuerText({ owner }: ClusterDetails): string {
   if (owner === undefined) return 'its agent'
   return owner.isHere ? 'its owner: this machine has the key' : `its owner: ${owner.name}`
+}
+
+function confirmedText({ protection }: ClusterDetails): string {
+  const { confirmed, maximumAge } = protection?.directory ?? {}
+  const age = maximumAge === undefined ? '' : `, and lets nobody in when older than ${maximumAge} s`
+  return `${confirmed ?? 'never'}${age}`
+}
+
+/** Somebody has seen more of the directory than the hub shows this cluster. */
+function directoryWarning({ protection }: ClusterDetails): string | undefined {
+  const { heard, withheld } = protection?.directory ?? {}
+  const of = ({ head, since }: NonNullable<typeof heard>) =>
+    `statement ${head.seq} (since ${since})`
+  if (withheld) return `the hub withholds from this cluster ${of(withheld)}; look at the hub`
+  return heard ? `no hub shows this cluster ${of(heard)}; look at the hub` : undefined
 }
 
 function milliseconds(value: number | null): string {

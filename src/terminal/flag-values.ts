@@ -11,6 +11,19 @@ export function durationFlag(flag: string, text: string): number {
   })
 }
 
+/** The same, or `0`. @throws UsageError MCM_USAGE naming the flag */
+export function overlapFlag(flag: string, text: string): number {
+  return text === '0' ? 0 : durationFlag(flag, text)
+}
+
+/** The number of an access request. @throws UsageError MCM_USAGE */
+export function requestArgument(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text)
+  throw new UsageError('MCM_USAGE', `${JSON.stringify(text)} is no number of an access request`, {
+    hint: 'mcm requests shows the numbers',
+  })
+}
+
 /** RFC 3339 in UTC, such as `2030-01-31T18:00:00Z`. @throws UsageError MCM_USAGE naming the flag */
 export function timeFlag(flag: string, text: string): Date {
   const time = new Date(text)

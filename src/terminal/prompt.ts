@@ -1,6 +1,7 @@
 import { createInterface } from 'node:readline/promises'
 import { UsageError } from '../errors.ts'
 import type { Screen } from './screen.ts'
+import { plainLine } from './text.ts'
 
 /** Questions to a person, on stderr. */
 
@@ -22,6 +23,34 @@ export async function confirm(
   try {
     const answer = await asking.question(`${what}. Go on? [y/N] `)
     if (/^y(es)?$/i.test(answer.trim())) return
+  } finally {
+    asking.close()
+  }
+  throw new UsageError('MCM_USAGE', 'stopped: nothing was changed')
+}
+
+/**
+ * Asks before something is lost, with all that is; what cannot be undone wants its name typed.
+ * @throws as `confirm`
+ */
+export async function confirmRisk(
+  screen: Screen,
+  stdin: NodeJS.ReadableStream,
+  { level, name, lost }: { level: 'low' | 'high'; name: string; lost: readonly string[] },
+): Promise<void> {
+  for (const line of lost) screen.say(plainLine(line))
+  if (level === 'low') return confirm(screen, stdin, 'this ends them')
+  if (!screen.isInteractive) {
+    throw new UsageError('MCM_USAGE', `${name}: nobody is there to confirm it`, {
+      hint: 'add --yes when that is what you want',
+    })
+  }
+  const asking = createInterface({ input: stdin, output: screen.talk })
+  try {
+    const answer = await asking.question(
+      `This cannot be undone. Type ${plainLine(name)} to go on: `,
+    )
+    if (answer.trim() === name) return
   } finally {
     asking.close()
   }

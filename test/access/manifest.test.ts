@@ -152,6 +152,12 @@ describe('the agent’s pod', () => {
   })
 })
 
+it('hands the maximum age of the directory to the agent, beside its other arguments', () => {
+  const workload = { ...OPTIONS.workload!, directoryMaximumAge: '7d' }
+  const { spec } = find(agentManifest({ ...OPTIONS, workload }), 'Deployment', 'mcm-agent')
+  expect(spec.template.spec.containers[0].args).toEqual(['--directory-max-age=7d'])
+})
+
 describe('the direct address', () => {
   const direct = { service: 'LoadBalancer', sessions: 443, enrolment: 8443 } as const
   const workload = { ...OPTIONS.workload!, direct }

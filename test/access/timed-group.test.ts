@@ -19,8 +19,25 @@ test('is the hash that the protocol says, another for every other grant, and the
     { ...BOB, subject: { kind: 'group', name: 'bob' } as const },
     { ...BOB, subject: { kind: 'user', name: 'Bob' } as const },
     { subject: BOB.subject, role: BOB.role },
+    { ...BOB, request: 17 },
+    { ...BOB, request: 18 },
   ]
-  expect(new Set([BOB, ...others].map(timedGroupOf)).size).toBe(6)
+  expect(new Set([BOB, ...others].map(timedGroupOf)).size).toBe(8)
+})
+
+test('of an access request is bound and read back with its number, and believed with no other', () => {
+  const binding = bindingOf({ ...BOB, request: 17 }, 'mcm:') as RoleBinding
+  const timedGroup = timedGroupOf({ ...BOB, request: 17 })
+  expect(grantsOf(binding, 'mcm:')).toEqual([{ ...BOB, request: 17, timedGroup }])
+  expect(binding.metadata.name).not.toBe(bindingOf({ ...BOB, request: 18 }, 'mcm:').metadata.name)
+  const annotations = Object.fromEntries(
+    Object.entries(binding.metadata.annotations!).map(([name, text]) => [
+      name,
+      text.replace('17', '18'),
+    ]),
+  )
+  const forged = { ...binding, metadata: { ...binding.metadata, annotations } }
+  expect(grantsOf(forged, 'mcm:')).toEqual([])
 })
 
 test('can be no name of a user or group', () => {

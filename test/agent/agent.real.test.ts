@@ -386,6 +386,114 @@ describe.each(['1.36.3', '1.33.13'] as const)('the agent on Kubernetes %s', asyn
       await expect(enrol(frank.device)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
     })
 
+    test('a revocation of a certificate, a device or a user cuts watches and switched streams at both replicas; p99 printed', async () => {
+      const users = Array.from({ length: 12 }, (_, index) => `leaver${index}`)
+      const people: SigningKey[] = []
+      for (const user of users) people.push(await admitUnlisted(user))
+      await list('alice', ...users)
+      await push()
+      await asAdmin('POST', '/apis/rbac.authorization.k8s.io/v1/clusterrolebindings', {
+        apiVersion: 'rbac.authorization.k8s.io/v1',
+        kind: 'ClusterRoleBinding',
+        metadata: { name: 'leavers' },
+        roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'mcm:ro' },
+        subjects: users.map((user) => ({
+          kind: 'User',
+          name: `mcm:${user}`,
+          apiGroup: 'rbac.authorization.k8s.io',
+        })),
+      })
+      const times: number[] = []
+      const switchTimes: number[] = []
+      const acknowledged: number[] = []
+      for (const [index, device] of people.entries()) {
+        const person = await enrolWhenListed(device)
+        // One after the other: once a watch is let in, RBAC knows the binding.
+        const watches = await Promise.all([0, 1].map((replica) => liveWatch(person, replica)))
+        const switches = await Promise.all([0, 1].map((replica) => liveSwitch(person, replica)))
+        const { api } = await session(alice, index % 2)
+        const { serial } = (await api.certificates('all')).find(
+          ({ user }) => user === users[index],
+        )!
+        const [bySerial, byDevice] = [{ serial }, { device: person.device.id }]
+        const order = [bySerial, byDevice, { user: users[index]! }][index % 3]!
+        const started = performance.now()
+        const since = () => performance.now() - started
+        const ended = [watches, switches].map((live) =>
+          Promise.all(live.map(({ end }) => end.then(since))),
+        )
+        await api.revoke(order)
+        acknowledged.push(since())
+        const [ofWatches, ofSwitches] = await Promise.all(ended)
+        times.push(...ofWatches!)
+        switchTimes.push(...ofSwitches!)
+        api.close()
+      }
+      printTimes('revocation to its answer', acknowledged)
+      printTimes('revocation to the end of a watch', times)
+      printTimes('revocation to the last frame of a switched stream', switchTimes)
+      expect(Math.max(...times, ...switchTimes)).toBeLessThan(1_000)
+    })
+
+    function printTimes(what: string, times: number[]): void {
+      times.sort((a, b) => a - b)
+      const at = (share: number) => times[Math.ceil(times.length * share) - 1]!.toFixed(1)
+      const all = `p50 ${at(0.5)} ms, p99 ${at(0.99)} ms, longest ${at(1)} ms`
+      console.log(`${what}, Kubernetes ${version}, two replicas, ${times.length} times: ${all}`)
+    }
+
+    /** A member whom the list does not name yet. */
+    async function admitUnlisted(user: string): Promise<SigningKey> {
+      const device = await fleet.admit(user)
+      await fleet.member('add', 'user', user)
+      return device
+    }
+
+    async function enrolWhenListed(device: SigningKey): Promise<Person> {
+      return vi.waitFor(() => enrol(device), { timeout: 10_000 })
+    }
+
+    /** Begins a watch; the promise inside resolves when it is cut. */
+    async function liveWatch(person: Person, replica: number): Promise<{ end: Promise<void> }> {
+      const { api } = await session(person, replica)
+      await expect
+        .poll(async () => {
+          const answer = await api.request({ method: 'GET', path: `${CONFIG_MAPS}?watch=1` })
+          if (answer.status !== 200) for await (const _ of answer.body);
+          return answer.status
+        })
+        .toBe(200)
+      return { end: api.closed }
+    }
+
+    /** The same over WebSocket, which the agent carries as it carries an exec. */
+    async function liveSwitch(person: Person, replica: number): Promise<{ end: Promise<void> }> {
+      const socket = await innerSocket(person, replica, ['http/1.1'])
+      // Told why, in the last frame: from there on nothing comes any more, whenever the socket closes.
+      const end = new Promise<void>((resolve) => {
+        socket.once('close', () => resolve())
+        socket.on('data', (chunk: Buffer) => chunk.includes('was revoked') && resolve())
+      })
+      socket.on('error', () => {})
+      const lines = [
+        `GET ${CONFIG_MAPS}?watch=1 HTTP/1.1`,
+        `Host: ${clusterHost(CLUSTER)}`,
+        'Connection: Upgrade',
+        'Upgrade: websocket',
+        // The API server refuses a watch over WebSocket without one.
+        'Origin: http://localhost',
+        'Sec-WebSocket-Version: 13',
+        `Sec-WebSocket-Key: ${randomBytes(16).toString('base64')}`,
+      ]
+      socket.write(`${lines.join('\r\n')}\r\n\r\n`)
+      const head = await new Promise<string>((resolve) =>
+        socket.once('data', (chunk: Buffer) => resolve(chunk.toString('latin1'))),
+      )
+      expect(head).toMatch(/^HTTP\/1\.1 101 /)
+      socket.resume()
+      return { end }
+    }
+
     test('a user revoked in the directory is cut and refused at both replicas', async () => {
       const grace = await admit('grace')
       const sessions = await Promise.all([session(grace, 0), session(grace, 1)])

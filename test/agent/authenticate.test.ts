@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import { UnreachableError } from '../../src/errors.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
+import { sha256 } from '../../src/protocol/keys.ts'
 import { cleanup } from '../forward/stage.ts'
 import {
   HOST,
@@ -76,6 +78,19 @@ test('a certificate that is not on the list is 401, although the CA has signed i
   const stolen = await stage.person('bob', { isUnlisted: true })
   expect(await refusal(stolen)).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
   expect(stage.seen).toEqual([])
+})
+
+test('a certificate of a CA that was replaced is 401, also on a connection from before, which ends', async () => {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  const der = stage.userAuthority.certificateDer
+  stage.facts.replacedAuthorities.add(sha256(der))
+  socket.write(REQUEST)
+  const answer = await readAnswer(socket)
+  expect(answer.status).toBe(401)
+  expect(JSON.parse(answer.body).message).toContain('a CA that this cluster has replaced')
+  if (!socket.destroyed) await once(socket, 'close')
 })
 
 test('a certificate taken off the list while its connection is open gets 401 on the next request, and the end', async () => {
@@ -371,6 +386,25 @@ describe('a timed group (PROTOCOL §3.5)', () => {
     expect(await asGroups()).toEqual(['mcm:dev'])
   })
 
+  test('of an access request names the request in the audit, for as long as it gives anything', async () => {
+    const audited = async () => {
+      stage.audit.length = 0
+      await asGroups()
+      await expect.poll(() => stage.audit.filter((each) => each.stage === 'ended').length).toBe(1)
+      return stage.audit.at(-1)!.requests
+    }
+    grantTo('user', 'bob')
+    expect(await audited()).toBeUndefined()
+    stage.facts.timedGrants = stage.facts.timedGrants.map((timed) => ({ ...timed, request: 17 }))
+    expect(await audited()).toEqual([17])
+    const { names } = stage.facts
+    stage.facts.names = { ...names, groups: ['mcm:dev'] }
+    expect(await audited()).toBeUndefined()
+    stage.facts.names = names
+    stage.facts.now = new Date(stage.facts.now.getTime() + 60_000)
+    expect(await audited()).toBeUndefined()
+  })
+
   test('of a group is sent for who is in it by certificate and directory, both', async () => {
     grantTo('group', 'dev')
     expect(await asGroups()).toEqual(['mcm:dev', NAME])
@@ -416,4 +450,49 @@ describe('a timed group (PROTOCOL §3.5)', () => {
     expect(stage.cutRevoked()).toBe(1)
     await new Promise((done) => watch.once('close', done))
   })
+})
+
+/** A connection that the agent has let in. */
+async function openSession() {
+  const socket = await stage.http1(bob)
+  socket.write(REQUEST)
+  expect((await readAnswer(socket)).status).toBe(200)
+  return socket
+}
+
+test('a replaced certificate serves for what is on its way, then is 401, while what runs goes on', async () => {
+  const socket = await openSession()
+  const { fingerprint, device } = bob
+  const replacedFrom = new Date(stage.facts.now.getTime() + 60_000)
+  stage.facts.listed.set(fingerprint, { user: 'bob', device, replacedFrom })
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
+  stage.facts.now = replacedFrom
+  expect(await refusal()).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+  expect(stage.cutRevoked('bob')).toBe(0)
+  expect(socket.destroyed).toBe(false)
+})
+
+test('a purged certificate is 401, and what runs on it is cut', async () => {
+  await openSession()
+  const { fingerprint, device } = bob
+  stage.facts.listed.set(fingerprint, { user: 'bob', device, purged: new Date() })
+  expect(stage.cutRevoked('bob')).toBe(1)
+  expect(await refusal()).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+})
+
+test('where the owner issues, a purged certificate is refused although there is no list', async () => {
+  stage.facts.issuer = 'local'
+  const { fingerprint, device } = bob
+  stage.facts.listed.set(fingerprint, { user: 'bob', device, purged: new Date() })
+  expect(await refusal()).toMatchObject({ status: 401, code: 'MCM_CERTIFICATE_UNKNOWN' })
+})
+
+test('with a directory that no administrator has confirmed for too long nobody is let in, and what runs goes on', async () => {
+  await openSession()
+  const old = new UnreachableError('MCM_DIRECTORY_OLD', 'too old')
+  stage.facts.unconfirmed = old
+  expect(await refusal()).toMatchObject({ status: 503, code: 'MCM_DIRECTORY_OLD' })
+  expect(stage.cutRevoked('bob')).toBe(0)
+  stage.facts.unconfirmed = undefined
+  expect((await stage.ask(bob, GET, HOST_LINE)).status).toBe(200)
 })

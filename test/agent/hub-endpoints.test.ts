@@ -2,9 +2,12 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { hubDialer, hubEndpoints } from '../../src/agent/hub-endpoints.ts'
 import { generateSigningKey } from '../../src/directory/signing-key.ts'
 import type { HubRecord } from '../../src/directory/state.ts'
+import type { DirectoryAppend } from '../../src/protocol/messages.ts'
+import { Fleet, hubDraft } from '../directory/fleet.ts'
 import { FakeHub } from './fake-hub.ts'
 import { FrozenWorld } from './frozen-world.ts'
 
+const NOW = new Date('2026-01-01T00:00:00Z')
 const cleanups: (() => unknown)[] = []
 
 afterEach(async () => {
@@ -16,7 +19,7 @@ function hub(seq: number, pin: string, endpoints: string[], privateEndpoints: st
 }
 
 function endpointsOf(configured: string[], hubs: HubRecord[]) {
-  return hubEndpoints({ hub: { endpoints: configured, pin: 'configured' } }, { hubs })
+  return hubEndpoints({ hub: { endpoints: configured, pin: 'configured' } }, { hubs }, NOW)
 }
 
 describe('where hubs may be', () => {
@@ -34,6 +37,16 @@ describe('where hubs may be', () => {
       { endpoint: 'd:1', pins: ['new'] },
       { endpoint: 'c:1', pins: ['old'] },
     ])
+  })
+
+  it('may be shown by the certificate before while the time lasts that was signed with the new one', () => {
+    const until = (minutes: number) => new Date(NOW.getTime() + minutes * 60_000)
+    const rotated = (minutes: number): HubRecord => ({
+      ...hub(9, 'new', ['d:1']),
+      previous: { pin: 'old', certificateDer: Buffer.alloc(0), until: until(minutes) },
+    })
+    expect(endpointsOf(['a:1'], [rotated(1)])[1]!.pins).toEqual(['new', 'old'])
+    expect(endpointsOf(['a:1'], [rotated(-10)])[1]!.pins).toEqual(['new'])
   })
 
   it('prefers private endpoints where the configuration does', () => {
@@ -75,5 +88,53 @@ describe('dialling a hub', () => {
     await expect(open('x'.repeat(43), 'y'.repeat(43))).rejects.toMatchObject({
       code: 'MCM_PIN_MISMATCH',
     })
+  })
+})
+
+describe('a hub with a certificate that the agent has not heard of', () => {
+  async function start(signsCertificate: boolean) {
+    const world = new FrozenWorld()
+    const hub = await FakeHub.start(world)
+    cleanups.push(() => hub.stop())
+    const [agentKey, fleet] = [generateSigningKey(), await Fleet.found()]
+    await fleet.register(undefined, undefined, agentKey)
+    let known = fleet.directory
+    const certificate = signsCertificate ? hub.certificateDer.toString('base64') : 'aHVi'
+    await fleet.append(hubDraft([hub.endpoint], [], certificate))
+    hub.directory = fleet.directory
+    const directory = {
+      get state() {
+        return known.state
+      },
+      get head() {
+        return known.head
+      },
+      apply: async (append: DirectoryAppend) => {
+        known = await known.extend(append)
+        return known.head!
+      },
+    }
+    const dial = await hubDialer({ agentKey, world, proxyFor: () => undefined, directory })
+    const target = { endpoint: hub.endpoint, pins: ['x'.repeat(43)] }
+    const { signal } = new AbortController()
+    const open = async () => {
+      const socket = await dial(target, 'mcm-tunnel/1', signal)
+      cleanups.push(() => socket.destroy())
+      return socket
+    }
+    return { hub, open, directory }
+  }
+
+  it('is believed when the chain that it shows names that very certificate', async () => {
+    const { hub, open, directory } = await start(true)
+    await open()
+    await expect.poll(() => hub.tunnels.length).toBe(1)
+    expect(directory.state.hubs[0]?.pin).toBe(hub.pin)
+  })
+
+  it('is not when it names another, and gets no tunnel', async () => {
+    const { hub, open } = await start(false)
+    await expect(open()).rejects.toMatchObject({ code: 'MCM_PIN_MISMATCH' })
+    expect(hub.tunnels).toEqual([])
   })
 })

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { IssuedCertificate } from '../../src/protocol/messages.ts'
 import { cleanup } from '../forward/stage.ts'
 import { HOST, openStage, type Person, readAnswer, type TrafficStage } from './traffic-stage.ts'
 
@@ -132,4 +133,109 @@ test('whoever revokes the device in use hears that it is done, and then the conn
   socket.write(`POST /.mcm/v1/revocations HTTP/1.1\r\n${head.join('\r\n')}`)
   expect((await readAnswer(socket)).status).toBe(200)
   if (!socket.destroyed) await new Promise((done) => socket.once('close', done))
+})
+
+test('the next CAs are made for whoever may update the Secret of the agent’s keys, asked as the caller', async () => {
+  expect((await post(bob, 'authorities', {})).status).toBe(403)
+  const asked = stage.log.filter((line) => line.startsWith('authorities_asked'))
+  expect(asked).toEqual([])
+  isAllowed = true
+  const answer = await post(bob, 'authorities', {})
+  expect([answer.status, JSON.parse(answer.body)]).toEqual([
+    200,
+    { serverCa: 'AAAA', userCa: 'AAAA' },
+  ])
+  const last = stage.seen.at(-1)!
+  expect(last.values('impersonate-user')).toEqual(['mcm:bob'])
+  const { resourceAttributes } = JSON.parse(last.body).spec
+  expect(resourceAttributes).toMatchObject({ verb: 'update', resource: 'secrets' })
+  expect(resourceAttributes.name).toMatch(/^mcm-identity-c-/)
+  expect((await post(bob, 'authorities', { userCa: 7 })).status).toBe(400)
+})
+
+function get(person: Person, path: string) {
+  return stage.ask(person, `GET /.mcm/v1/${path} HTTP/1.1`, `Host: ${HOST}`)
+}
+
+function issuedTo(user: string, serial: string): IssuedCertificate {
+  const times = { notBefore: '2026-01-01T00:00:00Z', notAfter: '2026-01-01T12:00:00Z' }
+  return { fingerprint: serial.padEnd(43, 'x'), serial, user, device: 'D'.repeat(43), ...times }
+}
+
+test('one’s own certificates are listed without asking anybody, with when each was used last', async () => {
+  stage.facts.issued = (user, where) => (where === 'list' ? [issuedTo(user ?? 'all', '01')] : [])
+  const used = { time: '2026-01-01T01:00:00Z', addressByHub: '192.0.2.7' }
+  stage.facts.uses.set('01'.padEnd(43, 'x'), used)
+  const listed = JSON.parse((await get(bob, 'certificates')).body)
+  expect(listed).toEqual([{ ...issuedTo('bob', '01'), lastUsed: used }])
+  expect(JSON.parse((await get(bob, 'certificates?in=bin')).body)).toEqual([])
+  expect(stage.seen).toEqual([])
+})
+
+test('everybody’s certificates are for whoever may list the agent’s Secrets, asked as the caller', async () => {
+  stage.facts.issued = (user) => [issuedTo(user ?? 'everybody', '01')]
+  expect((await get(bob, 'certificates?of=all')).status).toBe(403)
+  isAllowed = true
+  expect(JSON.parse((await get(bob, 'certificates?of=all')).body)[0].user).toBe('everybody')
+  const last = stage.seen.at(-1)!
+  expect(last.values('impersonate-user')).toEqual(['mcm:bob'])
+  expect(JSON.parse(last.body).spec.resourceAttributes).toMatchObject({
+    verb: 'list',
+    resource: 'secrets',
+    namespace: 'mcm-system',
+  })
+})
+
+test.each(['of=eve', 'of=all&of=self&in=x', 'in=attic'])(
+  'certificates?%s is 400',
+  async (query) => {
+    isAllowed = true
+    expect((await get(bob, `certificates?${query}`)).status).toBe(400)
+  },
+)
+
+test('one’s own certificate goes into the bin and out again without asking anybody', async () => {
+  stage.facts.serials.set('01', 'bob')
+  expect((await post(bob, 'purges', { serial: '01' })).status).toBe(200)
+  stage.facts.purgedBy.set('01', 'bob')
+  expect((await post(bob, 'restorations', { serial: '01' })).status).toBe(200)
+  expect(stage.log.filter((line) => /^(purged|restored) /.test(line))).toEqual([
+    'purged {"user":"bob","serial":"01","by":"bob"}',
+    'restored {"user":"bob","serial":"01"}',
+  ])
+  expect(stage.seen).toEqual([])
+})
+
+test('what an administrator has put into the bin its owner does not take out', async () => {
+  stage.facts.serials.set('01', 'bob')
+  stage.facts.purgedBy.set('01', 'alice')
+  expect((await post(bob, 'restorations', { serial: '01' })).status).toBe(403)
+  isAllowed = true
+  expect((await post(bob, 'restorations', { serial: '01' })).status).toBe(200)
+})
+
+test('another’s certificate goes into the bin by whoever may delete that user’s Secret', async () => {
+  stage.facts.serials.set('02', 'eve')
+  expect((await post(bob, 'purges', { serial: '02' })).status).toBe(403)
+  isAllowed = true
+  expect((await post(bob, 'purges', { serial: '02' })).status).toBe(200)
+  expect(JSON.parse(stage.seen.at(-1)!.body).spec.resourceAttributes.name).toBe('mcm-principal-eve')
+})
+
+test('what is not in the bin does not come out of it, and no stranger hears what is', async () => {
+  stage.facts.serials.set('01', 'bob')
+  expect((await post(bob, 'restorations', { serial: '01' })).status).toBe(403)
+  isAllowed = true
+  expect((await post(bob, 'restorations', { serial: '01' })).status).toBe(404)
+})
+
+test('a head is taken under the name of whoever stands, and statements may be longer than other bodies', async () => {
+  const head = { seq: 7, hash: 'H'.repeat(43) }
+  expect(JSON.parse((await post(bob, 'head', head)).body)).toEqual({ head: null })
+  expect(stage.log).toContain(`heard ${JSON.stringify({ user: 'bob', ...head })}`)
+  const statements = Array.from({ length: 4 }, () => 'x'.repeat(60_000))
+  expect((await post(bob, 'directory', { statements, details: [] })).status).toBe(200)
+  expect(stage.log.at(-1)).toMatch(/^brought \{"user":"bob"/)
+  expect((await post(bob, 'head', { seq: -1, hash: 'short' })).status).toBe(400)
+  expect((await post(bob, 'directory', { statements: 'x' })).status).toBe(400)
 })

@@ -194,6 +194,66 @@ describe('the allowlist', () => {
     expect(a.principals.find(fingerprint('stolen'))?.revoked).toBeDefined()
   })
 
+  it('lets a newer certificate of the same device take the place of one, which is no revocation', async () => {
+    const { a, b, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'old'))
+    await a.principals.record('bob', certificate(world, 'new', { replaces: fingerprint('old') }))
+    const from = new Date(world.now().getTime() + 5 * 60_000)
+    await soon(() =>
+      expect(b.principals.find(fingerprint('old'))).toMatchObject({ replacedFrom: from }),
+    )
+    expect(b.principals.find(fingerprint('new'))).not.toHaveProperty('replacedFrom')
+    expect([...a.ended, ...b.ended]).toEqual([])
+  })
+
+  it('lets no device replace a certificate of another', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'phone', { device: PHONE }))
+    await a.principals.record('bob', certificate(world, 'new', { replaces: fingerprint('phone') }))
+    expect(a.principals.find(fingerprint('phone'))).not.toHaveProperty('replacedFrom')
+  })
+
+  it('puts a certificate into the bin in every replica, and takes it out as it was', async () => {
+    const { a, b, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'one'))
+    await soon(() => expect(b.principals.find(fingerprint('one'))).toBeDefined())
+    await a.principals.purge({ user: 'bob', serial: '0one', by: 'alice' })
+    await soon(() =>
+      expect(b.ended).toEqual([{ user: 'bob', device: LAPTOP, fingerprint: fingerprint('one') }]),
+    )
+    expect(b.principals.find(fingerprint('one'))).toMatchObject({ purged: world.now() })
+    expect(b.principals.purgedBy('0one')).toBe('alice')
+    expect(a.principals.certificatesOf('bob')).toEqual([])
+    expect(a.principals.certificatesOf('bob', 'bin')).toHaveLength(1)
+    await b.principals.restore({ user: 'bob', serial: '0one' })
+    await soon(() => expect(a.principals.certificatesOf('bob')).toHaveLength(1))
+    expect(a.principals.find(fingerprint('one'))).toEqual({ user: 'bob', device: LAPTOP })
+  })
+
+  it('keeps revoked what comes out of the bin', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'one'))
+    await a.principals.revoke({ serial: '0one' })
+    await a.principals.purge({ user: 'bob', serial: '0one', by: 'bob' })
+    await a.principals.restore({ user: 'bob', serial: '0one' })
+    expect(a.principals.find(fingerprint('one'))?.revoked).toEqual(world.now())
+  })
+
+  it('empties the bin as certificates end', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'one'))
+    await a.principals.purge({ user: 'bob', serial: '0one', by: 'bob' })
+    world.advance(13 * HOUR_MS)
+    expect(a.principals.certificatesOf('bob', 'bin')).toEqual([])
+  })
+
+  it('lists everybody’s', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'one'))
+    await a.principals.record('carol', certificate(world, 'two', { device: PHONE }))
+    expect(a.principals.certificatesOf(undefined).map(({ user }) => user)).toEqual(['bob', 'carol'])
+  })
+
   it('keeps clusters apart, also in one namespace', async () => {
     const { api, a, world } = await twoReplicas()
     const other = new Replica(api, world, 'c-zzzzzzzz22')

@@ -75,7 +75,7 @@ async function startAgent(
   })
   const registration = startRegistration({
     configuration,
-    identity,
+    identity: () => identity,
     directory,
     dial: (target, alpn, signal) => {
       dials.push(target.endpoint)
@@ -313,7 +313,7 @@ describe('from registration to tunnels', () => {
     cleanups.splice(0, 1)
     const tunnels = startTunnels({
       cluster: CLUSTER,
-      endpoints: () => hubEndpoints(agent.configuration, agent.directory.state),
+      endpoints: () => hubEndpoints(agent.configuration, agent.directory.state, set.world.now()),
       dial: await hubDialer({
         agentKey: agent.identity.agentKey,
         world: set.world,

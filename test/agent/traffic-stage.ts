@@ -8,7 +8,7 @@ import type { ImpersonatorList } from '../../src/access/impersonator.ts'
 import { presetCeiling } from '../../src/access/preset-ceiling.ts'
 import { mayCaller } from '../../src/agent/access-review.ts'
 import type { AuditEvent } from '../../src/agent/audit-event.ts'
-import { openAuthentication } from '../../src/agent/authenticate.ts'
+import { type ListedCertificate, openAuthentication } from '../../src/agent/authenticate.ts'
 import { impersonatorUpstream } from '../../src/agent/egress.ts'
 import { enrolmentHandlers } from '../../src/agent/enrolment.ts'
 import { trafficHandlers } from '../../src/agent/handlers.ts'
@@ -26,6 +26,7 @@ import { type Authority, createAuthority } from '../../src/pki/authority.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueUserCertificate } from '../../src/pki/profiles.ts'
 import { type PublicJwk, sha256 } from '../../src/protocol/keys.ts'
+import type { CertificateUse, IssuedCertificate } from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import { Secret } from '../../src/secret.ts'
 import { serveTunnel } from '../../src/tunnel/agent-end.ts'
@@ -93,10 +94,12 @@ export interface Facts {
   ceiling: Ceiling | undefined
   /** What a fresh look at the role gives. */
   freshNames: ImpersonatorList | undefined
-  readonly listed: Map<string, { user: string; device: string; revoked?: Date }>
+  readonly listed: Map<string, ListedCertificate>
   /** What only the other replica knows yet. */
   readonly elsewhere: Map<string, { user: string; device: string }>
   readonly devices: Map<string, { user: string; revoked?: Date; key?: PublicJwk; until?: Date }>
+  /** Fingerprints of user CAs whose time is over. */
+  readonly replacedAuthorities: Set<string>
   readonly members: Set<string>
   /** What the directory says today. */
   readonly groups: Map<string, readonly string[]>
@@ -111,6 +114,13 @@ export interface Facts {
   readonly admitted: string[]
   /** Users whose Secret is damaged. */
   readonly unreadable: Set<string>
+  /** Thrown where the directory must be confirmed. */
+  unconfirmed: Error | undefined
+  /** Whose a serial is, and who has put it into the bin. */
+  readonly serials: Map<string, string>
+  readonly purgedBy: Map<string, string>
+  readonly uses: Map<string, CertificateUse>
+  issued: (user: string | undefined, where: 'list' | 'bin') => IssuedCertificate[]
 }
 
 export interface TrafficStage {
@@ -167,6 +177,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     freshNames: undefined,
     listed: new Map(),
     elsewhere: new Map(),
+    replacedAuthorities: new Set(),
     devices: new Map(),
     members: new Set(),
     groups: new Map(),
@@ -178,6 +189,11 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     issuer: 'agent',
     admitted: [],
     unreadable: new Set(),
+    unconfirmed: undefined,
+    serials: new Map(),
+    purgedBy: new Map(),
+    uses: new Map(),
+    issued: () => [],
   }
   const seen: Seen[] = []
   const audit: AuditEvent[] = []
@@ -245,6 +261,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
+    authorities: { accepts: (authority) => !facts.replacedAuthorities.has(authority) },
     noteAdmitted: (certificate) => facts.admitted.push(certificate.fingerprint),
     names: {
       isFresh: () => facts.areNamesFresh,
@@ -254,7 +271,13 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         return facts.names
       },
     },
-    directory: { state: fakeState(facts), isFresh: () => true },
+    directory: {
+      state: fakeState(facts),
+      isFresh: () => true,
+      requireConfirmed: () => {
+        if (facts.unconfirmed) throw facts.unconfirmed
+      },
+    },
   })
   const sessions = openSessions((session) =>
     write('session_cut', { user: session.certificate.user }),
@@ -279,10 +302,37 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       }),
       issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
-        certificatesOf: () => [],
+        certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => ('device' in what ? facts.devices.get(what.device)?.user : undefined),
+        ownerOf: (what) => {
+          if ('device' in what) return facts.devices.get(what.device)?.user
+          return facts.serials.get(what.serial)
+        },
+        purge: async (order) => write('purged', order),
+        purgedBy: (serial) => facts.purgedBy.get(serial),
+        restore: async (order) => write('restored', order),
+      },
+      uses: { last: async () => facts.uses },
+      witness: {
+        hear: (user, head) => {
+          write('heard', { user, ...head })
+          return null
+        },
+        take: async (user, read) => {
+          const { statements } = await read()
+          write('brought', { user, statements })
+          return { seq: 0, hash: 'H'.repeat(43) }
+        },
+        takeFromHub: async () => ({ seq: 0, hash: 'H'.repeat(43) }),
+        facts: () => ({ head: null }),
+        notes: () => [],
+      },
+      authorities: {
+        offer: async (order) => {
+          write('authorities_asked', order)
+          return { serverCa: 'AAAA', userCa: 'AAAA' }
+        },
       },
       mayCaller: (caller, question) => mayCaller(throughImpersonator, caller, question),
     },
@@ -292,7 +342,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
   const servers = openAgentServers({
     world,
     log,
-    userCaDer: userAuthority.certificateDer,
+    userCas: () => [userAuthority.certificateDer],
     sessions,
     traffic: trafficHandlers(sources),
     enrolment: enrolmentHandlers({
@@ -442,7 +492,7 @@ async function newPerson(
 }
 
 function fakeState(facts: Facts): DirectoryState {
-  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember' | 'timedGroups'> = {
+  const state: Pick<DirectoryState, 'deviceOwner' | 'isMember' | 'timedGrantsOf'> = {
     deviceOwner: (key) => {
       const owner = facts.devices.get(key)
       if (!owner) return undefined
@@ -461,13 +511,11 @@ function fakeState(facts: Facts): DirectoryState {
       } as unknown as ReturnType<DirectoryState['deviceOwner']>
     },
     isMember: (user) => facts.members.has(user),
-    timedGroups: (user, groups, _cluster, at) =>
-      facts.timedGrants
-        .filter(({ subject, expires }) => {
-          const names = subject.kind === 'user' ? [user] : groups
-          return names.includes(subject.name) && at < expires
-        })
-        .map(({ group }) => group),
+    timedGrantsOf: (user, groups, _cluster, at) =>
+      facts.timedGrants.filter(({ subject, expires }) => {
+        const names = subject.kind === 'user' ? [user] : groups
+        return names.includes(subject.name) && at < expires
+      }),
   }
   return state as DirectoryState
 }

@@ -62,7 +62,7 @@ describe.each(commands)('mcm $id', ({ id, command }) => {
   })
 
   test('asks before it destroys, and can be told not to', () => {
-    const destroys = /(^| )(remove|revoke|logout|apply)$/.test(id)
+    const destroys = /(^| )(remove|revoke|purge|logout|apply)$/.test(id)
     expect(flags.some(([name]) => name === 'yes')).toBe(destroys)
   })
 

@@ -298,8 +298,12 @@ test('a grant for some time is bound to a timed group, signed with its end, show
   expect(binding!['subjects']).toMatchObject([{ kind: 'Group', name: `mcm:${group}` }])
   expect(listed()).toMatchObject({ users: ['mcm:ada', 'mcm:bob'], groups: [`mcm:${group}`] })
   const at = (ms: number) => new Date(expires.getTime() + ms)
-  expect(state().timedGroups('bob', [], agent.id, at(-1))).toEqual([group])
-  expect(state().timedGroups('bob', [], agent.id, at(0))).toEqual([])
+  const groupsAt = (ms: number) =>
+    state()
+      .timedGrantsOf('bob', [], agent.id, at(ms))
+      .map((timed) => timed.group)
+  expect(groupsAt(-1)).toEqual([group])
+  expect(groupsAt(0)).toEqual([])
   expect(state().isMember('bob', agent.id, at(-1))).toBe(true)
   expect(state().isMember('bob', agent.id, at(0))).toBe(false)
   const { grants } = await asAda(fleet, (session) => standingAccess(session, 'bob'))
@@ -307,7 +311,7 @@ test('a grant for some time is bound to a timed group, signed with its end, show
   await asAda(fleet, (session) => ungrant(session, subject, {}, ['idc-k8s']))
   expect(paths('bindings/')).toEqual([])
   expect(listed()).toMatchObject({ users: ['mcm:ada'], groups: [] })
-  expect(state().timedGroups('bob', [], agent.id, at(-HOUR))).toEqual([])
+  expect(groupsAt(-HOUR)).toEqual([])
 })
 
 test('a grant until a time that is over is refused', async () => {

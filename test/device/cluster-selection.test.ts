@@ -26,6 +26,7 @@ function directory(): { state: DirectoryState } {
   return {
     state: new DirectoryState({
       admins: new Map(),
+      confirmed: undefined,
       hubs: [],
       clusters: new Map(clusters),
       users: new Map([['ada', { ...ada, since: start, groupsSince: new Map() }]]),
@@ -33,6 +34,7 @@ function directory(): { state: DirectoryState } {
       members: new Map(members as [string, typeof member][]),
       timedGrants: new Map(),
       providers: new Map(),
+      requests: new Map(),
       withoutEffect: new Map(),
     }),
   }

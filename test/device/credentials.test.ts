@@ -1,9 +1,11 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { readCertificateFile, renewalTime } from '../../src/device/certificate-file.ts'
+import { fetchCertificates } from '../../src/device/certificates.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { grantRole } from '../../src/device/grant.ts'
 import { certificatePath } from '../../src/device/home.ts'
+import { kubeconfigFor } from '../../src/device/kubeconfig.ts'
 import { revokeDevice, revokeUser } from '../../src/device/revoke.ts'
 import { AccessDeniedError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
@@ -37,6 +39,35 @@ test('with a third of its life left it is renewed, and the old key is deleted', 
   expect(second.fingerprint).not.toBe(first.fingerprint)
   const keys = (await readdir(fleet.ada.home.secrets)).filter((name) => name.includes(agent.id))
   expect(keys).toEqual([`certificate-key.${agent.id}.${second.fingerprint}`])
+})
+
+test('a renewal says which certificate it takes the place of, unless a kubeconfig holds that too', async () => {
+  const first = await credentialFor(fleet.ada, agent.id)
+  fleet.world.advance(8 * HOUR + 60_000)
+  await credentialFor(fleet.ada, agent.id)
+  expect(agent.enrolled.at(-1)).toMatchObject({ replaces: first.fingerprint })
+  await asAda(fleet, (session) =>
+    kubeconfigFor(session, {
+      clusters: [],
+      mode: 'static',
+      self: { command: 'mcm', args: [] },
+      env: {},
+    }),
+  )
+  fleet.world.advance(8 * HOUR + 60_000)
+  await credentialFor(fleet.ada, agent.id)
+  expect(agent.enrolled.at(-1)).not.toHaveProperty('replaces')
+})
+
+test('whoever renews by hand ends the old one, also where a kubeconfig holds it', async () => {
+  const first = await credentialFor(fleet.ada, agent.id)
+  const path = certificatePath(fleet.ada.home, agent.id)
+  await writeFile(path, JSON.stringify({ ...(await readCertificateFile(path)), isCopied: true }))
+  const outcomes = await asAda(fleet, (session) =>
+    fetchCertificates(session, { renew: true, ends: true }),
+  )
+  expect(outcomes).toMatchObject([{ id: agent.id, certificateUntil: expect.any(String) }])
+  expect(agent.enrolled.at(-1)).toMatchObject({ replaces: first.fingerprint })
 })
 
 test('renewal comes at two thirds of the lifetime or up to a twentieth earlier, never later', () => {

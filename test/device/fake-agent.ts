@@ -17,7 +17,15 @@ import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { issueServerCertificate, issueUserCertificate } from '../../src/pki/profiles.ts'
 import { readUserCertificate } from '../../src/pki/user-certificate.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
-import type { ClusterFacts, Whoami } from '../../src/protocol/messages.ts'
+import type {
+  AuthoritiesOrder,
+  ClusterFacts,
+  DirectoryAppend,
+  Head,
+  IssuedCertificate,
+  OfferedAuthorities,
+  Whoami,
+} from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { Secret } from '../../src/secret.ts'
 import type { World } from '../../src/world.ts'
@@ -27,8 +35,12 @@ import { FakeApiServer } from './fake-api-server.ts'
 export class FakeAgent {
   readonly id: string
   readonly #world: World
-  readonly serverCa: Authority
-  readonly userCa: Authority
+  serverCa: Authority
+  userCa: Authority
+  /** Those that wait to be signed, once it was asked for them. */
+  next: { serverCa: Authority; userCa: Authority | undefined; ownersCaDer?: Buffer } | undefined
+  /** Offered in place of its own, as a broken agent might. */
+  offerInstead: OfferedAuthorities | undefined
   readonly api = new FakeApiServer()
   /** The directory the agent acts by; the hub sets it. */
   directory: () => Directory
@@ -40,6 +52,18 @@ export class FakeAgent {
     impersonation: { list: 'legacy', isUnrestricted: false, server: 'legacy' },
     ceiling: 'none',
   }
+  /** Heads that clients have named, and what they have brought. */
+  heads: unknown[] = []
+  brought: DirectoryAppend[] = []
+  /** The head it says it has; that of its directory unless told. */
+  head: Head | undefined
+  /** What it lists, and what was asked of it. */
+  certificates: IssuedCertificate[] = []
+  asked: string[] = []
+  mayListAll = true
+  binned: [kind: 'purge' | 'restore', serial: string][] = []
+  /** What devices asked for. */
+  enrolled: { readonly replaces?: string; readonly head?: Head }[] = []
   /** Thrown for every enrolment. */
   refusal: McmError | undefined
   /** Fingerprints that are on the allowlist no more. */
@@ -79,6 +103,44 @@ export class FakeAgent {
       userCa: this.#userCaDer().toString('base64'),
       agentKey: this.key.jwk,
     })
+  }
+
+  /** Its clock says that the overlap is over. */
+  useNext(): void {
+    const { serverCa, userCa, ownersCaDer } = this.next!
+    this.serverCa = serverCa
+    this.userCa = userCa ?? this.userCa
+    this.ownersCaDer = ownersCaDer ?? this.ownersCaDer
+    this.next = undefined
+  }
+
+  async #offer({ userCa }: AuthoritiesOrder): Promise<OfferedAuthorities> {
+    const make = (commonName: string) => createAuthority(this.#world, { commonName })
+    this.next ??=
+      userCa === undefined
+        ? { serverCa: await make('next server'), userCa: await make('next users') }
+        : {
+            serverCa: await make('next server'),
+            userCa: undefined,
+            ownersCaDer: Buffer.from(userCa, 'base64'),
+          }
+    const own = {
+      serverCa: this.next.serverCa.certificateDer.toString('base64'),
+      userCa: userCa ?? this.next.userCa!.certificateDer.toString('base64'),
+    }
+    return this.offerInstead ?? own
+  }
+
+  /** The next one issues, and counts, from when it is signed. */
+  #signedUserCa(): Authority | undefined {
+    const signed = this.directory().state.clusters.get(this.id)?.userCaDer
+    const next = this.next?.userCa
+    return next && signed?.equals(next.certificateDer) ? next : undefined
+  }
+
+  #userCas(): Buffer[] {
+    const next = this.#signedUserCa()?.certificateDer ?? this.next?.ownersCaDer
+    return next ? [next, this.#userCaDer()] : [this.#userCaDer()]
   }
 
   #userCaDer(): Buffer {
@@ -138,6 +200,30 @@ export class FakeAgent {
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }
+    if (path === '/.mcm/v1/authorities')
+      return answerJson(stream, 200, await this.#offer(JSON.parse(text)))
+    if (path === '/.mcm/v1/head') {
+      this.heads.push(JSON.parse(text))
+      return answerJson(stream, 200, { head: this.head ?? this.directory().head })
+    }
+    if (path === '/.mcm/v1/directory') {
+      this.brought.push(JSON.parse(text))
+      return answerJson(stream, 200, { head: this.directory().head })
+    }
+    if (path.startsWith('/.mcm/v1/certificates')) {
+      this.asked.push(path)
+      const where = path.includes('in=bin') ? 'bin' : 'list'
+      const own = (each: IssuedCertificate) => path.includes('of=all') || each.user === user
+      const isThere = (each: IssuedCertificate) => (each.purged ? 'bin' : 'list') === where
+      if (path.includes('of=all') && !this.mayListAll)
+        throw new AccessDeniedError('MCM_FORBIDDEN', 'you may see your own certificates only')
+      return answerJson(stream, 200, this.certificates.filter(own).filter(isThere))
+    }
+    if (path === '/.mcm/v1/purges' || path === '/.mcm/v1/restorations') {
+      const kind = path.endsWith('purges') ? 'purge' : 'restore'
+      this.binned.push([kind, JSON.parse(text).serial])
+      return answerJson(stream, 200, {})
+    }
     if (path === '/.mcm/v1/cluster') return answerJson(stream, 200, this.facts)
     if (path === '/.mcm/v1/whoami') return answerJson(stream, 200, this.#whoami(socket))
     const answer = this.api.request(method, path, text, user)
@@ -160,7 +246,7 @@ export class FakeAgent {
   }
 
   #certificate(socket: TLSSocket) {
-    return readUserCertificate(socket.getPeerCertificate().raw, this.#userCaDer())
+    return readUserCertificate(socket.getPeerCertificate().raw, this.#userCas())
   }
 
   #identify(socket: TLSSocket): string {
@@ -174,7 +260,7 @@ export class FakeAgent {
 
   async #enrol(
     socket: TLSSocket,
-    body: { csr: string; proof: string },
+    body: { csr: string; proof: string; replaces?: string; head?: Head },
   ): Promise<{ certificate: string }> {
     if (this.refusal) throw this.refusal
     if (this.ownersCaDer) throw new AccessDeniedError('MCM_FORBIDDEN', 'this agent issues nothing')
@@ -200,9 +286,10 @@ export class FakeAgent {
       device: this.issueAs.device ?? keyId,
     }
     this.issued += 1
+    this.enrolled.push(body)
     const issued = await issueUserCertificate(
       this.#world,
-      this.userCa,
+      this.#signedUserCa() ?? this.userCa,
       subject,
       this.lifetimeSeconds,
     )

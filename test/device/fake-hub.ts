@@ -39,6 +39,8 @@ export class FakeHub {
   tamper: (page: ReturnType<Directory['page']>) => ReturnType<Directory['page']> = (page) => page
   /** Added to the hub's clock, in ms. */
   skewMs = 0
+  /** Base64 DER of what it would show next. */
+  nextCertificate: string | undefined
   /** The fleet this hub says it has, when not its own. */
   claimedFleet: string | undefined
   /** Runs once before the next append is looked at. */
@@ -117,6 +119,11 @@ export class FakeHub {
     return agent
   }
 
+  /** Shows another certificate from now on. */
+  showCertificate(pem: string, keyPem: Secret<string>): void {
+    this.#server.setSecureContext({ cert: pem, key: keyPem.reveal(), minVersion: 'TLSv1.3' })
+  }
+
   dropConnections(): void {
     for (const session of this.#sessions) session.destroy()
   }
@@ -187,7 +194,9 @@ export class FakeHub {
   #info(): object {
     const time = formatTime(new Date(this.#world.now().getTime() + this.skewMs))
     const fleet = this.claimedFleet ?? this.directory.statements[0]?.hash
-    return { version: 'test', time, ...(fleet === undefined ? {} : { fleet }) }
+    const { nextCertificate } = this
+    const next = nextCertificate === undefined ? {} : { nextCertificate }
+    return { version: 'test', time, ...(fleet === undefined ? {} : { fleet }), ...next }
   }
 
   async #page(url: URL, key: string | undefined): Promise<object> {

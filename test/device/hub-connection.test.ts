@@ -30,7 +30,8 @@ async function signHub(endpoints: string[], privateEndpoints: string[], certific
 
 async function candidates(first: 'public' | 'private' = 'public') {
   const state = { ...(await requireState(fleet.ada.home)), endpoint: first }
-  return hubCandidates(state, await loadDirectory(fleet.ada.home, state.fleet))
+  const directory = await loadDirectory(fleet.ada.home, state.fleet)
+  return hubCandidates(state, directory, fleet.world.now())
 }
 
 async function otherCertificate() {

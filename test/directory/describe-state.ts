@@ -3,6 +3,7 @@ import type { DirectoryState } from '../../src/directory/state.ts'
 /** A state as plain JSON, for the test vector: maps as lists in order, DER as base64, times as text. */
 export function describeState(state: DirectoryState): unknown {
   const description = {
+    confirmed: state.confirmed,
     admins: [...state.admins].map(([key, { user }]) => ({ key, user })),
     hubs: state.hubs,
     clusters: [...state.clusters.values()].map((cluster) => ({
@@ -23,6 +24,7 @@ export function describeState(state: DirectoryState): unknown {
       }),
     ),
     providers: [...state.providers.values()],
+    requests: [...state.requests.values()],
     withoutEffect: [...state.withoutEffect].map(([seq, why]) => ({ seq, why })),
   }
   return JSON.parse(JSON.stringify(description, plain))

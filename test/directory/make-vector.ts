@@ -60,13 +60,27 @@ async function append(
   return seq
 }
 
-function cluster(id: string, name: string, agent: string, labels: Record<string, string>): Detail {
+function cluster(
+  id: string,
+  name: string,
+  agent: string,
+  labels: Record<string, string>,
+  approvals?: 2,
+): Detail {
   const der = (what: string) => digest(`${name} ${what}`).toString('base64')
   const cas = { serverCa: der('server CA'), userCa: der('user CA') }
   const fixed = { issuer: 'agent', prefix: 'mcm:' } as const
   return {
     type: 'cluster',
-    detail: { id, name, labels, ...cas, agentKey: keyOf(agent).id, ...fixed },
+    detail: {
+      id,
+      name,
+      labels,
+      ...cas,
+      agentKey: keyOf(agent).id,
+      ...fixed,
+      ...(approvals ? { approvals } : {}),
+    },
   }
 }
 
@@ -121,7 +135,7 @@ const late = keyOf('late laptop')
 await append({ ...device('late', 'too late', late), invite: lateSeq }, lateInvite, late)
 
 await append({ type: 'admin', detail: { action: 'add', user: 'bob', key: bob.id } }, alice)
-await append(cluster(ACK, 'ack', 'ack agent', {}), bob)
+await append(cluster(ACK, 'ack', 'ack agent', {}, 2), bob)
 await append(member('add', 'user', 'Łukasz', ACK), bob)
 const botInvite = inviteOf('Łukasz')
 const botSeq = await append(
@@ -136,7 +150,7 @@ await append({ type: 'admin', detail: { action: 'remove', user: 'bob', key: bob.
 await append({ type: 'revoke', detail: { device: bot.id, reason: 'runner rebuilt' } }, alice)
 await append({ type: 'revoke', detail: { user: 'bob', reason: 'left' } }, alice)
 const againInvite = inviteOf('bob again')
-await append(
+const againSeq = await append(
   { ...invite('bob', ['dev'], '2026-01-08T00:00:00Z'), inviteKey: againInvite.id },
   alice,
 )
@@ -171,6 +185,17 @@ await append(
   },
   alice,
 )
+const phone = keyOf('bob phone')
+await append({ ...device('bob', 'phone', phone), invite: againSeq }, againInvite, phone)
+const asked = { cluster: IDC, user: 'bob', role: 'mcm:ops', seconds: 3_600, reason: 'disk full' }
+const approvedSeq = await append({ type: 'request', detail: asked }, phone)
+await append({ type: 'approval', detail: { action: 'approve', request: approvedSeq } }, alice)
+const narrow = { ...asked, role: 'mcm:ns-dev', namespace: 'shop' }
+const deniedSeq = await append({ type: 'request', detail: narrow }, phone)
+await append({ type: 'approval', detail: { action: 'deny', request: deniedSeq } }, alice)
+const takenBackSeq = await append({ type: 'request', detail: narrow }, phone)
+await append({ type: 'approval', detail: { action: 'end', request: takenBackSeq } }, phone)
+await append({ type: 'approval', detail: { action: 'approve', request: takenBackSeq } }, alice)
 await append(
   {
     type: 'oidc',
@@ -202,6 +227,7 @@ await append({ ...device('alice', 'tablet', tablet), invite: tabletSeq }, tablet
 await append({ type: 'removal', detail: { device: tablet.id, reason: 'lost' } }, alice)
 await append(member('remove', 'user', 'alice', IDC), alice)
 await append({ type: 'revoke', detail: { cluster: ACK, reason: '' } }, alice)
+await append({ type: 'confirm', detail: {} }, alice)
 
 const numbers = (viewer: Parameters<typeof visibleDetails>[1]) =>
   visibleDetails(directory, viewer).map(({ seq }) => seq)
@@ -223,6 +249,7 @@ const vector = {
   hashes: directory.statements.map(({ hash }) => hash),
   page: directory.page(-1),
   visible: {
+    'bob phone': numbers({ kind: 'device', key: phone.id }),
     'bob laptop': numbers({ kind: 'device', key: bob.id }),
     'ci runner': numbers({ kind: 'device', key: bot.id }),
     'idc agent': numbers({ kind: 'agent', cluster: IDC }),

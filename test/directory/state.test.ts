@@ -438,7 +438,7 @@ describe('what ends by itself', () => {
       },
     })
   const timed = (at: Date, groups: string[] = []) =>
-    fleet.state.timedGroups('bob', groups, CLUSTER, at)
+    fleet.state.timedGrantsOf('bob', groups, CLUSTER, at).map(({ group }) => group)
 
   beforeEach(async () => {
     await fleet.admit('bob')
@@ -488,5 +488,30 @@ describe('what ends by itself', () => {
       detail: { subject, cluster: OTHER_CLUSTER, group, expires: until },
     })
     expect(reason()).toMatch(/there is no cluster/)
+  })
+})
+
+describe('a confirmation', () => {
+  test('is the time of the last statement that an admin has signed', async () => {
+    const invite = await fleet.invite('bob')
+    const invited = fleet.timeOf(invite.seq)
+    await fleet.join('bob', invite)
+    expect(fleet.state.confirmed).toEqual(invited)
+    const seq = await fleet.append({ type: 'confirm', detail: {} })
+    expect(fleet.state.confirmed).toEqual(fleet.timeOf(seq))
+    expect(reason()).toBeUndefined()
+  })
+
+  test('never goes back with a clock that is behind', async () => {
+    const before = fleet.state.confirmed
+    await fleet.append({ type: 'confirm', detail: {} }, [fleet.alice], new Date(0))
+    expect(fleet.state.confirmed).toEqual(before)
+  })
+
+  test('is nobody else’s to give', async () => {
+    const bob = await fleet.admit('bob')
+    await expect(fleet.append({ type: 'confirm', detail: {} }, [bob])).rejects.toMatchObject({
+      code: 'MCM_DIRECTORY_INVALID',
+    })
   })
 })

@@ -45,8 +45,13 @@ test('invite keys follow from their secrets, key ids from their keys', () => {
 })
 
 test('each viewer is shown what the table of the protocol says, and with it verifies the whole chain', async () => {
-  const [bob, bot] = [vector.keys['bob laptop'].id, vector.keys['ci runner'].id]
+  const [phone, bob, bot] = [
+    vector.keys['bob phone'].id,
+    vector.keys['bob laptop'].id,
+    vector.keys['ci runner'].id,
+  ]
   const viewers: Record<string, Viewer> = {
+    'bob phone': { kind: 'device', key: phone },
     'bob laptop': { kind: 'device', key: bob },
     'ci runner': { kind: 'device', key: bot },
     'idc agent': { kind: 'agent', cluster: 'c-idcidcidc2' },

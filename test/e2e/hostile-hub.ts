@@ -82,6 +82,7 @@ export class HostileHub {
       registrations: registrations({ world, store, events }),
       version: 'hostile',
       ownPin: sha256(identity.der),
+      nextCertificate: () => undefined,
     })
     const certificate = { pem: identity.pem, keyPem: new Secret(identity.keyPem) }
     const listener = {

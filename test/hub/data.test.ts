@@ -2,7 +2,12 @@ import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { hubIdentity } from '../../src/hub/data.ts'
+import {
+  hubIdentity,
+  nextHubIdentity,
+  takeNextIdentity,
+  waitingHubIdentity,
+} from '../../src/hub/data.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { realWorld } from '../../src/runtime.ts'
 
@@ -71,3 +76,25 @@ test.each(['*.example.com:8443', 'hub.internal:8443'])(
     await expect(open([endpoint])).rejects.toMatchObject({ exitCode: 2 })
   },
 )
+
+test('the next certificate waits beside, the same for whoever asks, and takes the place of the first', async () => {
+  const endpoints = ['hub.example.com:8443']
+  const first = await open(endpoints)
+  expect(await waitingHubIdentity(directory)).toBeUndefined()
+  const next = await nextHubIdentity(world, directory, endpoints)
+  expect((await nextHubIdentity(world, directory, endpoints)).pin).toBe(next.pin)
+  expect((await waitingHubIdentity(directory))?.pin).toBe(next.pin)
+  expect((await open(endpoints)).pin).toBe(first.pin)
+  await takeNextIdentity(directory)
+  expect((await open(endpoints)).pin).toBe(next.pin)
+  expect(await waitingHubIdentity(directory)).toBeUndefined()
+})
+
+test('a crash while the next certificate takes its place is mended at the next start', async () => {
+  const endpoints = ['hub.example.com:8443']
+  await open(endpoints)
+  const next = await nextHubIdentity(world, directory, endpoints)
+  await writeFile(join(directory, 'hub-key.pem'), next.certificate.keyPem.reveal())
+  expect((await open(endpoints)).pin).toBe(next.pin)
+  expect(await waitingHubIdentity(directory)).toBeUndefined()
+})

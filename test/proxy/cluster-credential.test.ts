@@ -133,3 +133,15 @@ it('that never comes is asked for anew after twenty seconds', async () => {
     vi.useRealTimers()
   }
 })
+
+it('of a CA that is being replaced is exchanged by whoever asks next, and serves while there is no other', async () => {
+  const first = await subject.current()
+  subject.replace()
+  failure = new Error('no hub')
+  expect(await subject.current()).toBe(first)
+  failure = undefined
+  const second = await subject.current()
+  expect(second.certPem).not.toBe(first.certPem)
+  expect(await subject.current()).toBe(second)
+  expect(asked).toHaveLength(3)
+})

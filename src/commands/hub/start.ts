@@ -5,6 +5,7 @@ import { hubDatabasePath, hubIdentity } from '../../hub/data.ts'
 import { startHub } from '../../hub/hub.ts'
 import { ensureStartToken } from '../../hub/start-token.ts'
 import { hubStore, openHubDatabase } from '../../hub/store.ts'
+import { openSuccessor } from '../../hub/successor.ts'
 import { formatLink } from '../../protocol/link.ts'
 import { requireServerRuntime } from '../../runtime-floor.ts'
 import { endpointFlag, formatAddress, listenFlag } from '../../terminal/flag-values.ts'
@@ -31,7 +32,13 @@ export default class HubStart extends McmCommand {
       description: 'directory of its data (default: hub in the mcm directory)',
     }),
     'metrics-port': Flags.integer({ min: 0, max: 65535, description: 'Prometheus on 127.0.0.1' }),
-    'new-certificate': Flags.boolean({ description: 'replace its certificate: every pin changes' }),
+    'next-certificate': Flags.boolean({
+      description: 'have its next certificate ready, for an administrator to sign',
+    }),
+    'new-certificate': Flags.boolean({
+      description:
+        'replace its certificate at once: an administrator signs it with hub sign-certificate --pin',
+    }),
   }
 
   async run() {
@@ -44,13 +51,14 @@ export default class HubStart extends McmCommand {
     const hosts = [...flags.host, ...(flags['private-host'] ?? [])]
     const named = hosts.map((host) => endpointFlag('host', host, listen.port || DEFAULT_PORT))
     const { certificate, pin } = await hubIdentity(world, data, named, flags['new-certificate'])
+    const successor = await openSuccessor(world, data, named, flags['next-certificate'])
     const database = await openHubDatabase(hubDatabasePath(data))
     try {
       const token = await ensureStartToken(hubStore(database), world)
       const log = await this.runtime.openLog()
       const metricsPort = flags['metrics-port']
       const hub = await startHub(
-        { world, log, database, certificate, signal, proxyFor },
+        { world, log, database, certificate, successor, signal, proxyFor },
         {
           ...listen,
           version: this.config.version,

@@ -1,0 +1,131 @@
+import { formatTime } from '../directory/time.ts'
+import { UnreachableError } from '../errors.ts'
+import type { DirectoryAppend, DirectoryFacts, Head } from '../protocol/messages.ts'
+import type { Log, World } from '../world.ts'
+import type { DirectoryHolder } from './directory-holder.ts'
+
+/**
+ * What clients say of the directory beside what hubs say (PROTOCOL §3.6): so a hub that withholds a statement
+ * from this agent is noticed. Invariant: a claim alone changes nothing but what is said; statements are
+ * judged as those of a hub.
+ */
+export interface DirectoryWitness {
+  /** Takes note of a head that somebody who stands has named; gives the agent’s own. */
+  hear(user: string, head: Head): Head | null
+  /**
+   * Takes statements in as a hub’s, and notes who brought them. They are only read when they may be.
+   * @throws UnreachableError MCM_LIMIT while others bring some; as `DirectoryHolder.apply`
+   */
+  take(user: string, read: () => Promise<DirectoryAppend>): Promise<Head>
+  /** The same of a hub. */
+  takeFromHub(append: DirectoryAppend): Promise<Head>
+  facts(): DirectoryFacts
+  /** What an owner should look at, as short words. */
+  notes(): readonly string[]
+}
+
+interface Claim {
+  readonly head: Head
+  readonly since: number
+  readonly user: string
+}
+
+/** A statement is with every agent in far less, if the hub lets it through. */
+const PATIENCE_MS = 15_000
+
+export function directoryWitness(
+  holder: Pick<DirectoryHolder, 'directory' | 'head' | 'state' | 'apply'>,
+  options: { readonly maximumAgeSeconds?: number | undefined },
+  { world, log }: { readonly world: World; readonly log: Log },
+): DirectoryWitness {
+  const claims = new Map<string, Claim>()
+  let brought: Claim | undefined
+  let shownByHub = -1
+  const bringing = new Set<string>()
+  const said = new Set<string>()
+  const now = () => world.now().getTime()
+  const say = (event: string, { head, user }: Claim) => {
+    const once = `${event} ${head.hash}`
+    if (said.has(once)) return
+    if (said.size >= MAX_SAID) said.clear()
+    said.add(once)
+    log.error(event, { seq: head.seq, hash: head.hash, user, own: holder.head?.seq ?? -1 })
+  }
+  const heard = (): Claim | undefined => {
+    for (const [user, claim] of claims) if (isKnown(holder, claim.head)) claims.delete(user)
+    const old = [...claims.values()].filter(({ since }) => now() - since >= PATIENCE_MS)
+    const highest = old.sort((a, b) => b.head.seq - a.head.seq)[0]
+    if (highest) say('directory_head_not_shown', highest)
+    return highest
+  }
+  const withheld = (): Claim | undefined => {
+    if (brought && shownByHub >= brought.head.seq) brought = undefined
+    if (brought === undefined || now() - brought.since < PATIENCE_MS) return undefined
+    say('directory_withheld_by_hub', brought)
+    return brought
+  }
+  const factOf = ({ head, since }: Claim) => ({ head, since: formatTime(new Date(since)) })
+  return {
+    hear(user, head) {
+      heard()
+      if (isKnown(holder, head)) claims.delete(user)
+      else {
+        const before = claims.get(user)
+        claims.set(user, { head, since: before?.since ?? now(), user })
+      }
+      return holder.head
+    },
+    async take(user, read) {
+      if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
+      bringing.add(user)
+      try {
+        const append = await read()
+        const before = holder.head?.seq ?? -1
+        const head = await holder.apply(append)
+        if (head.seq > before) brought = { head, since: now(), user }
+        return head
+      } finally {
+        bringing.delete(user)
+      }
+    },
+    async takeFromHub(append) {
+      const head = await holder.apply(append)
+      const last = append.statements.at(-1)
+      const seq = holder.directory.statements.findLastIndex(({ text }) => text === last)
+      shownByHub = Math.max(shownByHub, seq)
+      return head
+    },
+    facts() {
+      const [named, kept] = [heard(), withheld()]
+      const { confirmed } = holder.state
+      return {
+        head: holder.head,
+        ...(confirmed ? { confirmed: formatTime(confirmed) } : {}),
+        ...(options.maximumAgeSeconds ? { maximumAge: options.maximumAgeSeconds } : {}),
+        ...(named ? { heard: factOf(named) } : {}),
+        ...(kept ? { withheld: factOf(kept) } : {}),
+      }
+    },
+    notes() {
+      const [named, kept] = [heard(), withheld()]
+      const of = ({ head: { seq } }: Claim) => `statement ${seq}`
+      return [
+        ...(named ? [`a directory was named that no hub shows: ${of(named)}`] : []),
+        ...(kept ? [`a client had to bring what no hub shows: ${of(kept)}`] : []),
+      ]
+    },
+  }
+}
+
+const MAX_SAID = 1_000
+/** Up to 4 MiB each. */
+const MAX_BRINGING = 4
+
+function busy(): UnreachableError {
+  return new UnreachableError('MCM_LIMIT', 'the agent takes statements from others at the moment')
+}
+
+/** Another statement under a number that is known here is none: two chains are signed, or it is a lie. */
+function isKnown({ directory }: Pick<DirectoryHolder, 'directory'>, { seq, hash }: Head): boolean {
+  return directory.statements[seq]?.hash === hash
+}

@@ -1,0 +1,268 @@
+import type { AgentApi } from '../client/agent.ts'
+import type { ClusterRecord } from '../directory/state.ts'
+import { EXIT_SOME_FAILED, isMcmError, NotFoundError, TrustError, UsageError } from '../errors.ts'
+import type { Revocation } from '../protocol/messages.ts'
+import {
+  type CertificateList,
+  type CertificateRow,
+  chosenClusters,
+  listCertificates,
+} from './certificate-list.ts'
+import { withCluster } from './cluster-access.ts'
+import type { FleetSession } from './fleet-session.ts'
+
+/**
+ * Ending certificates at the agents that know them: revoked for good, or into the bin and out of it. The
+ * directory is not changed: who is out of the whole fleet, `mcm revoke` says.
+ */
+
+/** What it is about: certificates, or a device, or a user. */
+export interface EndingWish {
+  /** Serials or fingerprints, or beginnings of them. */
+  readonly certificates: readonly string[]
+  /** Name or id of a device, or a beginning of the id. */
+  readonly device?: string
+  readonly user?: string
+  /** As for `chosenClusters`. */
+  readonly clusters: readonly string[]
+}
+
+/** What somebody should know before it is done. */
+export interface Risk {
+  /** high: it cannot be undone, and more than one certificate goes. */
+  readonly level: 'low' | 'high'
+  /** To be typed where it is high. */
+  readonly name: string
+  /** What is lost, one sentence each. */
+  readonly lost: readonly string[]
+}
+
+/** Says no by throwing. */
+export type AskFirst = (risk: Risk) => Promise<void>
+
+export interface EndedCertificates {
+  readonly action: 'revoked' | 'purged' | 'restored'
+  readonly certificates: readonly CertificateRow[]
+  readonly problems: CertificateList['problems']
+}
+
+/** 0 when every cluster was asked and told, else EXIT_SOME_FAILED. */
+export function exitCodeOfCertificates({ problems }: Pick<CertificateList, 'problems'>): number {
+  return problems.length > 0 ? EXIT_SOME_FAILED : 0
+}
+
+interface Order {
+  readonly cluster: ClusterRecord
+  readonly tell: (agent: AgentApi) => Promise<void>
+}
+
+/**
+ * Revokes certificates, a device or a user, at the agents. One's own, or for whoever may delete Secrets of
+ * the agent anybody's. @throws NotFoundError MCM_NOT_FOUND, UsageError MCM_USAGE; what `ask` throws
+ */
+export async function revokeCertificates(
+  session: FleetSession,
+  wish: EndingWish,
+  ask: AskFirst,
+): Promise<EndedCertificates> {
+  if (!isWish(wish)) throw noWish()
+  const found = await findCertificates(session, wish, false)
+  if (wish.certificates.length > 0) requireSome(found, wish)
+  const orders =
+    wish.certificates.length > 0
+      ? each(session, found.certificates, (agent, serial) => agent.revoke({ serial }))
+      : everywhere(session, wish, revocationOf(session, wish, found.certificates))
+  await ask(riskOfRevoking(session, wish, found.certificates))
+  return finish('revoked', session, found, orders)
+}
+
+/** Into the bin: what is wished, or without a wish one's own that stand no more. @throws as above */
+export async function purgeCertificates(
+  session: FleetSession,
+  wish: EndingWish,
+  ask: AskFirst,
+): Promise<EndedCertificates> {
+  const { certificates, problems } = await findCertificates(session, wish, false)
+  const chosen = isWish(wish)
+    ? certificates
+    : certificates.filter(({ state }) => state !== 'stands')
+  requireSome({ certificates: chosen, problems }, wish)
+  await ask(riskOfPurging(chosen))
+  const orders = each(session, chosen, (agent, serial) => agent.purge(serial))
+  return finish('purged', session, { certificates: chosen, problems }, orders)
+}
+
+/** Out of the bin, as they were. @throws as above */
+export async function restoreCertificates(
+  session: FleetSession,
+  wish: EndingWish,
+): Promise<EndedCertificates> {
+  if (!isWish(wish)) throw noWish()
+  const found = await findCertificates(session, wish, true)
+  requireSome(found, wish)
+  const orders = each(session, found.certificates, (agent, serial) => agent.restore(serial))
+  return finish('restored', session, found, orders)
+}
+
+/** One's own that fit, and where none does everybody's. */
+async function findCertificates(
+  session: FleetSession,
+  { certificates, device, user, clusters }: EndingWish,
+  bin: boolean,
+): Promise<CertificateList> {
+  for (const text of certificates) requireLongEnough(text)
+  const query = { clusters, bin, ...(user === undefined ? {} : { user }) }
+  const isWanted = (row: CertificateRow) =>
+    (certificates.length === 0 || certificates.some((text) => isCertificate(row, text))) &&
+    (device === undefined || row.device.id.startsWith(device) || row.device.name === device)
+  const listed = async (all: boolean) => {
+    const list = await listCertificates(session, { ...query, all })
+    return { ...list, certificates: list.certificates.filter(isWanted) }
+  }
+  const own = await listed(false)
+  const isOwnAffair = certificates.length === 0 && device === undefined
+  return own.certificates.length > 0 || isOwnAffair || user !== undefined ? own : listed(true)
+}
+
+const MIN_CHARACTERS = 6
+
+function requireLongEnough(text: string): void {
+  if (text.length >= MIN_CHARACTERS) return
+  throw new UsageError('MCM_USAGE', `${JSON.stringify(text)} may begin more than one serial`, {
+    hint: `give ${MIN_CHARACTERS} characters of a serial or fingerprint, as mcm certs shows them`,
+  })
+}
+
+function isCertificate({ serial, fingerprint }: CertificateRow, text: string): boolean {
+  return serial.startsWith(text.toLowerCase()) || fingerprint.startsWith(text)
+}
+
+function each(
+  { directory }: FleetSession,
+  rows: readonly CertificateRow[],
+  tell: (agent: AgentApi, serial: string) => Promise<void>,
+): Order[] {
+  return rows.map(({ clusterId, serial }) => ({
+    cluster: directory.state.clusters.get(clusterId)!,
+    tell: (agent) => tell(agent, serial),
+  }))
+}
+
+function everywhere(session: FleetSession, wish: EndingWish, revocation: Revocation): Order[] {
+  return chosenClusters(session, wish.clusters).map((cluster) => ({
+    cluster,
+    tell: (agent) => agent.revoke(revocation),
+  }))
+}
+
+/** Of several devices of one name it is one's own. */
+function revocationOf(
+  { directory, state }: FleetSession,
+  { device, user }: EndingWish,
+  rows: readonly CertificateRow[],
+): Revocation {
+  if (device === undefined) return { user: user! }
+  const isIt = ({ id, name }: { readonly id: string; readonly name?: string }) =>
+    id.startsWith(device) || name === device
+  const devicesOf = (name: string) => [
+    ...(directory.state.users.get(name)?.devices.values() ?? []),
+    ...rows.filter((row) => row.user === name).map((row) => row.device),
+  ]
+  const own = devicesOf(user ?? state.user).filter(isIt)
+  const names = new Set([...directory.state.users.keys(), ...rows.map((row) => row.user)])
+  const others = user === undefined ? [...names].flatMap(devicesOf).filter(isIt) : []
+  const ids = new Set((own.length > 0 ? own : others).map(({ id }) => id))
+  const [id] = ids
+  if (id !== undefined && ids.size === 1) return { device: id }
+  if (ids.size === 0)
+    throw new NotFoundError(
+      'MCM_NOT_FOUND',
+      `no device ${JSON.stringify(device)} is known to you`,
+      {
+        hint: 'mcm devices lists them',
+      },
+    )
+  throw new UsageError('MCM_USAGE', `${ids.size} devices match ${JSON.stringify(device)}`, {
+    hint: `name one by its id: ${[...ids].map((each) => each.slice(0, 8)).join(', ')}`,
+  })
+}
+
+async function finish(
+  action: EndedCertificates['action'],
+  session: FleetSession,
+  { certificates, problems }: CertificateList,
+  orders: readonly Order[],
+): Promise<EndedCertificates> {
+  const more = await Promise.all(orders.map((order) => tellAgent(session, order)))
+  return { action, certificates, problems: [...problems, ...more.flat()] }
+}
+
+async function tellAgent(
+  session: FleetSession,
+  { cluster, tell }: Order,
+): Promise<CertificateList['problems']> {
+  try {
+    await withCluster(session, cluster, ({ agent }) => tell(agent))
+    return []
+  } catch (error) {
+    // What a cluster has never seen needs no end there.
+    if (error instanceof NotFoundError) return []
+    if (!isMcmError(error) || error instanceof TrustError) throw error
+    return [{ cluster: cluster.name, problem: error.message }]
+  }
+}
+
+function riskOfRevoking(
+  session: FleetSession,
+  wish: EndingWish,
+  rows: readonly CertificateRow[],
+): Risk {
+  const lost = rows.map(
+    (row) => `${describe(row)}: it opens nothing any more, what runs on it is cut`,
+  )
+  const { certificates, device, user } = wish
+  if (certificates.length > 0) {
+    const after =
+      'its device gets another one by mcm certs renew there, or when it is time to renew'
+    return { level: 'low', name: certificates[0]!, lost: [...lost, after] }
+  }
+  const places = chosenClusters(session, wish.clusters).map(({ name }) => name)
+  const where = places.join(', ')
+  const forever =
+    device === undefined
+      ? `${user} gets no certificate at ${where} with any device there is today, only with a new one`
+      : `device ${device} never gets a certificate at ${where} again`
+  return { level: 'high', name: device ?? user ?? '', lost: [...lost, forever] }
+}
+
+function riskOfPurging(rows: readonly CertificateRow[]): Risk {
+  const ending = rows.filter(({ state }) => state === 'stands' || state === 'replaced')
+  const lost = ending.map((row) => `${describe(row)}: what runs on it is cut`)
+  const bin = `${rows.length} go into the bin: mcm certs restore brings them back until they expire`
+  return { level: 'low', name: rows[0]!.serial, lost: [...lost, bin] }
+}
+
+function describe({ serial, user, device, cluster, lastUsed }: CertificateRow): string {
+  const used = lastUsed ? `last used ${lastUsed.time}` : 'never used'
+  return `${serial.slice(0, 8)} of ${user} on ${device.name ?? device.id.slice(0, 8)} at ${cluster} (${used})`
+}
+
+function isWish({ certificates, device, user }: EndingWish): boolean {
+  return certificates.length > 0 || device !== undefined || user !== undefined
+}
+
+function noWish(): UsageError {
+  return new UsageError('MCM_USAGE', 'nothing is named', {
+    hint: 'name a serial or fingerprint as mcm certs shows it, or --device or --user',
+  })
+}
+
+function requireSome({ certificates, problems }: CertificateList, wish: EndingWish): void {
+  if (certificates.length > 0) return
+  const what = wish.certificates.join(', ') || wish.device || wish.user
+  const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
+  const none = what === undefined ? 'all your certificates stand' : `no certificate fits ${what}`
+  throw new NotFoundError('MCM_NOT_FOUND', none, {
+    hint: unasked === '' ? 'mcm certs lists them' : `not everybody could be asked: ${unasked}`,
+  })
+}

@@ -1,0 +1,78 @@
+import { standingLeaves } from '../directory/overlap.ts'
+import type { HubRecord } from '../directory/state.ts'
+import { formatTime } from '../directory/time.ts'
+import { TrustError, UsageError } from '../errors.ts'
+import { checkHubCertificate } from '../pki/hub-certificate.ts'
+import { sha256 } from '../protocol/keys.ts'
+import { requireAdmin } from './admin.ts'
+import { appendStatements } from './append.ts'
+import type { FleetSession } from './fleet-session.ts'
+
+/** Signing the next certificate of a hub, so that everybody knows it before it is shown (PROTOCOL §12.3). */
+
+export interface SignedHubCertificate {
+  readonly endpoints: readonly string[]
+  readonly pin: string
+  /** From when it is shown; RFC 3339. Absent: it is shown now. */
+  readonly from?: string
+}
+
+/**
+ * Signs what the hub of this connection has ready, to be shown after `overlapMs`; where the hub shows a certificate
+ * already that nobody has signed, and its pin was said by hand, that one.
+ * @throws UsageError MCM_USAGE there is none, or one waits for its time; AccessDeniedError; TrustError
+ */
+export async function signHubCertificate(
+  session: FleetSession,
+  overlapMs: number,
+): Promise<SignedHubCertificate> {
+  requireAdmin(session, 'sign certificates of hubs')
+  const now = session.device.world.now()
+  const hub = requireOwnHub(session)
+  const shown = session.connection.candidate.pin
+  const isKnown = standingLeaves(hub, now).some(({ pin }) => pin === shown)
+  const next = isKnown ? await offered(session, hub) : session.connection.certificateDer
+  const { endpoints, privateEndpoints } = hub
+  checkHubCertificate(next, { endpoints: [...endpoints, ...privateEndpoints], now })
+  const from = isKnown ? new Date(now.getTime() + overlapMs) : undefined
+  await appendStatements(session, ({ key }) => {
+    const certificate = next.toString('base64')
+    const before = from && {
+      previous: { certificate: hub.certificateDer.toString('base64'), until: formatTime(from) },
+    }
+    const detail = { endpoints: [...endpoints], privateEndpoints: [...privateEndpoints] }
+    return [{ type: 'hub', detail: { ...detail, certificate, ...before }, signers: [key] }]
+  })
+  return {
+    endpoints,
+    pin: sha256(next),
+    ...(from === undefined ? {} : { from: formatTime(from) }),
+  }
+}
+
+async function offered({ hub: api, device }: FleetSession, hub: HubRecord): Promise<Buffer> {
+  const now = device.world.now()
+  if (hub.previous !== undefined && now < hub.previous.until)
+    throw new UsageError(
+      'MCM_USAGE',
+      `the next certificate of this hub is signed, and shown from ${formatTime(hub.previous.until)}`,
+      { hint: 'until then kubeconfigs are refreshed: mcm kubeconfig --merge' },
+    )
+  const { nextCertificate } = await api.info()
+  if (nextCertificate !== undefined) return Buffer.from(nextCertificate, 'base64')
+  throw new UsageError('MCM_USAGE', 'this hub has no next certificate ready', {
+    hint: 'its operator starts it with --next-certificate; it makes one by itself when the time comes',
+  })
+}
+
+/** The record of the hub at the other end. */
+function requireOwnHub({ directory, connection }: FleetSession): HubRecord {
+  const { endpoint } = connection.candidate
+  const hub = directory.state.hubs.find(({ endpoints, privateEndpoints }) =>
+    [...endpoints, ...privateEndpoints].includes(endpoint),
+  )
+  if (hub) return hub
+  throw new TrustError('MCM_DIRECTORY_INVALID', `the directory names no hub at ${endpoint}`, {
+    hint: 'look at it: mcm directory show',
+  })
+}

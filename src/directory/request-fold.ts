@@ -1,0 +1,91 @@
+import {
+  type AccessRequest,
+  lapsesAt,
+  MAX_REQUESTS_A_DAY,
+  requestStatus,
+} from './access-request.ts'
+import type { ApprovalDetail, RequestDetail } from './details.ts'
+import type { Statement } from './statement.ts'
+
+/** Requests and what was said to them, in the order of the chain (PROTOCOL §3.7). */
+
+/** What the chain says of the signers and the cluster at this statement. */
+export interface RequestContext {
+  /** The user for whom a key is an admin's. */
+  adminOf(key: string): string | undefined
+  /** The user whose device a key is that is not revoked. */
+  userOf(key: string): string | undefined
+  /** How many approvals the cluster wants; undefined when there is none. */
+  approvalsOf(cluster: string): number | undefined
+}
+
+type Refusal = string | undefined
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
+export class RequestFold {
+  /** By number. */
+  readonly records = new Map<number, Mutable<AccessRequest>>()
+  readonly #context: RequestContext
+
+  constructor(context: RequestContext) {
+    this.#context = context
+  }
+
+  ask({ seq, time, signers }: Statement, detail: RequestDetail): Refusal {
+    const [device] = signers
+    if (this.#context.userOf(device!) !== detail.user)
+      return `it is not signed by a device of ${detail.user}`
+    const needed = this.#context.approvalsOf(detail.cluster)
+    if (needed === undefined) return `there is no cluster ${detail.cluster}`
+    const isRecent = (each: AccessRequest) => each.user === detail.user && time <= lapsesAt(each)
+    if ([...this.records.values()].filter(isRecent).length >= MAX_REQUESTS_A_DAY)
+      return `${detail.user} has made ${MAX_REQUESTS_A_DAY} requests within a day`
+    this.records.set(seq, { seq, ...detail, device: device!, since: time, needed, approvals: [] })
+    return undefined
+  }
+
+  decide({ time, signers }: Statement, { action, request: seq }: ApprovalDetail): Refusal {
+    const request = this.records.get(seq)
+    if (!request) return `there is no request ${seq}`
+    const status = requestStatus(request, time)
+    const isStoppable = status === 'waiting' || (status === 'running' && action === 'end')
+    if (!isStoppable) return `request ${seq} is ${status}`
+    const signer = signers[0]!
+    const admin = this.#context.adminOf(signer)
+    if (action === 'approve') return this.#approve(request, signer, time)
+    const isOwn = action === 'end' && this.#context.userOf(signer) === request.user
+    const by = admin ?? (isOwn ? request.user : undefined)
+    if (by === undefined) return 'its signer has no say in this request'
+    request.end = { action, by, at: time }
+    return undefined
+  }
+
+  /** What a revocation ends. */
+  endThose(isMeant: (request: AccessRequest) => boolean, at: Date): void {
+    for (const request of this.records.values()) {
+      const status = requestStatus(request, at)
+      if ((status === 'waiting' || status === 'running') && isMeant(request))
+        request.end = { action: 'end', at }
+    }
+  }
+
+  #approve(request: Mutable<AccessRequest>, key: string, at: Date): Refusal {
+    const user = this.#context.adminOf(key)
+    if (user === undefined) return 'its signer is no admin'
+    if (user === request.user || this.#context.userOf(key) === request.user)
+      return 'nobody approves their own request'
+    if (this.#context.userOf(request.device) === undefined)
+      return 'the device that asked is revoked'
+    const standing = request.approvals.filter(
+      (each) => this.#context.adminOf(each.key) !== undefined,
+    )
+    if (standing.some((each) => each.user === user))
+      return `${user} has approved request ${request.seq} already`
+    const approvals = [...standing, { user, key, at }]
+    request.approvals = approvals
+    request.needed = Math.max(request.needed, this.#context.approvalsOf(request.cluster) ?? 1)
+    if (approvals.length < request.needed) return undefined
+    request.running = { from: at, until: new Date(at.getTime() + request.seconds * 1000) }
+    return undefined
+  }
+}

@@ -1,0 +1,154 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { requireYoung } from '../../src/agent/directory-age.ts'
+import { type DirectoryWitness, directoryWitness } from '../../src/agent/directory-witness.ts'
+import { Directory } from '../../src/directory/directory.ts'
+import type { DirectoryAppend } from '../../src/protocol/messages.ts'
+import { Fleet } from '../directory/fleet.ts'
+import { FrozenWorld, RecordedLog } from './frozen-world.ts'
+
+const LONG_MS = 16_000
+
+let fleet: Fleet
+let world: FrozenWorld
+let log: RecordedLog
+let holder: ReturnType<typeof holderOf>
+let witness: DirectoryWitness
+
+/** As the agent's own, without its Secret. */
+function holderOf(pin: string) {
+  let directory = Directory.empty(pin)
+  return {
+    get directory() {
+      return directory
+    },
+    get state() {
+      return directory.state
+    },
+    get head() {
+      return directory.head
+    },
+    async apply(append: DirectoryAppend) {
+      directory = await directory.extend(append)
+      return directory.head!
+    },
+  }
+}
+
+function append(after = -1): DirectoryAppend {
+  const { statements, details } = fleet.directory.page(after)
+  return { statements, details }
+}
+
+beforeEach(async () => {
+  fleet = await Fleet.found()
+  await fleet.register()
+  ;[world, log] = [new FrozenWorld(), new RecordedLog()]
+  holder = holderOf(fleet.directory.fleet!)
+  witness = directoryWitness(holder, {}, { world, log })
+  await witness.takeFromHub(append())
+})
+
+describe('a directory that a hub withholds', () => {
+  it('is not suspected while every client names what the agent has', () => {
+    expect(witness.hear('bob', fleet.directory.head!)).toEqual(holder.head)
+    world.advance(LONG_MS)
+    expect(witness.notes()).toEqual([])
+    expect(witness.facts()).toMatchObject({ head: holder.head })
+    expect(log.events()).toEqual([])
+  })
+
+  it('is said when somebody has named a later head that does not come', async () => {
+    await fleet.member('add', 'user', 'bob')
+    const head = fleet.directory.head!
+    witness.hear('bob', head)
+    expect(witness.notes()).toEqual([])
+    world.advance(LONG_MS)
+    expect(witness.notes()).toEqual([
+      `a directory was named that no hub shows: statement ${head.seq}`,
+    ])
+    expect(witness.facts().heard).toMatchObject({ head })
+    expect(log.events()).toEqual(['directory_head_not_shown'])
+    await witness.takeFromHub(append())
+    expect(witness.facts()).not.toHaveProperty('heard')
+  })
+
+  it('is made good by any member, who is believed by signatures alone', async () => {
+    await fleet.member('add', 'user', 'bob')
+    const head = await witness.take('bob', async () => append(holder.head!.seq))
+    expect(head).toEqual(fleet.directory.head)
+    expect(holder.head).toEqual(head)
+    expect(witness.notes()).toEqual([])
+    world.advance(LONG_MS)
+    expect(witness.facts().withheld).toMatchObject({ head })
+    expect(log.events()).toEqual(['directory_withheld_by_hub'])
+  })
+
+  it('is no reproach to a hub that was only slower', async () => {
+    const before = holder.head!.seq
+    await fleet.member('add', 'user', 'bob')
+    await witness.take('bob', async () => append(before))
+    await witness.takeFromHub(append(before))
+    world.advance(LONG_MS)
+    expect(witness.facts()).not.toHaveProperty('withheld')
+    expect(log.events()).toEqual([])
+  })
+
+  it('is not to be had by a forged statement', async () => {
+    const before = holder.head!
+    await fleet.member('add', 'user', 'bob')
+    const [text] = append(before.seq).statements
+    const forged = text!.replace(
+      /"signature":"(.)/,
+      (_, first) => `"signature":"${first === 'A' ? 'B' : 'A'}`,
+    )
+    const lie = { statements: [forged], details: [] }
+    await expect(witness.take('eve', async () => lie)).rejects.toMatchObject({
+      code: 'MCM_DIRECTORY_INVALID',
+    })
+    expect(holder.head).toEqual(before)
+    expect(witness.facts()).not.toHaveProperty('withheld')
+  })
+
+  it('is brought by a few at a time, and by nobody twice at once', async () => {
+    const never = new Promise<DirectoryAppend>(() => {})
+    void witness.take('bob', () => never)
+    const again = witness.take('bob', async () => append())
+    await expect(again).rejects.toMatchObject({ code: 'MCM_LIMIT' })
+    for (const user of ['u1', 'u2', 'u3']) void witness.take(user, () => never)
+    const fifth = witness.take('u4', async () => append())
+    await expect(fifth).rejects.toMatchObject({ code: 'MCM_LIMIT' })
+  })
+
+  it('is said when another statement is named under a number that is known', () => {
+    witness.hear('eve', { seq: 0, hash: 'H'.repeat(43) })
+    world.advance(LONG_MS)
+    expect(witness.notes()).toHaveLength(1)
+  })
+
+  it('is suspected once a user, however often they name a head, from the first time on', async () => {
+    witness.hear('eve', { seq: 900, hash: 'H'.repeat(43) })
+    world.advance(LONG_MS / 2)
+    witness.hear('eve', { seq: 901, hash: 'I'.repeat(43) })
+    world.advance(LONG_MS / 2)
+    expect(witness.notes()).toEqual([expect.stringContaining('statement 901')])
+  })
+})
+
+describe('the age of a directory', () => {
+  it('is that of the last statement of an administrator, and shown', async () => {
+    const seq = await fleet.append({ type: 'confirm', detail: {} })
+    await witness.takeFromHub(append())
+    const confirmed = fleet.timeOf(seq).toISOString().replace('.000', '')
+    expect(witness.facts()).toMatchObject({ confirmed })
+  })
+
+  it('does not matter unless the owner says so, and then refuses', () => {
+    const old = { confirmed: new Date(world.now().getTime() - 3_601_000) }
+    expect(() => requireYoung(old, undefined, world)).not.toThrow()
+    expect(() => requireYoung(old, 3_602, world)).not.toThrow()
+    expect(() => requireYoung(old, 3_600, world)).toThrow(
+      expect.objectContaining({ code: 'MCM_DIRECTORY_OLD' }),
+    )
+    expect(() => requireYoung({ confirmed: undefined }, 3_600, world)).toThrow(/never/)
+  })
+})

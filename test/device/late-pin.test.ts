@@ -1,0 +1,94 @@
+import { expect, test } from 'vitest'
+import { withFleet } from '../../src/device/fleet-session.ts'
+import { signHubCertificate } from '../../src/device/sign-hub-certificate.ts'
+import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
+import { generateKeyPair } from '../../src/pki/key-pair.ts'
+import { sha256 } from '../../src/protocol/keys.ts'
+import { asAda, HOUR, joinedDevice, type TestFleet } from './fleet.ts'
+import { eachWithFleet } from './scene.ts'
+
+let fleet: TestFleet
+
+eachWithFleet((founded) => {
+  fleet = founded
+})
+
+async function nextCertificate() {
+  const { privateKeyPem } = generateKeyPair()
+  const made = { ...fleet.world, now: () => new Date(fleet.world.now().getTime() - HOUR) }
+  const world = { now: made.now, random: (count: number) => fleet.world.random(count) }
+  const { pem, der } = await createHubCertificate(world, privateKeyPem, ['127.0.0.1:8443'])
+  return { pem, der, privateKeyPem, pin: sha256(der) }
+}
+
+/** Offered by the hub and signed by ada. */
+async function signedNext(overlapMs = HOUR) {
+  const next = await nextCertificate()
+  fleet.hub.nextCertificate = next.der.toString('base64')
+  const signed = await asAda(fleet, (session) => signHubCertificate(session, overlapMs))
+  return { ...next, signed }
+}
+
+const pinSeenBy = (device: TestFleet['ada']) =>
+  withFleet(device, async ({ connection }) => connection.candidate.pin)
+
+test('what the hub has ready is signed with the one of now beside it', async () => {
+  const { pin, signed } = await signedNext()
+  expect(signed.pin).toBe(pin)
+  const [hub] = fleet.hub.directory.state.hubs
+  expect(hub).toMatchObject({ pin, previous: { pin: fleet.hub.pin } })
+  expect(hub!.previous!.until.toISOString()).toContain(signed.from!.slice(0, 19))
+  expect(await pinSeenBy(fleet.ada)).toBe(fleet.hub.pin)
+})
+
+test('whoever heard of it goes on when the hub changes over', async () => {
+  const { pem, privateKeyPem, pin } = await signedNext()
+  fleet.hub.showCertificate(pem, privateKeyPem)
+  expect(await pinSeenBy(fleet.ada)).toBe(pin)
+})
+
+test('whoever slept through it learns it from the chain, and from then on by pin', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  const { pem, privateKeyPem, pin } = await signedNext()
+  fleet.hub.showCertificate(pem, privateKeyPem)
+  fleet.world.advance(2 * HOUR)
+  expect(await pinSeenBy(bob)).toBe(pin)
+  const connections = fleet.hub.connections
+  expect(await pinSeenBy(bob)).toBe(pin)
+  expect(fleet.hub.connections).toBe(connections + 1)
+})
+
+test('a hub with a certificate that nobody signed is asked for the directory and nothing else', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  const other = await nextCertificate()
+  fleet.hub.showCertificate(other.pem, other.privateKeyPem)
+  fleet.hub.requests.length = 0
+  await expect(pinSeenBy(bob)).rejects.toMatchObject({ code: 'MCM_PIN_MISMATCH' })
+  expect(new Set(fleet.hub.requests)).toEqual(new Set(['GET /v1/directory']))
+})
+
+test('a chain that was tampered with proves nothing', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  const { pem, privateKeyPem } = await signedNext()
+  fleet.hub.showCertificate(pem, privateKeyPem)
+  fleet.hub.tamper = (page) => ({ ...page, statements: page.statements.map((text) => `${text} `) })
+  await expect(pinSeenBy(bob)).rejects.toMatchObject({ code: 'MCM_PIN_MISMATCH' })
+})
+
+test('nothing is signed where nothing is ready, nor twice, nor by anybody', async () => {
+  const sign = (device = fleet.ada) =>
+    withFleet(device, (session) => signHubCertificate(session, HOUR))
+  await expect(sign()).rejects.toMatchObject({
+    hint: expect.stringContaining('--next-certificate'),
+  })
+  const bob = await joinedDevice(fleet, 'bob')
+  await expect(sign(bob)).rejects.toMatchObject({ code: 'MCM_FORBIDDEN' })
+  await signedNext()
+  await expect(sign()).rejects.toMatchObject({ message: expect.stringContaining('is signed') })
+})
+
+test('a certificate that is no hub’s is not signed', async () => {
+  fleet.hub.nextCertificate = Buffer.from('nonsense').toString('base64')
+  const sign = asAda(fleet, (session) => signHubCertificate(session, HOUR))
+  await expect(sign).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
+})
