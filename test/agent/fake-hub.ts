@@ -46,7 +46,6 @@ export class FakeHub {
       requestCert: true,
       rejectUnauthorized: false,
       ALPNProtocols: ['mcm-tunnel/1', 'h2'],
-      noDelay: true,
     })
     server.listen(port, '127.0.0.1')
     await once(server, 'listening')

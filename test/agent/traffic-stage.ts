@@ -455,6 +455,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
 async function tunnelTo(ends: Cleanup, servers: AgentServers): Promise<HubTunnel> {
   const quiet = { log: { info: () => {}, warn: () => {}, error: () => {} } }
   const [near, far] = await socketPair(ends)
+  // As on real tunnels: a handshake inside would wait for the kernel's delayed acknowledgements.
+  for (const socket of [near, far]) socket.setNoDelay(true)
   serveTunnel(
     near,
     {

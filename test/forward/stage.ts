@@ -58,12 +58,7 @@ export async function rawTlsServer(
   isHalfOpen = false,
 ): Promise<RawServer> {
   const sockets: Duplex[] = []
-  const options = {
-    cert: identity.certPem,
-    key: identity.keyPem,
-    allowHalfOpen: true,
-    noDelay: true,
-  }
+  const options = { cert: identity.certPem, key: identity.keyPem, allowHalfOpen: true }
   const server = createTlsServer(options, (socket) => {
     sockets.push(socket)
     socket.on('error', () => {})
@@ -104,17 +99,14 @@ export async function listen(server: {
   return (server.address() as AddressInfo).port
 }
 
-/**
- * Two ends of one loopback TCP connection; the near one may be half closed, the far one as told. Neither waits for
- * the other's delayed acknowledgements, as no program of ours does.
- */
+/** Two ends of one loopback TCP connection; the near one may be half closed, the far one as told. */
 export async function socketPair(
   ends: Cleanup,
   allowHalfOpen = false,
 ): Promise<[near: Socket, far: Socket]> {
-  const server = createServer({ allowHalfOpen: true, noDelay: true })
+  const server = createServer({ allowHalfOpen: true })
   const port = await listen(server)
-  const far = connect({ port, host: '127.0.0.1', allowHalfOpen, noDelay: true })
+  const far = connect({ port, host: '127.0.0.1', allowHalfOpen })
   const [[near]] = (await Promise.all([once(server, 'connection'), once(far, 'connect')])) as [
     [Socket],
     unknown,

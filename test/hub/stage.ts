@@ -392,7 +392,6 @@ export class Stage {
       host: '127.0.0.1',
       localAddress,
       allowHalfOpen: true,
-      noDelay: true,
     })
     this.#sockets.add(socket)
     socket.on('error', () => {})

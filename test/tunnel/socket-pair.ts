@@ -4,12 +4,11 @@ import type { Duplex } from 'node:stream'
 
 /** Two ends of one loopback TCP connection, half-close allowed. */
 export async function socketPair(): Promise<{ accepted: Socket; dialled: Socket }> {
-  const ways = { allowHalfOpen: true, noDelay: true }
-  const server = createServer(ways).listen(0, '127.0.0.1')
+  const server = createServer({ allowHalfOpen: true }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
   if (address === null || typeof address === 'string') throw new Error('no port')
-  const dialled = connect({ port: address.port, host: '127.0.0.1', ...ways })
+  const dialled = connect({ port: address.port, host: '127.0.0.1', allowHalfOpen: true })
   const [[accepted]] = (await Promise.all([
     once(server, 'connection'),
     once(dialled, 'connect'),
