@@ -8,6 +8,7 @@ const sessions = ['test/sessions/**/*.test.ts', 'test/image/**/*.test.ts']
 const real = 'test/**/*.real.test.ts'
 const node = 'test/**/*.node.test.ts'
 const long = 'test/**/*.long.test.ts'
+const bySuffix = [isolated, real, node, long]
 
 // Nobody waits for CI, and with more its two cores would be late for what tests of time expect.
 const WORKERS = process.env['CI'] === 'true' ? 2 : 3
@@ -24,7 +25,7 @@ export default defineConfig({
           name: 'unit',
           sequence: { groupOrder: 0 },
           include: ['test/**/*.test.ts'],
-          exclude: [isolated, ...sessions, real, node, long],
+          exclude: [...bySuffix, ...sessions],
           // Most of the time would go into starting processes and loading the same modules.
           isolate: false,
           maxWorkers: WORKERS,
@@ -50,6 +51,7 @@ export default defineConfig({
           // After the fast ones: dozens of processes would make tests of time wait.
           sequence: { groupOrder: 1 },
           include: sessions,
+          exclude: bySuffix,
           isolate: false,
           maxWorkers: WORKERS,
           testTimeout: 60_000,
