@@ -37,7 +37,7 @@ export async function approveRequest(session: FleetSession, id: number): Promise
       ...(await removeOverRequests(session, cluster, access.kubernetes)),
     ]),
   )
-  const after = await sign(session, { action: 'approve', request: id }, requireApprovable)
+  const after = await sign(session, (current) => approvalOf(current, id))
   const change = { cluster: cluster.name, id: cluster.id, changed: [...new Set(changed)] }
   return { request: summaryOf(after, requireRequest(after, id)), change }
 }
@@ -45,7 +45,10 @@ export async function approveRequest(session: FleetSession, id: number): Promise
 /** @throws NotFoundError MCM_NOT_FOUND, AccessDeniedError, UsageError MCM_USAGE for one that does not wait */
 export async function denyRequest(session: FleetSession, id: number): Promise<DecidedRequest> {
   requireAdmin(session, 'deny requests')
-  const after = await sign(session, { action: 'deny', request: id }, requireWaiting)
+  const after = await sign(session, (current) => {
+    requireWaiting(current, id)
+    return { action: 'deny', request: id }
+  })
   return { request: summaryOf(after, requireRequest(after, id)), ...(await swept(after, id)) }
 }
 
@@ -54,7 +57,10 @@ export async function denyRequest(session: FleetSession, id: number): Promise<De
  * whatever of it stays in the cluster. @throws NotFoundError MCM_NOT_FOUND, UsageError MCM_USAGE
  */
 export async function endRequest(session: FleetSession, id: number): Promise<DecidedRequest> {
-  const after = await sign(session, { action: 'end', request: id }, requireOpen)
+  const after = await sign(session, (current) => {
+    requireOpen(current, id)
+    return { action: 'end', request: id }
+  })
   const isAdmin = after.directory.state.admins.has(after.key.id)
   const change = isAdmin ? await swept(after, id) : {}
   return { request: summaryOf(after, requireRequest(after, id)), ...change }
@@ -62,13 +68,19 @@ export async function endRequest(session: FleetSession, id: number): Promise<Dec
 
 async function sign(
   session: FleetSession,
-  detail: ApprovalDetail,
-  requireStill: (session: FleetSession, id: number) => unknown,
+  detailFor: (session: FleetSession) => ApprovalDetail,
 ): Promise<FleetSession> {
-  return appendStatements(session, (current) => {
-    requireStill(current, detail.request)
-    return [{ type: 'approval', detail, signers: [current.key] }]
-  })
+  return appendStatements(session, (current) => [
+    { type: 'approval', detail: detailFor(current), signers: [current.key] },
+  ])
+}
+
+/** How many are needed is said in it: a hub may keep from the agent that the cluster wants two. */
+function approvalOf(session: FleetSession, id: number): ApprovalDetail {
+  const { needed, cluster } = requireApprovable(session, id)
+  const wanted = session.directory.state.clusters.get(cluster)?.approvals ?? 1
+  const both = Math.max(needed, wanted) === 2 ? { needed: 2 as const } : {}
+  return { action: 'approve', request: id, ...both }
 }
 
 /** What is left gives nothing; a cluster that is down is swept by whoever comes next. */

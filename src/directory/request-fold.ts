@@ -44,7 +44,7 @@ export class RequestFold {
     return undefined
   }
 
-  decide({ time, signers }: Statement, { action, request: seq }: ApprovalDetail): Refusal {
+  decide({ time, signers }: Statement, { action, request: seq, needed }: ApprovalDetail): Refusal {
     const request = this.records.get(seq)
     if (!request) return `there is no request ${seq}`
     const status = requestStatus(request, time)
@@ -52,7 +52,7 @@ export class RequestFold {
     if (!isStoppable) return `request ${seq} is ${status}`
     const signer = signers[0]!
     const admin = this.#context.adminOf(signer)
-    if (action === 'approve') return this.#approve(request, signer, time)
+    if (action === 'approve') return this.#approve(request, { key: signer, at: time, needed })
     const isOwn = action === 'end' && this.#context.userOf(signer) === request.user
     const by = admin ?? (isOwn ? request.user : undefined)
     if (by === undefined) return 'its signer has no say in this request'
@@ -69,7 +69,11 @@ export class RequestFold {
     }
   }
 
-  #approve(request: Mutable<AccessRequest>, key: string, at: Date): Refusal {
+  /** `needed`: how many its signer knew to be needed, which a hub may have kept from whoever reads this. */
+  #approve(
+    request: Mutable<AccessRequest>,
+    { key, at, needed = 1 }: { key: string; at: Date; needed?: number | undefined },
+  ): Refusal {
     const user = this.#context.adminOf(key)
     if (user === undefined) return 'its signer is no admin'
     if (user === request.user || this.#context.userOf(key) === request.user)
@@ -83,7 +87,8 @@ export class RequestFold {
       return `${user} has approved request ${request.seq} already`
     const approvals = [...standing, { user, key, at }]
     request.approvals = approvals
-    request.needed = Math.max(request.needed, this.#context.approvalsOf(request.cluster) ?? 1)
+    const wanted = this.#context.approvalsOf(request.cluster) ?? 1
+    request.needed = Math.max(request.needed, wanted, needed)
     if (approvals.length < request.needed) return undefined
     request.running = { from: at, until: new Date(at.getTime() + request.seconds * 1000) }
     return undefined

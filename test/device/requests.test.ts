@@ -176,6 +176,9 @@ describe('approving', () => {
     const first = await approve(id)
     expect(first.request).toMatchObject({ status: 'waiting', needed: 2 })
     expect([requestBindings().length, groupsOfBob()]).toEqual([1, []])
+    // Said in it, for agents from which a hub keeps what the cluster wants.
+    const signed = fleet.hub.directory.known.get(fleet.hub.directory.head!.seq)
+    expect(signed).toMatchObject({ type: 'approval', detail: { action: 'approve', needed: 2 } })
     await expect(approve(id)).rejects.toThrow(/approved request \d+ already/)
     const last = await approve(id, dora)
     expect(last.request).toMatchObject({ status: 'running' })

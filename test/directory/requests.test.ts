@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { timedGroupOf } from '../../src/access/timed-group.ts'
 import { MAX_REQUESTS_A_DAY, requestStatus } from '../../src/directory/access-request.ts'
+import { Directory } from '../../src/directory/directory.ts'
 import { generateSigningKey, type SigningKey } from '../../src/directory/signing-key.ts'
 import { visibleDetails } from '../../src/directory/visibility.ts'
 import { CLUSTER, clusterDraft, Fleet, OTHER_CLUSTER } from './fleet.ts'
@@ -207,6 +208,25 @@ test('raising how many are needed counts for what waits already', async () => {
   await decide('approve', seq)
   expect(statusOf(seq)).toBe('waiting')
   expect(fleet.state.requests.get(seq)).toMatchObject({ needed: 2 })
+})
+
+test('a hub that keeps from somebody that the cluster wants two does not make one enough', async () => {
+  const policy = await wantTwo()
+  const shown = () => fleet.directory.page(-1)
+  const withheld = async () => {
+    const { statements, details, head } = shown()
+    const rest = details.filter(({ seq }) => seq !== policy)
+    return (await Directory.restore(fleet.directory.fleet!, { head, statements, details: rest }))
+      .state
+  }
+  const seq = await ask()
+  const first = { action: 'approve', request: seq, needed: 2 } as const
+  await fleet.append({ type: 'approval', detail: first }, [dora])
+  expect((await withheld()).requests.get(seq)).toMatchObject({ needed: 2, approvals: [{}] })
+  expect((await withheld()).timedGrantsOf('bob', [], CLUSTER, now())).toEqual([])
+  await fleet.append({ type: 'approval', detail: { ...first, needed: undefined } }, [erik])
+  expect((await withheld()).timedGrantsOf('bob', [], CLUSTER, now())).toHaveLength(1)
+  expect(groupsOf()).toHaveLength(1)
 })
 
 describe('an end', () => {
