@@ -196,7 +196,7 @@ class Fold {
       used: false,
     }
     user.bot = detail.bot
-    putIntoGroups(user, detail.groups, statement.time)
+    putIntoGroups(user, detail.bot ? [] : detail.groups, statement.time)
     user.invites.push(record)
     this.#invites.set(statement.seq, { user, record })
     return undefined
@@ -205,6 +205,7 @@ class Fold {
   #setGroups(time: Date, { user: name, groups, nickname }: GroupsDetail): Refusal {
     const user = this.users.get(name)
     if (!user || user.revoked) return `there is no user ${name}`
+    if (user.bot && groups.length > 0) return `${name} is a bot, and bots are in no group`
     putIntoGroups(user, groups, time)
     if (nickname === undefined) delete user.nickname
     else user.nickname = nickname
