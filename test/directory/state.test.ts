@@ -20,7 +20,7 @@ function bob() {
 describe('the founder', () => {
   test('is a user with one device, which is the first admin', () => {
     const { state, alice } = fleet
-    expect(state.admins.get(alice.id)).toEqual({ user: 'alice' })
+    expect(state.admins.get(alice.id)).toEqual({ user: 'alice', since: 0 })
     expect(state.deviceOwner(alice.id)).toMatchObject({
       user: { name: 'alice', bot: false, groups: [] },
       device: { id: alice.id, key: alice.jwk, name: 'alice’s laptop', since: fleet.timeOf(0) },

@@ -66,7 +66,7 @@ describe.each(['1.36.3', '1.33.13'] as const)('a lying hub on Kubernetes %s', as
       return String(JSON.parse(await bob.must(['request', ...wish, '--json'])).id)
     }
     const approve = async (person: Person, request: string) =>
-      JSON.parse(await person.must(['requests', 'approve', request, '--json'])).request
+      JSON.parse(await person.must(['requests', 'approve', request, '--yes', '--json'])).request
     /** As the agent remembers it. No client is asked: it would tell the agent what the hub does not. */
     const agentHead = async (): Promise<Head> => {
       const { adminKubeconfig: kubeconfig } = server

@@ -100,13 +100,14 @@ describe.each(['1.36.3', '1.33.13'] as const)('names on Kubernetes %s', async (v
     }
     const directoryHead = async () =>
       JSON.parse(await owner.must(['directory', 'show', '--json'])).head.seq as number
-    const audited = (user: string) =>
-      stage.agents
-        .get('prod/a')!
-        .stdout.split('\n')
-        .filter((line) => line.startsWith('{'))
+    const audited = (user: string) => {
+      const { stdout, stderr } = stage.agents.get('prod/a')!
+      return `${stdout}\n${stderr}`
+        .split('\n')
+        .filter((line) => line.startsWith('{"') && line.includes('"auditId"'))
         .map((line) => JSON.parse(line) as AuditEvent)
         .filter((event) => event.user === user && event.stage === 'ended')
+    }
 
     test('of every script are, from the file to the API server and its audit, the same name', async () => {
       const file = join(stage.directory, 'names.yaml')
@@ -151,41 +152,49 @@ describe.each(['1.36.3', '1.33.13'] as const)('names on Kubernetes %s', async (v
       const { users, groups } = await listed()
       expect([new Set(users), groups]).toEqual([new Set(['mcm:owner', ...rest]), [`mcm:${TEAM}`]])
       const gone = stage.person(`home-${NAMES.indexOf('王小明')}`)
-      expect((await kubectl(gone, 'get', 'pods')).stderr).toMatch(/revoked/)
+      expect((await kubectl(gone, 'get', 'pods')).stderr).toContain('may not reach it')
       const labels = await asAdmin('get', 'clusterrolebindings', '-o', 'json')
       expect(labels).not.toContain('王小明')
       expect(labels).toContain('Łukasz')
     }, 120_000)
 
-    test('that could be mistaken for others are refused by every command, and nothing is signed', async () => {
-      const before = await directoryHead()
-      for (const name of REFUSED) {
-        const invited = await owner.mcm(['invite', '--json', '--', name])
-        expect([JSON.stringify(name), invited.exitCode]).toEqual([JSON.stringify(name), 2])
-        expect(JSON.parse(invited.stdout).error.code, JSON.stringify(name)).toMatch(
-          /^MCM_(BAD_NAME|USAGE)$/,
-        )
-      }
-      for (const name of ['system:masters', 'a\u202eb', 'Jose\u0301', 'bo\u200bb', 'a\nb'])
-        for (const command of [
-          ['bots', 'create', name],
-          ['grant', name, '--role', 'ro', '--cluster', 'prod'],
-          ['grant', name, '--group', '--role', 'ro', '--cluster', 'prod'],
-          ['users', 'groups', 'Bob', '--group', name],
-          ['invite', 'eve', '--group', name],
-        ])
-          expect([command, (await owner.mcm(command)).exitCode]).toEqual([
-            command,
-            expect.toBeOneOf([2, 3]),
+    // No server is asked: once is enough.
+    test.runIf(version === '1.36.3')(
+      'that could be mistaken for others are refused by every command, and nothing is signed',
+      async () => {
+        const before = await directoryHead()
+        for (const name of REFUSED) {
+          const invited = await owner.mcm(['invite', '--json', '--', name])
+          expect([JSON.stringify(name), invited.exitCode]).toEqual([JSON.stringify(name), 2])
+          expect(JSON.parse(invited.stdout).error.code, JSON.stringify(name)).toMatch(
+            /^MCM_(BAD_NAME|USAGE)$/,
+          )
+        }
+        for (const name of ['system:masters', 'a\u202eb', 'Jose\u0301', 'bo\u200bb', 'a\nb'])
+          for (const command of [
+            ['bots', 'create', name],
+            ['grant', name, '--role', 'ro', '--cluster', 'prod'],
+            ['grant', name, '--group', '--role', 'ro', '--cluster', 'prod'],
+            ['users', 'groups', 'Bob', '--group', name],
+            ['invite', 'eve', '--group', name],
           ])
-      const file = join(stage.directory, 'refused.yaml')
-      const users = REFUSED.map((name) => `  - ${JSON.stringify({ name })}\n`).join('')
-      await writeFile(file, `apiVersion: mcm.dev/v1alpha1\nkind: Access\nusers:\n${users}`)
-      const diff = await owner.mcm(['access', 'diff', '-f', file])
-      expect(diff.exitCode).toBe(2)
-      for (const line of REFUSED.keys()) expect(diff.stderr).toContain(`:${line + 4}:`)
-      expect(await directoryHead()).toBe(before)
-    }, 300_000)
+            expect([command, (await owner.mcm(command)).exitCode]).toEqual([
+              command,
+              expect.toBeOneOf([2, 3]),
+            ])
+        const file = join(stage.directory, 'refused.yaml')
+        for (let start = 0; start < REFUSED.length; start += 10) {
+          const some = REFUSED.slice(start, start + 10)
+          const users = some.map((name) => `  - ${JSON.stringify({ name })}\n`).join('')
+          await writeFile(file, `apiVersion: mcm.dev/v1alpha1\nkind: Access\nusers:\n${users}`)
+          const { exitCode, stderr } = await owner.mcm(['access', 'diff', '-f', file])
+          expect(exitCode).toBe(2)
+          for (const line of some.keys()) expect(stderr).toContain(`refused.yaml:${line + 4}:13: `)
+        }
+        expect(await directoryHead()).toBe(before)
+      },
+      300_000,
+    )
 
     test('of a bot: itself, in no group, by a static kubeconfig that ends within a day', async () => {
       const link = (
@@ -204,7 +213,7 @@ describe.each(['1.36.3', '1.33.13'] as const)('names on Kubernetes %s', async (v
       expect(Date.parse(validTo) - Date.now()).toBeLessThan(24 * 3_600_000 + 60_000)
       const grouped = await owner.mcm(['users', 'groups', 'ci', '--group', TEAM])
       expect([grouped.exitCode, grouped.stderr]).toEqual([2, expect.stringContaining('no group')])
-      expect((await kubectl(ci, 'create', 'configmap', 'no')).stderr).toContain('(Forbidden)')
+      expect((await kubectl(ci, 'create', 'configmap', 'no')).stderr).toContain('is forbidden')
       expect(JSON.parse(await owner.must(['bots', '--json']))).toMatchObject([{ name: 'ci' }])
     }, 120_000)
 

@@ -32,7 +32,7 @@ describe.each(['1.36.3', '1.33.13'] as const)('access requests on Kubernetes %s'
     return String(asked.id)
   }
   const approve = (person: Person, id: string) =>
-    person.mcm(['requests', 'approve', id, '--json'], { timeoutMs: 60_000 })
+    person.mcm(['requests', 'approve', id, '--yes', '--json'], { timeoutMs: 60_000 })
   const reads = ['-n', 'kube-system', 'get', 'secrets']
   const isIn = async () => (await kubectl(reads)).exitCode === 0
   const requestBindings = async () => {
@@ -42,12 +42,13 @@ describe.each(['1.36.3', '1.33.13'] as const)('access requests on Kubernetes %s'
     )
   }
   /** What the agent wrote down of what bob did with what a request gave. */
-  const agentAudit = (id: string) =>
-    stage.agents
-      .get('prod/a')!
-      .stdout.split('\n')
+  const agentAudit = (id: string) => {
+    const { stdout, stderr } = stage.agents.get('prod/a')!
+    return `${stdout}\n${stderr}`
+      .split('\n')
       .filter((line) => line.includes(`"requests":[${id}]`))
       .map((line) => JSON.parse(line) as AuditEvent)
+  }
   /** It is used until it is over by itself, with what runs then; and all of that is in audit. */
   const runsOut = async (id: string, approvers: readonly string[]) => {
     await expect.poll(isIn, { timeout: 20_000 }).toBe(true)
@@ -131,7 +132,8 @@ describe.each(['1.36.3', '1.33.13'] as const)('access requests on Kubernetes %s'
     expect(await approve(owner, id)).toMatchObject({ exitCode: 0 })
     expect((await approve(owner, id)).exitCode).not.toBe(0)
     expect((await approve(bob, id)).exitCode).toBe(5)
-    // The binding is there already; the API server judges the second as it did the first.
+    expect(await requestBindings()).toEqual([])
+    // The API server judges the second as it did the first.
     const refused = await approve(limited, id)
     expect(refused.exitCode, refused.stdout).toBe(5)
     expect(await isIn()).toBe(false)
