@@ -23,6 +23,7 @@ import {
   admissionsIn,
   type Ending,
   endedBetween,
+  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   type RecordedCertificate,
@@ -126,6 +127,12 @@ export interface Principals {
   restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
+  /** The same of those that stand and are of a CA which `counts`. */
+  lastExpiryUnder(
+    user: string,
+    device: string,
+    counts: (authority: string) => boolean,
+  ): Date | undefined
   /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
   admissions(): readonly Admission[]
   /** Calls back when something has ended, in whichever replica. Gives its own end. */
@@ -278,6 +285,15 @@ class WatchedPrincipals implements Principals {
 
   lastExpiry(user: string, device: string): Date | undefined {
     return this.#records.get(user)?.devices[device]?.lastExpiry
+  }
+
+  lastExpiryUnder(
+    user: string,
+    device: string,
+    counts: (authority: string) => boolean,
+  ): Date | undefined {
+    const record = this.#records.get(user)
+    return record && lastExpiryUnder(record, device, counts)
   }
 
   admissions(): readonly Admission[] {
