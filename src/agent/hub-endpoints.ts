@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type DialOptions, dialHub, dialUnprovenHub } from '../client/dial.ts'
 import { openHub } from '../client/hub.ts'
+import type { Directory } from '../directory/directory.ts'
 import { standingLeaves } from '../directory/overlap.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import type { DirectoryState, HubRecord } from '../directory/state.ts'
@@ -8,7 +9,6 @@ import { isMcmError } from '../errors.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { createKeyCertificate } from '../pki/profiles.ts'
 import { sha256 } from '../protocol/keys.ts'
-import type { DirectoryAppend, Head } from '../protocol/messages.ts'
 import { ALPN_HTTP2 } from '../protocol/names.ts'
 import type { World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
@@ -60,10 +60,8 @@ function pinsOf(hub: HubRecord, now: Date): string[] {
 
 /** What can prove a certificate that nobody here has heard of (PROTOCOL §12.3). */
 export interface HubProof {
-  readonly state: Pick<DirectoryState, 'hubs'>
-  readonly head: Head | null
-  /** Verifies it. @throws TrustError */
-  apply(append: DirectoryAppend): Promise<Head>
+  /** What is verified and remembered. What a stranger shows is held against it, and not remembered. */
+  readonly directory: Directory
 }
 
 /** Dials as the agent, whose key the hub and the directory know. */
@@ -116,7 +114,7 @@ async function withAnyPin<T>(
 /** The pin of whoever answers there, if the chain that it shows proves that very certificate. */
 async function provenPin(
   common: Omit<DialOptions, 'pin' | 'alpn'>,
-  directory: HubProof,
+  { directory }: HubProof,
   world: World,
 ): Promise<string | undefined> {
   let shown = ''
@@ -125,14 +123,11 @@ async function provenPin(
     shown = sha256(der)
   }
   const hub = openHub(await dialUnprovenHub({ ...common, check, alpn: ALPN_HTTP2 }))
-  try {
-    const after = directory.head?.seq ?? -1
-    await directory.apply(await hub.directory({ after, details: 'all' }))
-  } finally {
-    hub.close()
-  }
+  const after = directory.head?.seq ?? -1
+  const page = await hub.directory({ after, details: 'all' }).finally(() => hub.close())
+  const { hubs } = (await directory.extend(page)).state
   const now = world.now()
-  const isProven = directory.state.hubs.some(
+  const isProven = hubs.some(
     (each) => leadsTo(each, common.endpoint) && pinsOf(each, now).includes(shown),
   )
   return isProven ? shown : undefined

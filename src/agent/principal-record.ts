@@ -48,6 +48,9 @@ export interface RecordedDevice {
   readonly admission?: Admission
 }
 
+/** Whether certificates of the user CA with this fingerprint count now. */
+export type CountingCas = (authority: string) => boolean
+
 /** What to end: a whole user, one device, or one certificate. */
 export type Ending = { readonly device: string } | { readonly serial: string } | 'everything'
 
@@ -282,7 +285,7 @@ export function revocationOfDevice(
 export function lastExpiryUnder(
   { certificates }: PrincipalRecord,
   device: string,
-  counts: (authority: string) => boolean,
+  counts: CountingCas,
 ): Date | undefined {
   return certificates
     .filter((each) => each.device === device && isStanding(each))

@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import { pemCertificate } from '../../src/device/agent-connection.ts'
 import { appendStatements } from '../../src/device/append.ts'
 import { readCertificateFile } from '../../src/device/certificate-file.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
@@ -42,7 +43,7 @@ test('the statement carries what the agent has made, what was before, and until 
   expect(after.serverCaDer).toEqual(agent.next!.serverCa.certificateDer)
   expect(after.userCaDer).toEqual(agent.next!.userCa!.certificateDer)
   const { serverCaDer, userCaDer } = before
-  expect(after.previous).toEqual({ serverCaDer, userCaDer, until: new Date(until) })
+  expect(after.previous).toMatchObject({ serverCaDer, userCaDer, until: new Date(until) })
   expect(after).toMatchObject({ name: 'idc-k8s', agentKey: before.agentKey, prefix: before.prefix })
 })
 
@@ -63,6 +64,12 @@ test('after it the new server CA alone is trusted, and everything goes on', asyn
   await expect(reach()).resolves.toMatchObject({ user: 'ada' })
   agent.impostor = impostor
   fleet.world.advance(11 * 60_000)
+  await expect(reach()).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
+})
+
+test('a server CA whose key was stolen is trusted by nobody from the statement on', async () => {
+  await rotate(0)
+  // The agent shows it still: whoever has the key could.
   await expect(reach()).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
 })
 
@@ -152,9 +159,27 @@ describe('a kubeconfig', () => {
     await rotate(HOUR)
     await write()
     expect(cas()).toBe(3)
-    fleet.world.advance(HOUR + 11 * 60_000)
+    fleet.world.advance(HOUR)
     await write()
     expect(cas()).toBe(2)
+  })
+
+  test('refreshed in the overlap is named again after it: it trusts what is over', async () => {
+    await rotate(HOUR)
+    await write()
+    expect(await stale()).toBeUndefined()
+    fleet.world.advance(HOUR)
+    expect(await stale()).toContain('mcm kubeconfig idc-k8s --merge')
+    await write()
+    expect(await stale()).toBeUndefined()
+  })
+
+  test('made after a stolen key was replaced without an overlap never holds it', async () => {
+    const stolen = pemCertificate(record().serverCaDer).trim()
+    await rotate(0)
+    await write()
+    const data = /certificate-authority-data: (\S+)/.exec(text)![1]!
+    expect(Buffer.from(data, 'base64').toString()).not.toContain(stolen)
   })
 
   test('that is damaged is nobody’s obstacle', async () => {

@@ -101,6 +101,24 @@ describe('whom the hub puts through to nobody', () => {
     expect(stage.log.of('relay_opened')).toEqual([])
   }
 
+  it('a certificate of a CA that was replaced, and is told what to run', async () => {
+    const identity = await stage.userIdentity(cluster, 'alice', stage.alice.id)
+    await stage.rotate(cluster, new Date(stage.world.now().getTime() - 1_000))
+    const { status, phrase } = await stage.connect(cluster.authority, identity)
+    expect(status).toBe(403)
+    expect(phrase).toBe(
+      `the CAs of ${cluster.id} were replaced and this certificate is of one before: run mcm kubeconfig ${cluster.id} --merge`,
+    )
+    expect(opened).toEqual([])
+  })
+
+  it('a certificate of a CA that another cluster has replaced', async () => {
+    const other = await stage.cluster('alice')
+    const identity = await stage.userIdentity(other, 'alice', stage.alice.id)
+    await stage.rotate(other, new Date(stage.world.now().getTime() - 1_000))
+    await expectDenied(cluster.authority, identity)
+  })
+
   it('a client without a certificate', () => expectDenied(cluster.authority))
 
   it('a self-signed certificate whose key the directory does not know', async () => {
