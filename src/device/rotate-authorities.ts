@@ -10,7 +10,6 @@ import { requireCluster } from './cluster-lookup.ts'
 import { clusterDetailOf } from './cluster-statement.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { notTheOwner } from './owner-issued.ts'
-import { renewReplaced } from './replaced-authorities.ts'
 import { nextUserCa, userCaPem } from './user-ca.ts'
 
 /** Replacing the CAs of a cluster (PROTOCOL §12): its agent makes the next ones, an admin signs which and from when. */
@@ -53,7 +52,6 @@ export async function rotateAuthorities(
     const detail = { ...kept, ...offered, previous: { serverCa, userCa, until } }
     return [{ type: 'cluster', detail, signers: [key] }]
   })
-  await renewReplaced(device, directory, after.directory)
   const { name, id, previous } = requireCluster(after.directory, cluster.id)
   return { name, id, until: previous ? formatTime(previous.until) : until }
 }

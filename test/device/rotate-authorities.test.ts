@@ -1,8 +1,10 @@
+import { readFile, writeFile } from 'node:fs/promises'
 import { beforeEach, describe, expect, test } from 'vitest'
 import { pemCertificate } from '../../src/device/agent-connection.ts'
 import { appendStatements } from '../../src/device/append.ts'
 import { readCertificateFile } from '../../src/device/certificate-file.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
+import { clusterDetailOf } from '../../src/device/cluster-statement.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { setDirectAddress } from '../../src/device/direct-address.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
@@ -11,6 +13,8 @@ import { kubeconfigFor } from '../../src/device/kubeconfig.ts'
 import { rotateAuthorities } from '../../src/device/rotate-authorities.ts'
 import { staleKubeconfig } from '../../src/device/stale-kubeconfig.ts'
 import { loadUserCa } from '../../src/device/user-ca.ts'
+import type { ClusterDetail } from '../../src/directory/details.ts'
+import { clusterRecord } from '../../src/directory/replaceable.ts'
 import { mergeEntries } from '../../src/kubeconfig/merge.ts'
 import { readUserCertificate } from '../../src/pki/user-certificate.ts'
 import type { FakeAgent } from './fake-agent.ts'
@@ -201,4 +205,60 @@ test('where the owner issues, the owner’s machine makes the user CA and signs 
   const { certificatePem } = await credentialFor(fleet.ada, local.id)
   const raw = Buffer.from(certificatePem.replace(/-----[^-]*-----/g, ''), 'base64')
   expect(readUserCertificate(raw, found().userCaDer).user).toBe('ada')
+})
+
+describe('a rotation that was interrupted', () => {
+  test('between the agent’s offer and the statement goes on with the same CAs when it is run again', async () => {
+    const offered = await asAda(fleet, (session) =>
+      withCluster(session, record(), ({ agent }) => agent.nextAuthorities({})),
+    )
+    expect(record().previous).toBeUndefined()
+    await rotate()
+    const { serverCaDer, userCaDer } = record()
+    expect([serverCaDer, userCaDer].map((der) => der.toString('base64'))).toEqual([
+      offered.serverCa,
+      offered.userCa,
+    ])
+  })
+
+  test('after the statement is said to be under way, and the certificates here are renewed all the same', async () => {
+    await credentialFor(fleet.ada, agent.id)
+    const before = await Promise.all(
+      [fleet.ada.home.directoryCache, fleet.ada.home.state].map((path) => readFile(path)),
+    )
+    const { until } = await rotate()
+    // As if it had been killed before it wrote down what it had signed.
+    await writeFile(fleet.ada.home.directoryCache, before[0]!)
+    await writeFile(fleet.ada.home.state, before[1]!)
+    await expect(rotate()).rejects.toMatchObject({ message: expect.stringContaining(until) })
+    const file = await readCertificateFile(certificatePath(fleet.ada.home, agent.id))
+    expect(Date.parse(file!.renewAfter)).toBeLessThanOrEqual(fleet.world.now().getTime())
+  })
+
+  test('by another administrator at the same moment is one rotation, signed once', async () => {
+    const seq = record().seq
+    const both = await Promise.allSettled([rotate(HOUR), rotate(2 * HOUR)])
+    const done = both.flatMap((each) => (each.status === 'fulfilled' ? [each.value.until] : []))
+    const failed = both.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
+    expect(done.length).toBeGreaterThan(0)
+    // Both hear the same end, or the later one that it is under way.
+    const { until } = record().previous!
+    for (const each of done) expect(Date.parse(each)).toBe(until.getTime())
+    for (const each of failed) expect(each).toMatchObject({ code: 'MCM_USAGE' })
+    const signed = fleet.hub.directory.statements.filter((each) => each.type === 'cluster')
+    expect(signed.filter((each) => each.seq > seq)).toHaveLength(1)
+    const next = agent.next!.serverCa.certificateDer
+    expect(record().serverCaDer).toEqual(next)
+  })
+})
+
+test('whatever is signed anew of a cluster keeps everything else that can be said of one', () => {
+  const full: Required<ClusterDetail> = {
+    ...{ id: agent.id, name: 'idc-k8s', labels: { a: 'b' }, serverCa: 'AAAA', userCa: 'AAAB' },
+    ...{ agentKey: 'k'.repeat(43), issuer: 'local', prefix: 'mcm:', approvals: 2 },
+    direct: { sessions: 'a:1', enrolment: 'b:1' },
+    previous: { serverCa: 'AAAC', userCa: 'AAAD', until: '2026-01-02T00:00:00Z' },
+  }
+  const signed = { seq: 1, time: new Date('2026-01-01T00:00:00Z') }
+  expect(clusterDetailOf(clusterRecord(signed, full))).toEqual(full)
 })
