@@ -65,19 +65,20 @@ export interface HubProof {
 }
 
 /** Dials as the agent, whose key the hub and the directory know. */
-export async function hubDialer(options: {
+export function hubDialer(options: {
   readonly agentKey: SigningKey
   readonly world: World
   /** The forward proxy that the environment names for an endpoint, if any. */
   proxyFor(endpoint: string): string | undefined
   /** Without it a certificate with another pin is the end. */
   readonly directory?: HubProof
-}): Promise<HubDialer> {
+}): HubDialer {
   const { world, directory } = options
   const keyPem = signingKeyPem(options.agentKey)
-  const certPem = await createKeyCertificate(world, keyPem)
   return async ({ endpoint, pins }, alpn, signal) => {
     const proxyUrl = options.proxyFor(endpoint)
+    // Made anew each time, so it is never old however long the agent runs.
+    const certPem = await createKeyCertificate(world, keyPem)
     const check = (der: Buffer) =>
       checkHubCertificate(der, { endpoints: [endpoint], now: world.now() })
     const common = {

@@ -77,12 +77,14 @@ export function requirePassage(
   const userCas = cluster ? standingUserCas(cluster, now) : [decoyDer]
   const byCertificate = userOfCertificate(peer, userCas)
   const claim = ownDevice(state, peer) ?? byCertificate
-  // Looked at in any case: how long an answer takes says nothing of which clusters there are.
-  const before = userOfCertificate(peer, [cluster?.previous?.userCaDer ?? decoyDer])
+  // Whichever cluster is named, if any: how long a refusal takes says nothing of which there are.
+  const before = claim
+    ? undefined
+    : userOfCertificate(peer, [cluster?.previous?.userCaDer ?? decoyDer])
   const deny = (reason: string) => denied({ reason, user: claim?.user })
   if (peer.certificateDer === undefined) throw deny('no certificate')
   if (!target || !cluster) throw deny('no such cluster')
-  if (!claim && before) throw replaced(cluster.name, before.user)
+  if (before) throw replaced(cluster.name, before.user)
   if (!claim) throw deny('neither a device of the directory nor a certificate of this cluster')
   if (!state.isLiveDevice(claim.device)) throw deny('device unknown or revoked')
   if (state.deviceOwner(claim.device)?.user.name !== claim.user)

@@ -17,7 +17,7 @@ export class FakeHub {
   directory: Directory
   joinToken = 'join-token'
   readonly joins: { cluster: string; body: Join; key: string | undefined }[] = []
-  readonly tunnels: { tunnel: HubTunnel; key: string | undefined }[] = []
+  readonly tunnels: { tunnel: HubTunnel; key: string | undefined; certificateDer?: Buffer }[] = []
   readonly endpoint: string
   readonly pin: string
   readonly certificateDer: Buffer
@@ -65,7 +65,8 @@ export class FakeHub {
     const der = socket.getPeerX509Certificate()?.raw
     const key = der && peerKeyId(der)
     if (socket.alpnProtocol === 'mcm-tunnel/1') {
-      this.tunnels.push({ tunnel: openTunnel(socket, { log: new RecordedLog() }), key })
+      const tunnel = openTunnel(socket, { log: new RecordedLog() })
+      this.tunnels.push({ tunnel, key, ...(der ? { certificateDer: der } : {}) })
       return
     }
     const session = performServerHandshake(socket)

@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { afterEach, describe, expect, it } from 'vitest'
 import { hubDialer, hubEndpoints } from '../../src/agent/hub-endpoints.ts'
 import { generateSigningKey } from '../../src/directory/signing-key.ts'
@@ -64,20 +65,36 @@ describe('dialling a hub', () => {
     const hub = await FakeHub.start(world)
     cleanups.push(() => hub.stop())
     const agentKey = generateSigningKey()
-    const dial = await hubDialer({ agentKey, world, proxyFor: () => undefined })
+    const dial = hubDialer({ agentKey, world, proxyFor: () => undefined })
     const { signal } = new AbortController()
     const open = async (...pins: string[]) => {
       const socket = await dial({ endpoint: hub.endpoint, pins }, 'mcm-tunnel/1', signal)
       cleanups.push(() => socket.destroy())
       return socket
     }
-    return { hub, agentKey, open }
+    return { hub, agentKey, open, world }
   }
 
   it('shows the agent’s key', async () => {
     const { hub, agentKey, open } = await start()
     await open(hub.pin)
     await expect.poll(() => hub.tunnels[0]?.key).toBe(agentKey.id)
+  })
+
+  it('shows a certificate of now at every dial, however long the agent runs', async () => {
+    const { hub, open, world } = await start()
+    await open(hub.pin)
+    // The hub of this test is ten years old then, and its pin is all that is asked of it here.
+    const years = 9 * 365 * 24 * 3_600_000
+    world.advance(years)
+    await open(hub.pin)
+    await expect.poll(() => hub.tunnels.length).toBe(2)
+    const [first, second] = hub.tunnels.map(({ certificateDer, key }) => ({
+      key,
+      from: new X509Certificate(certificateDer!).validFromDate.getTime(),
+    }))
+    expect(second!.from - first!.from).toBe(years)
+    expect(second!.key).toBe(first!.key)
   })
 
   it('accepts the certificate that the directory names when the configured one has changed', async () => {
@@ -105,7 +122,7 @@ describe('a hub with a certificate that the agent has not heard of', () => {
     await fleet.append(hubDraft([hub.endpoint], [], certificate))
     hub.directory = fleet.directory
     const proof = { directory }
-    const dial = await hubDialer({ agentKey, world, proxyFor: () => undefined, directory: proof })
+    const dial = hubDialer({ agentKey, world, proxyFor: () => undefined, directory: proof })
     const target = { endpoint: hub.endpoint, pins: ['x'.repeat(43)] }
     const { signal } = new AbortController()
     const open = async () => {

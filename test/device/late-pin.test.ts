@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { withFleet } from '../../src/device/fleet-session.ts'
-import { signHubCertificate } from '../../src/device/sign-hub-certificate.ts'
+import {
+  signHubCertificate,
+  signHubCertificateWhenDue,
+} from '../../src/device/sign-hub-certificate.ts'
 import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
@@ -13,10 +16,10 @@ eachWithFleet((founded) => {
   fleet = founded
 })
 
-async function nextCertificate() {
+async function nextCertificate(laterMs = -HOUR) {
   const { privateKeyPem } = generateKeyPair()
-  const made = { ...fleet.world, now: () => new Date(fleet.world.now().getTime() - HOUR) }
-  const world = { now: made.now, random: (count: number) => fleet.world.random(count) }
+  const now = () => new Date(fleet.world.now().getTime() + laterMs)
+  const world = { now, random: (count: number) => fleet.world.random(count) }
   const { pem, der } = await createHubCertificate(world, privateKeyPem, ['127.0.0.1:8443'])
   return { pem, der, privateKeyPem, pin: sha256(der) }
 }
@@ -91,4 +94,32 @@ test('a certificate that is no hub’s is not signed', async () => {
   fleet.hub.nextCertificate = Buffer.from('nonsense').toString('base64')
   const sign = asAda(fleet, (session) => signHubCertificate(session, HOUR))
   await expect(sign).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
+})
+
+describe('a hub whose certificate is in the last third of its life', () => {
+  const YEAR = 365 * 24 * HOUR
+
+  test('gets the next one signed by whatever an administrator does, once, and by nobody else', async () => {
+    const bob = await joinedDevice(fleet, 'bob')
+    const next = await nextCertificate(7 * YEAR)
+    fleet.hub.nextCertificate = next.der.toString('base64')
+    const due = (device = fleet.ada) => withFleet(device, signHubCertificateWhenDue)
+    await due()
+    expect(fleet.hub.directory.state.hubs[0]!.previous).toBeUndefined()
+    fleet.world.advance(7 * YEAR)
+    await due(bob)
+    expect(fleet.hub.directory.state.hubs[0]!.previous).toBeUndefined()
+    await due()
+    const [hub] = fleet.hub.directory.state.hubs
+    expect(hub).toMatchObject({ pin: next.pin, previous: { pin: fleet.hub.pin } })
+    const days = (hub!.previous!.until.getTime() - fleet.world.now().getTime()) / (24 * HOUR)
+    expect(Math.round(days)).toBe(30)
+    await due()
+    expect(fleet.hub.directory.state.hubs[0]!.seq).toBe(hub!.seq)
+  })
+
+  test('that has none ready is nobody’s obstacle', async () => {
+    fleet.world.advance(7 * YEAR)
+    await expect(asAda(fleet, signHubCertificateWhenDue)).resolves.toBeDefined()
+  })
 })
