@@ -25,6 +25,10 @@ export interface HubEndpoint {
  */
 export type HubDialer = (target: HubEndpoint, alpn: string, signal: AbortSignal) => Promise<Duplex>
 
+/** What a stranger may show before it has proved anything: thousands of statements. */
+const MAX_PROOF_BYTES = 8 << 20
+/** Between two of an endpoint's attempts to prove itself. */
+const PROOF_INTERVAL_MS = 60_000
 /** A dead address must not keep the next one waiting for long. */
 const DIAL_TIMEOUT_MS = 8_000
 
@@ -75,6 +79,7 @@ export function hubDialer(options: {
 }): HubDialer {
   const { world, directory } = options
   const keyPem = signingKeyPem(options.agentKey)
+  const mayProve = seldom(world, PROOF_INTERVAL_MS)
   return async ({ endpoint, pins }, alpn, signal) => {
     const proxyUrl = options.proxyFor(endpoint)
     // Made anew each time, so it is never old however long the agent runs.
@@ -88,11 +93,22 @@ export function hubDialer(options: {
     try {
       return await withAnyPin(pins, (pin) => dialHub({ ...common, alpn, pin }))
     } catch (error) {
-      if (directory === undefined || !isPinMismatch(error)) throw error
+      if (directory === undefined || !isPinMismatch(error) || !mayProve(endpoint)) throw error
       const pin = await provenPin(common, directory, world).catch(() => undefined)
       if (pin === undefined) throw error
       return dialHub({ ...common, alpn, pin })
     }
+  }
+}
+
+/** Whether something that was not done for so long may be, by name. */
+function seldom(world: World, intervalMs: number): (name: string) => boolean {
+  const last = new Map<string, number>()
+  return (name) => {
+    const now = world.now().getTime()
+    if (Math.abs(now - (last.get(name) ?? Number.NEGATIVE_INFINITY)) < intervalMs) return false
+    last.set(name, now)
+    return true
   }
 }
 
@@ -123,7 +139,9 @@ async function provenPin(
     common.check(der)
     shown = sha256(der)
   }
-  const hub = openHub(await dialUnprovenHub({ ...common, check, alpn: ALPN_HTTP2 }))
+  const hub = openHub(await dialUnprovenHub({ ...common, check, alpn: ALPN_HTTP2 }), {
+    maxAnswerBytes: MAX_PROOF_BYTES,
+  })
   const after = directory.head?.seq ?? -1
   const page = await hub.directory({ after, details: 'all' }).finally(() => hub.close())
   const { hubs } = (await directory.extend(page)).state

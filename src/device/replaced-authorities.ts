@@ -42,7 +42,8 @@ async function markDue(device: Device, clusterId: string, userCaDer: Buffer): Pr
     const isDue = !isSignedBy(file.certificate, userCaDer)
     if (!isDue && !checked) return
     const renewAfter = isDue ? formatTime(device.world.now()) : file.renewAfter
-    await writeCertificateFile(path, { ...rest, renewAfter })
+    const ends = isDue ? { endsWithCa: true } : {}
+    await writeCertificateFile(path, { ...rest, renewAfter, ...ends })
   }
   await withFileLock(path, mark, { waitMs: 0 }).catch((error: unknown) => {
     if (!(error instanceof StateError)) throw error

@@ -4,7 +4,6 @@ import type { HubRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { isMcmError, TrustError, UsageError } from '../errors.ts'
 import { checkHubCertificate, isDueForNext } from '../pki/hub-certificate.ts'
-import { sha256 } from '../protocol/keys.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
 import { type FleetSession, syncDirectory } from './fleet-session.ts'
@@ -33,22 +32,22 @@ export async function signHubCertificate(
   const shown = session.connection.candidate.pin
   const isKnown = standingLeaves(hub, now).some(({ pin }) => pin === shown)
   const next = isKnown ? await offered(session, hub) : session.connection.certificateDer
-  const { endpoints, privateEndpoints } = hub
-  checkHubCertificate(next, { endpoints: [...endpoints, ...privateEndpoints], now })
   const from = isKnown ? new Date(now.getTime() + overlapMs) : undefined
-  await appendStatements(session, ({ key }) => {
+  const after = await appendStatements(session, (current) => {
+    // As it is by now: another administrator may have changed where it is.
+    const { endpoints, privateEndpoints, certificateDer } = requireOwnHub(current)
+    if (certificateDer.equals(next)) return []
+    checkHubCertificate(next, { endpoints: [...endpoints, ...privateEndpoints], now })
+    // Replaced at once is over at once: the key of the one before may be stolen.
+    const until = formatTime(from ?? now)
+    const previous = { certificate: certificateDer.toString('base64'), until }
     const certificate = next.toString('base64')
-    const before = from && {
-      previous: { certificate: hub.certificateDer.toString('base64'), until: formatTime(from) },
-    }
-    const detail = { endpoints: [...endpoints], privateEndpoints: [...privateEndpoints] }
-    return [{ type: 'hub', detail: { ...detail, certificate, ...before }, signers: [key] }]
+    const places = { endpoints: [...endpoints], privateEndpoints: [...privateEndpoints] }
+    return [{ type: 'hub', detail: { ...places, certificate, previous }, signers: [session.key] }]
   })
-  return {
-    endpoints,
-    pin: sha256(next),
-    ...(from === undefined ? {} : { from: formatTime(from) }),
-  }
+  const { endpoints, pin, previous } = requireOwnHub(after)
+  const isLater = previous !== undefined && previous.until > now
+  return { endpoints, pin, ...(isLater ? { from: formatTime(previous.until) } : {}) }
 }
 
 const DAY_MS = 86_400_000

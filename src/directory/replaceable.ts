@@ -33,10 +33,14 @@ export function clusterRecord(
   }
 }
 
+/** Whatever is signed, nothing stands beside its successor for longer. */
+export const MAX_OVERLAP_MS = 90 * 24 * 3_600_000
+
 /** What nobody wanted beside the new one for long, a stolen key above all, gets no longer grace than it got time. */
 function endOf(text: string, signed: Date): { readonly until: Date; readonly graceUntil: Date } {
-  const until = parseTime(text)!
-  const overlapMs = Math.max(0, until.getTime() - signed.getTime())
+  const wanted = parseTime(text)!.getTime() - signed.getTime()
+  const overlapMs = Math.max(0, Math.min(wanted, MAX_OVERLAP_MS))
+  const until = new Date(signed.getTime() + Math.min(wanted, MAX_OVERLAP_MS))
   return {
     until,
     graceUntil: new Date(until.getTime() + Math.min(CLOCK_GRACE_MS, overlapMs)),

@@ -16,6 +16,7 @@ import { RecordedLog } from './frozen-world.ts'
 export class FakeHub {
   directory: Directory
   joinToken = 'join-token'
+  directoryRequests = 0
   readonly joins: { cluster: string; body: Join; key: string | undefined }[] = []
   readonly tunnels: { tunnel: HubTunnel; key: string | undefined; certificateDer?: Buffer }[] = []
   readonly endpoint: string
@@ -85,6 +86,7 @@ export class FakeHub {
     key: string | undefined,
   ): Promise<void> {
     const chunks: Buffer[] = []
+    if (path.startsWith('/v1/directory')) this.directoryRequests += 1
     for await (const chunk of stream) chunks.push(chunk as Buffer)
     const text = Buffer.concat(chunks).toString()
     const [status, body] =

@@ -130,7 +130,7 @@ describe('a hub with a certificate that the agent has not heard of', () => {
       cleanups.push(() => socket.destroy())
       return socket
     }
-    return { hub, open, proof, fleet, directory }
+    return { hub, open, proof, fleet, directory, world }
   }
 
   it('is believed when the chain that it shows names that very certificate', async () => {
@@ -161,5 +161,14 @@ describe('a hub with a certificate that the agent has not heard of', () => {
     await expect(open()).rejects.toMatchObject({ code: 'MCM_PIN_MISMATCH' })
     expect(proof.directory.head).toEqual(before)
     await expect(proof.directory.extend(rest.page(before!.seq))).resolves.toBeDefined()
+  })
+
+  it('is asked for its chain once a minute', async () => {
+    const { hub, open, world } = await start(false)
+    for (let attempt = 0; attempt < 3; attempt += 1) await expect(open()).rejects.toBeDefined()
+    expect(hub.directoryRequests).toBe(1)
+    world.advance(60_000)
+    await expect(open()).rejects.toBeDefined()
+    expect(hub.directoryRequests).toBe(2)
   })
 })

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { withFleet } from '../../src/device/fleet-session.ts'
+import { appendStatements } from '../../src/device/append.ts'
+import { openFleet, withFleet } from '../../src/device/fleet-session.ts'
+import { type HubCandidate, hubCandidates } from '../../src/device/hub-connection.ts'
 import {
   signHubCertificate,
   signHubCertificateWhenDue,
@@ -122,4 +124,34 @@ describe('a hub whose certificate is in the last third of its life', () => {
     fleet.world.advance(7 * YEAR)
     await expect(asAda(fleet, signHubCertificateWhenDue)).resolves.toBeDefined()
   })
+})
+
+test('a certificate that was replaced at once is over at once: nobody tries its pin any more', async () => {
+  const stolen = fleet.hub.pin
+  const { pem, privateKeyPem, pin } = await nextCertificate()
+  fleet.hub.showCertificate(pem, privateKeyPem)
+  const bold = (candidates: HubCandidate[]) => candidates.map((each) => ({ ...each, pin }))
+  const session = await openFleet(fleet.ada, bold)
+  expect((await signHubCertificate(session, HOUR)).from).toBeUndefined()
+  session.hub.close()
+  await withFleet(fleet.ada, async ({ state, directory }) => {
+    const pins = hubCandidates(state, directory, fleet.world.now()).map((each) => each.pin)
+    expect(pins).toContain(pin)
+    expect(pins).not.toContain(stolen)
+  })
+})
+
+test('an administrator who signs it while another changes where the hub is undoes nothing', async () => {
+  const next = await nextCertificate()
+  fleet.hub.nextCertificate = next.der.toString('base64')
+  const [hub] = fleet.hub.directory.state.hubs
+  const moved = ['127.0.0.1:1', ...hub!.endpoints]
+  fleet.hub.beforeAppend = () =>
+    asAda(fleet, async (session) => {
+      const certificate = hub!.certificateDer.toString('base64')
+      const detail = { endpoints: moved, privateEndpoints: [], certificate }
+      await appendStatements(session, ({ key }) => [{ type: 'hub', detail, signers: [key] }])
+    })
+  await asAda(fleet, (session) => signHubCertificate(session, HOUR))
+  expect(fleet.hub.directory.state.hubs[0]).toMatchObject({ pin: next.pin, endpoints: moved })
 })

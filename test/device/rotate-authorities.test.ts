@@ -4,7 +4,6 @@ import { pemCertificate } from '../../src/device/agent-connection.ts'
 import { appendStatements } from '../../src/device/append.ts'
 import { readCertificateFile } from '../../src/device/certificate-file.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
-import { clusterDetailOf } from '../../src/device/cluster-statement.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { setDirectAddress } from '../../src/device/direct-address.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
@@ -13,8 +12,6 @@ import { kubeconfigFor } from '../../src/device/kubeconfig.ts'
 import { rotateAuthorities } from '../../src/device/rotate-authorities.ts'
 import { staleKubeconfig } from '../../src/device/stale-kubeconfig.ts'
 import { loadUserCa } from '../../src/device/user-ca.ts'
-import type { ClusterDetail } from '../../src/directory/details.ts'
-import { clusterRecord } from '../../src/directory/replaceable.ts'
 import { mergeEntries } from '../../src/kubeconfig/merge.ts'
 import { readUserCertificate } from '../../src/pki/user-certificate.ts'
 import type { FakeAgent } from './fake-agent.ts'
@@ -89,6 +86,14 @@ test('a device that hears of it later renews at its next use, too', async () => 
   await withFleet(bob, async () => {})
   const file = await readCertificateFile(certificatePath(bob.home, agent.id))
   expect(Date.parse(file!.renewAfter)).toBeLessThanOrEqual(fleet.world.now().getTime())
+})
+
+test('the certificate before is not ended by the one of the new CA: it ends with its own', async () => {
+  await credentialFor(fleet.ada, agent.id)
+  const orders = agent.enrolled.length
+  await rotate()
+  await credentialFor(fleet.ada, agent.id)
+  expect(agent.enrolled.slice(orders).map(({ replaces }) => replaces)).toEqual([undefined])
 })
 
 test('a second rotation waits for the end of the first', async () => {
@@ -250,15 +255,4 @@ describe('a rotation that was interrupted', () => {
     const next = agent.next!.serverCa.certificateDer
     expect(record().serverCaDer).toEqual(next)
   })
-})
-
-test('whatever is signed anew of a cluster keeps everything else that can be said of one', () => {
-  const full: Required<ClusterDetail> = {
-    ...{ id: agent.id, name: 'idc-k8s', labels: { a: 'b' }, serverCa: 'AAAA', userCa: 'AAAB' },
-    ...{ agentKey: 'k'.repeat(43), issuer: 'local', prefix: 'mcm:', approvals: 2 },
-    direct: { sessions: 'a:1', enrolment: 'b:1' },
-    previous: { serverCa: 'AAAC', userCa: 'AAAD', until: '2026-01-02T00:00:00Z' },
-  }
-  const signed = { seq: 1, time: new Date('2026-01-01T00:00:00Z') }
-  expect(clusterDetailOf(clusterRecord(signed, full))).toEqual(full)
 })

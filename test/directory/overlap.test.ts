@@ -73,3 +73,10 @@ test('what kubectl is to trust ends with the overlap: it forgets nothing by itse
   expect(writtenServerCas(cluster, at(-1))).toEqual([der(NEW), der(OLD)])
   expect(writtenServerCas(cluster, at(0))).toEqual([der(NEW)])
 })
+
+test('whatever was signed, nothing stands beside its successor for more than ninety days', async () => {
+  const days = 24 * 60
+  const cluster = await rotated(100 * days)
+  expect(cluster.previous!.until).toEqual(at(-10 * days))
+  expect(standingUserCas(cluster, at(-10 * days))).toEqual([der(NEW)])
+})
