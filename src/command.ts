@@ -4,6 +4,7 @@ import type { ChildEnd } from './device/child-process.ts'
 import { confirmWhenDue } from './device/confirm-directory.ts'
 import type { Device } from './device/device.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
+import { signHubCertificateWhenDue } from './device/sign-hub-certificate.ts'
 import { EXIT_INTERRUPTED } from './errors.ts'
 import { leaveAs, leaveSoon, openRuntime, type Runtime } from './runtime.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
@@ -57,7 +58,9 @@ export abstract class McmCommand extends Command {
 
   /** Runs `work` on a connection to the hub as this device. */
   protected async fleet<T>(work: (session: FleetSession) => Promise<T>): Promise<T> {
-    return withFleet(await this.device(), async (session) => work(await confirmWhenDue(session)))
+    return withFleet(await this.device(), async (session) =>
+      work(await signHubCertificateWhenDue(await confirmWhenDue(session))),
+    )
   }
 
   override async catch(error: Error): Promise<void> {

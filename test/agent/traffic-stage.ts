@@ -108,6 +108,8 @@ export interface Facts {
   timedGrants: readonly TimedGrant[]
   readonly revokedBySecret: Map<string, Date>
   readonly lastExpiry: Map<string, Date>
+  /** The end of the newest certificate of a device by a CA that counts. */
+  readonly successors: Map<string, Date>
   tokens: string[]
   tokenError: Error | undefined
   issuer: 'agent' | 'local'
@@ -211,6 +213,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     timedGrants: [],
     revokedBySecret: new Map(),
     lastExpiry: new Map(),
+    successors: new Map(),
     tokens: [TOKEN],
     tokenError: undefined,
     issuer: 'agent',
@@ -281,6 +284,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       },
       isReadable: (user) => !facts.unreadable.has(user),
       lastExpiry: (user, device) => facts.lastExpiry.get(`${user} ${device}`),
+      lastExpiryUnder: (user, device) => facts.successors.get(`${user} ${device}`),
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
@@ -444,8 +448,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       newPerson(world, facts, userAuthority, user, more),
     cutRevoked: (user?: string) =>
       sessions.cutUnless(
-        ({ certificate, usedGroups }) =>
-          authentication.requireStillStanding(certificate, usedGroups),
+        (session) => authentication.requireStillStanding(session.certificate, session),
         user,
       ),
   }) as unknown as TrafficStage
