@@ -1,20 +1,25 @@
+import type { Directory } from '../directory/directory.ts'
+import type { Statement } from '../directory/statement.ts'
 import { formatTime } from '../directory/time.ts'
-import { UnreachableError } from '../errors.ts'
-import type { DirectoryAppend, DirectoryFacts, Head } from '../protocol/messages.ts'
+import { AccessDeniedError, UnreachableError } from '../errors.ts'
+import type { DirectoryAppend, DirectoryFacts, Head, NamedHead } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { DirectoryHolder } from './directory-holder.ts'
 
 /**
  * What clients say of the directory beside what hubs say (PROTOCOL §3.6): so a hub that withholds a statement
  * from this agent is noticed. Invariant: a claim alone changes nothing but what is said; statements are
- * judged as those of a hub.
+ * judged as those of a hub, and are taken no further than an admin has signed: a hub is what orders the others, and
+ * whoever may sign one could fork this agent away from everybody with it.
  */
 export interface DirectoryWitness {
-  /** Takes note of a head that somebody who stands has named; gives the agent’s own. */
-  hear(user: string, head: Head): Head | null
+  /** Takes note of a head that somebody who stands has named; gives the agent’s own, and what it lacks. */
+  hear(user: string, head: Head): NamedHead
   /**
-   * Takes statements in as a hub’s, and notes who brought them. They are only read when they may be.
-   * @throws UnreachableError MCM_LIMIT while others bring some; as `DirectoryHolder.apply`
+   * Takes statements, up to the last of an admin, and details in as a hub’s, and notes who brought them. They are
+   * only read when they may be.
+   * @throws UnreachableError MCM_LIMIT while others bring some; AccessDeniedError MCM_FORBIDDEN for statements
+   *   that no admin has signed; as `DirectoryHolder.apply`
    */
   take(user: string, read: () => Promise<DirectoryAppend>): Promise<Head>
   /** The same of a hub. */
@@ -40,6 +45,8 @@ export function directoryWitness(
 ): DirectoryWitness {
   const claims = new Map<string, Claim>()
   let brought: Claim | undefined
+  /** By number of the statement. */
+  const broughtDetails = new Map<number, Claim>()
   let shownByHub = -1
   const bringing = new Set<string>()
   const said = new Set<string>()
@@ -60,9 +67,23 @@ export function directoryWitness(
   }
   const withheld = (): Claim | undefined => {
     if (brought && shownByHub >= brought.head.seq) brought = undefined
-    if (brought === undefined || now() - brought.since < PATIENCE_MS) return undefined
-    say('directory_withheld_by_hub', brought)
-    return brought
+    const old = [...(brought ? [brought] : []), ...broughtDetails.values()].filter(
+      ({ since }) => now() - since >= PATIENCE_MS,
+    )
+    const highest = old.sort((a, b) => b.head.seq - a.head.seq)[0]
+    if (highest) say('directory_withheld_by_hub', highest)
+    return highest
+  }
+  const noteBrought = (user: string, before: Directory, after: Directory) => {
+    const since = now()
+    if (after.head && after.head.seq > (before.head?.seq ?? -1))
+      brought = { head: after.head, since, user }
+    if (broughtDetails.size >= MAX_BROUGHT_DETAILS) broughtDetails.clear()
+    for (const seq of after.details.keys()) {
+      if (before.details.has(seq)) continue
+      const { hash } = after.statements[seq]!
+      broughtDetails.set(seq, { head: { seq, hash }, since, user })
+    }
   }
   const factOf = ({ head, since }: Claim) => ({ head, since: formatTime(new Date(since)) })
   return {
@@ -73,16 +94,16 @@ export function directoryWitness(
         const before = claims.get(user)
         claims.set(user, { head, since: before?.since ?? now(), user })
       }
-      return holder.head
+      return { head: holder.head, lacks: lacking(holder.directory) }
     },
     async take(user, read) {
       if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
       bringing.add(user)
       try {
-        const append = await read()
-        const before = holder.head?.seq ?? -1
+        const append = await vouched(holder.directory, await read())
+        const before = holder.directory
         const head = await holder.apply(append)
-        if (head.seq > before) brought = { head, since: now(), user }
+        noteBrought(user, before, holder.directory)
         return head
       } finally {
         bringing.delete(user)
@@ -93,6 +114,7 @@ export function directoryWitness(
       const last = append.statements.at(-1)
       const seq = holder.directory.statements.findLastIndex(({ text }) => text === last)
       shownByHub = Math.max(shownByHub, seq)
+      for (const detail of append.details) broughtDetails.delete(detail.seq)
       return head
     },
     facts() {
@@ -118,8 +140,50 @@ export function directoryWitness(
 }
 
 const MAX_SAID = 1_000
+const MAX_BROUGHT_DETAILS = 10_000
 /** Up to 4 MiB each. */
 const MAX_BRINGING = 4
+
+/** Of what ends somebody and of what binds otherwise: the newest of each. */
+const MAX_LACKING = 256
+const ENDS: ReadonlySet<Statement['type']> = new Set(['revoke', 'removal'])
+const BINDS: ReadonlySet<Statement['type']> = new Set([
+  'member',
+  'groups',
+  'grant',
+  'approval',
+  'cluster',
+])
+
+/**
+ * Numbers of statements whose detail is not here, newest first. Most are no concern of this cluster, which only
+ * those can tell who know them.
+ */
+function lacking({ statements, details }: Directory): number[] {
+  const unknown = statements.filter(({ seq }) => !details.has(seq)).reverse()
+  const newest = (types: ReadonlySet<Statement['type']>) =>
+    unknown.filter(({ type }) => types.has(type)).slice(0, MAX_LACKING)
+  return [...newest(ENDS), ...newest(BINDS)].map(({ seq }) => seq)
+}
+
+/**
+ * What of it nobody but an admin could have put there. Verified here first: only what follows proves who signed.
+ * @throws TrustError; AccessDeniedError MCM_FORBIDDEN when new statements have no admin's among them
+ */
+async function vouched(directory: Directory, append: DirectoryAppend): Promise<DirectoryAppend> {
+  const own = directory.head?.seq ?? -1
+  const next = await directory.extend(append)
+  const last = Math.max(own, next.lastByAdmin)
+  if ((next.head?.seq ?? -1) > own && last === own)
+    throw new AccessDeniedError(
+      'MCM_FORBIDDEN',
+      'statements that no administrator has signed are for a hub to bring',
+    )
+  return {
+    statements: next.statements.slice(own + 1, last + 1).map(({ text }) => text),
+    details: append.details.filter(({ seq }) => seq <= last),
+  }
+}
 
 function busy(): UnreachableError {
   return new UnreachableError('MCM_LIMIT', 'the agent takes statements from others at the moment')
