@@ -49,21 +49,23 @@ export function directoryWitness(
   const broughtDetails = new Map<number, Claim>()
   let shownByHub = -1
   const bringing = new Set<string>()
-  const said = new Set<string>()
+  let judging = 0
+  /** When it was said last, by what and who. */
+  const said = new Map<string, number>()
   const now = () => world.now().getTime()
   const say = (event: string, { head, user }: Claim) => {
-    const once = `${event} ${head.hash}`
-    if (said.has(once)) return
+    const what = `${event} ${user}`
+    if (now() - (said.get(what) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN_MS) return
     if (said.size >= MAX_SAID) said.clear()
-    said.add(once)
+    said.set(what, now())
     log.error(event, { seq: head.seq, hash: head.hash, user, own: holder.head?.seq ?? -1 })
   }
   const heard = (): Claim | undefined => {
     for (const [user, claim] of claims) if (isKnown(holder, claim.head)) claims.delete(user)
     const old = [...claims.values()].filter(({ since }) => now() - since >= PATIENCE_MS)
-    const highest = old.sort((a, b) => b.head.seq - a.head.seq)[0]
-    if (highest) say('directory_head_not_shown', highest)
-    return highest
+    for (const claim of old) say('directory_head_not_shown', claim)
+    // One who lies about a head that is far off covers nobody else's claim.
+    return old.sort((a, b) => a.head.seq - b.head.seq)[0]
   }
   const withheld = (): Claim | undefined => {
     if (brought && shownByHub >= brought.head.seq) brought = undefined
@@ -89,10 +91,13 @@ export function directoryWitness(
   return {
     hear(user, head) {
       heard()
-      if (isKnown(holder, head)) claims.delete(user)
+      if (isKnown(holder, head) || head.seq > (holder.head?.seq ?? -1) + MAX_AHEAD)
+        claims.delete(user)
       else {
         const before = claims.get(user)
-        claims.set(user, { head, since: before?.since ?? now(), user })
+        // A directory only grows: who names one that is not beyond has begun anew.
+        const isSame = before?.head.hash === head.hash || (before && before.head.seq < head.seq)
+        claims.set(user, { head, since: isSame ? before.since : now(), user })
       }
       return { head: holder.head, lacks: lacking(holder.directory) }
     },
@@ -100,7 +105,12 @@ export function directoryWitness(
       if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
       bringing.add(user)
       try {
-        const append = await vouched(holder.directory, await read())
+        const body = await read()
+        if (judging >= MAX_JUDGING) throw busy()
+        judging += 1
+        const append = await vouched(holder.directory, body).finally(() => {
+          judging -= 1
+        })
         const before = holder.directory
         const head = await holder.apply(append)
         noteBrought(user, before, holder.directory)
@@ -141,8 +151,14 @@ export function directoryWitness(
 
 const MAX_SAID = 1_000
 const MAX_BROUGHT_DETAILS = 10_000
-/** Up to 4 MiB each. */
-const MAX_BRINGING = 4
+/** A user once an hour. */
+const SAY_AGAIN_MS = 3_600_000
+/** Nobody's directory is so far behind; what is named beyond is no number that anybody has seen. */
+const MAX_AHEAD = 10_000
+/** Bodies under way, of 4 MiB at most, one of each user: whoever dawdles takes nobody else's place. */
+const MAX_BRINGING = 32
+/** Whose signatures are checked at a time. */
+const MAX_JUDGING = 4
 
 /** Of what ends somebody and of what binds otherwise: the newest of each. */
 const MAX_LACKING = 256

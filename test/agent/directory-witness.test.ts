@@ -172,9 +172,30 @@ describe('a directory that a hub withholds', () => {
     void witness.take('bob', () => never)
     const again = witness.take('bob', async () => append())
     await expect(again).rejects.toMatchObject({ code: 'MCM_LIMIT' })
-    for (const user of ['u1', 'u2', 'u3']) void witness.take(user, () => never)
-    const fifth = witness.take('u4', async () => append())
-    await expect(fifth).rejects.toMatchObject({ code: 'MCM_LIMIT' })
+    for (let index = 0; index < 30; index += 1) void witness.take(`u${index}`, () => never)
+    expect(await witness.take('alice', async () => append())).toEqual(holder.head)
+    void witness.take('u30', () => never)
+    const last = witness.take('alice', async () => append())
+    await expect(last).rejects.toMatchObject({ code: 'MCM_LIMIT' })
+  })
+
+  it('is said once an hour of each user, whatever they name, and nobody’s word hides another’s', async () => {
+    const before = holder.head!.seq
+    await fleet.member('add', 'user', 'bob')
+    witness.hear('bob', fleet.directory.head!)
+    for (let index = 1; index <= 100; index += 1) {
+      witness.hear('eve', { seq: before + 100 + index, hash: `${index}`.padStart(43, 'H') })
+      world.advance(LONG_MS / 50)
+    }
+    expect(witness.facts().heard).toMatchObject({ head: fleet.directory.head })
+    const saidOf = (name: string) => log.lines.filter(({ fields }) => fields?.['user'] === name)
+    expect([saidOf('eve').length, saidOf('bob').length]).toEqual([1, 1])
+  })
+
+  it('is not suspected for a number that nobody can have seen', () => {
+    witness.hear('eve', { seq: Number.MAX_SAFE_INTEGER, hash: 'H'.repeat(43) })
+    world.advance(LONG_MS)
+    expect(witness.notes()).toEqual([])
   })
 
   it('is said when another statement is named under a number that is known', () => {
