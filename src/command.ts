@@ -3,8 +3,9 @@ import type { ChildWorld } from './device/child-clusters.ts'
 import type { ChildEnd } from './device/child-process.ts'
 import { confirmWhenDue } from './device/confirm-directory.ts'
 import type { Device } from './device/device.ts'
+import { withFleetOrAgents } from './device/fleet-or-agents.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
-import { type Traveller, withOrWithoutHub } from './device/way-to-agent.ts'
+import type { Traveller } from './device/way-to-agent.ts'
 import { EXIT_INTERRUPTED } from './errors.ts'
 import { leaveAs, leaveSoon, openRuntime, type Runtime } from './runtime.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
@@ -63,7 +64,7 @@ export abstract class McmCommand extends Command {
 
   /** The same; where no hub answers, by the directory kept here and to agents at their own addresses. */
   protected async fleetOrAgents<T>(work: (traveller: Traveller) => Promise<T>): Promise<T> {
-    return withOrWithoutHub(await this.device(), work)
+    return withFleetOrAgents(await this.device(), work)
   }
 
   override async catch(error: Error): Promise<void> {

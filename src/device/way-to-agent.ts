@@ -5,10 +5,9 @@ import type { HubApi } from '../client/hub.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { UnreachableError } from '../errors.ts'
 import { clusterHost, enrolmentHost } from '../protocol/names.ts'
-import { confirmWhenDue } from './confirm-directory.ts'
 import type { Device } from './device.ts'
 import { openFleet } from './fleet-session.ts'
-import { offlineAfterAll, offlineStandpoint, type Standpoint } from './latest-directory.ts'
+import { offlineStandpoint, type Standpoint } from './latest-directory.ts'
 
 /**
  * The ways to a cluster's agent: through a hub, or past it to the agent's own address (PROTOCOL §8.1). Both give a
@@ -79,25 +78,6 @@ export async function withWayTo<T>(
     return await work(traveller)
   } finally {
     endJourney(traveller)
-  }
-}
-
-/**
- * Runs `work` with a hub, or where none answers by the directory kept here, which is said: it then finds those clusters
- * that have an address of their own. @throws as `withFleet` but for the hub that does not answer
- */
-export async function withOrWithoutHub<T>(
-  device: Device,
-  work: (traveller: Traveller) => Promise<T>,
-): Promise<T> {
-  const opened = await openFleet(device).catch(async (error: unknown) => {
-    if (!(error instanceof UnreachableError)) throw error
-    return offlineAfterAll(device)
-  })
-  try {
-    return await work('connection' in opened ? await confirmWhenDue(opened) : opened)
-  } finally {
-    endJourney(opened)
   }
 }
 

@@ -70,12 +70,14 @@ describe.skipIf(skip)('kubectl exec into a real container, whose user is revoked
   async function log(user: string): Promise<Line[]> {
     const selector = ['-l', 'app.kubernetes.io/name=mcm-agent', '--tail=-1', '--prefix']
     const { stdout } = await asAdmin('-n', 'mcm-system', 'logs', ...selector)
-    return stdout.split('\n').flatMap((text) => {
+    const lines = stdout.split('\n').flatMap((text) => {
       const [, pod, json] = /^\[pod\/([^/]+)\/[^\]]+\] (\{.*\})$/.exec(text) ?? []
       if (!pod || !json) return []
       const line = { pod, ...JSON.parse(json) } as Line
       return line.msg === 'audit' && line.user === user ? [line] : []
     })
+    // They come pod by pod.
+    return lines.sort((a, b) => Date.parse(a.time) - Date.parse(b.time))
   }
 
   const isExec = ({ path = '' }: Line) => path.endsWith('/exec')
