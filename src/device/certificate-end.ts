@@ -9,7 +9,7 @@ import {
   listCertificates,
 } from './certificate-list.ts'
 import { withCluster } from './cluster-access.ts'
-import type { FleetSession } from './fleet-session.ts'
+import type { Traveller } from './way-to-agent.ts'
 
 /**
  * Ending certificates at the agents that know them: revoked for good, or into the bin and out of it. The
@@ -61,7 +61,7 @@ interface Order {
  * the agent anybody's. @throws NotFoundError MCM_NOT_FOUND, UsageError MCM_USAGE; what `ask` throws
  */
 export async function revokeCertificates(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
   ask: AskFirst,
 ): Promise<EndedCertificates> {
@@ -78,7 +78,7 @@ export async function revokeCertificates(
 
 /** Into the bin: what is wished, or without a wish one's own that stand no more. @throws as above */
 export async function purgeCertificates(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
   ask: AskFirst,
 ): Promise<EndedCertificates> {
@@ -94,7 +94,7 @@ export async function purgeCertificates(
 
 /** Out of the bin, as they were. @throws as above */
 export async function restoreCertificates(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
 ): Promise<EndedCertificates> {
   if (!isWish(wish)) throw noWish()
@@ -106,7 +106,7 @@ export async function restoreCertificates(
 
 /** One's own that fit, and where none does everybody's. */
 async function findCertificates(
-  session: FleetSession,
+  session: Traveller,
   { certificates, device, user, clusters }: EndingWish,
   bin: boolean,
 ): Promise<CertificateList> {
@@ -138,7 +138,7 @@ function isCertificate({ serial, fingerprint }: CertificateRow, text: string): b
 }
 
 function each(
-  { directory }: FleetSession,
+  { directory }: Traveller,
   rows: readonly CertificateRow[],
   tell: (agent: AgentApi, serial: string) => Promise<void>,
 ): Order[] {
@@ -148,7 +148,7 @@ function each(
   }))
 }
 
-function everywhere(session: FleetSession, wish: EndingWish, revocation: Revocation): Order[] {
+function everywhere(session: Traveller, wish: EndingWish, revocation: Revocation): Order[] {
   return chosenClusters(session, wish.clusters).map((cluster) => ({
     cluster,
     tell: (agent) => agent.revoke(revocation),
@@ -157,7 +157,7 @@ function everywhere(session: FleetSession, wish: EndingWish, revocation: Revocat
 
 /** Of several devices of one name it is one's own. */
 function revocationOf(
-  { directory, state }: FleetSession,
+  { directory, state }: Traveller,
   { device, user }: EndingWish,
   rows: readonly CertificateRow[],
 ): Revocation {
@@ -189,7 +189,7 @@ function revocationOf(
 
 async function finish(
   action: EndedCertificates['action'],
-  session: FleetSession,
+  session: Traveller,
   { certificates, problems }: CertificateList,
   orders: readonly Order[],
 ): Promise<EndedCertificates> {
@@ -198,7 +198,7 @@ async function finish(
 }
 
 async function tellAgent(
-  session: FleetSession,
+  session: Traveller,
   { cluster, tell }: Order,
 ): Promise<CertificateList['problems']> {
   try {
@@ -213,7 +213,7 @@ async function tellAgent(
 }
 
 function riskOfRevoking(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
   rows: readonly CertificateRow[],
 ): Risk {
