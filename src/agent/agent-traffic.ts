@@ -90,7 +90,6 @@ export async function openTraffic(
     review,
     own: {
       cluster,
-      issuance,
       principals,
       authorities,
       uses,

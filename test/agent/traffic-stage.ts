@@ -300,7 +300,6 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         ceiling: facts.ceiling,
         server: 'constrained',
       }),
-      issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
         certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
