@@ -1,13 +1,9 @@
 import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
-import {
-  binnedSchema,
-  type CertificateUse,
-  type IssuedCertificate,
-  revocationSchema,
-} from '../protocol/messages.ts'
+import { binnedSchema, type IssuedCertificate, revocationSchema } from '../protocol/messages.ts'
 import type { ResourceQuestion } from './access-review.ts'
+import type { LastUses } from './certificate-uses.ts'
 import type { OwnRequest } from './own-endpoints.ts'
 import type { RevocationOrder } from './principals.ts'
 
@@ -26,7 +22,7 @@ export interface OwnCertificateSources {
     ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
   }
   /** When each certificate was used last, by fingerprint, in every replica. */
-  readonly uses: { last(): Promise<ReadonlyMap<string, CertificateUse>> }
+  readonly uses: { last(): Promise<LastUses> }
   /** Asks the API server as the caller. */
   mayCaller(caller: Impersonation, question: ResourceQuestion): Promise<boolean>
 }
