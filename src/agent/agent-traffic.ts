@@ -93,6 +93,8 @@ export async function openTraffic(
     own: {
       cluster,
       principals,
+      deviceOwner: (device) => people.state.deviceOwner(device)?.user.name,
+      log,
       authorities,
       uses,
       witness,

@@ -142,8 +142,12 @@ async function nextAuthorities(
       hint: `it takes the right to update Secret ${name} in namespace ${AGENT_NAMESPACE}`,
     })
   const parsed = authoritiesOrderSchema.safeParse(await request.body())
-  if (parsed.success) return sources.authorities.offer(parsed.data)
-  throw new UsageError('MCM_BAD_REQUEST', 'the request for new CAs is not understood')
+  if (!parsed.success)
+    throw new UsageError('MCM_BAD_REQUEST', 'the request for new CAs is not understood')
+  const offered = await sources.authorities.offer(parsed.data)
+  const { user: by, device: byDevice, fingerprint: byCertificate } = request.certificate
+  sources.log.info('authorities_ordered', { by, byDevice, byCertificate })
+  return offered
 }
 
 const MAX_APPEND_BYTES = 4 << 20

@@ -39,7 +39,8 @@ async function markDue(device: Device, clusterId: string, userCaDer: Buffer): Pr
   })
 }
 
-function isSignedBy(pem: string, userCaDer: Buffer): boolean {
+/** Whether a certificate, in PEM, is of this user CA. */
+export function isSignedBy(pem: string, userCaDer: Buffer): boolean {
   try {
     return readUserCertificate(derOfCertificate(pem), userCaDer) !== undefined
   } catch (error) {

@@ -77,6 +77,44 @@ test('whom a token let in ends a lost device before it ever comes here', async (
   expect((await post(bob, 'revocations', { serial: '0' })).status).toBe(403)
 })
 
+test('a device that has not enrolled here ends here nonetheless, under the name that the directory gives it', async () => {
+  const stolen = 'C'.repeat(43)
+  stage.facts.devices.set(stolen, { user: 'carol' })
+  expect((await post(bob, 'revocations', { device: stolen })).status).toBe(403)
+  isAllowed = true
+  expect((await post(bob, 'revocations', { device: stolen })).status).toBe(200)
+  expect(revoked()).toEqual([`revoked ${JSON.stringify({ device: stolen, user: 'carol' })}`])
+})
+
+test('whom a token let in does not take the device of another for their own by ending it', async () => {
+  stage.facts.devices.set(bob.device, { user: 'bob', until: bob.notAfter })
+  const stolen = 'C'.repeat(43)
+  stage.facts.devices.set(stolen, { user: 'carol' })
+  expect((await post(bob, 'revocations', { device: stolen })).status).toBe(403)
+  expect(revoked()).toEqual([])
+})
+
+test('the log says who ended what, and who ordered new CAs', async () => {
+  isAllowed = true
+  stage.facts.serials.set('02', 'eve')
+  await post(bob, 'revocations', { user: 'eve' })
+  await post(bob, 'revocations', { device: eve.device })
+  await post(bob, 'purges', { serial: '02' })
+  stage.facts.purgedBy.set('02', 'bob')
+  await post(bob, 'restorations', { serial: '02' })
+  await post(bob, 'authorities', {})
+  const lines = stage.log.filter((line) => /^(certificate_ended|authorities_ordered) /.test(line))
+  const said = lines.map((line) => JSON.parse(line.slice(line.indexOf(' '))))
+  const by = { by: 'bob', byDevice: bob.device, byCertificate: expect.any(String) }
+  expect(said).toEqual([
+    { how: 'revoked', user: 'eve', ...by },
+    { how: 'revoked', user: 'eve', device: eve.device, ...by },
+    { how: 'purged', user: 'eve', serial: '02', ...by },
+    { how: 'restored', user: 'eve', serial: '02', ...by },
+    by,
+  ])
+})
+
 test('a thief of a certificate and its key gets no further one on a session: that takes the device key', async () => {
   for (const path of ['certificates', 'renew', 'renewals'])
     expect((await post(bob, path, { csr: 'x', proof: 'a.b.c' })).status).toBe(404)

@@ -304,14 +304,13 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => {
-          if ('device' in what) return facts.devices.get(what.device)?.user
-          return facts.serials.get(what.serial)
-        },
+        ownerOf: (what) => ('serial' in what ? facts.serials.get(what.serial) : undefined),
         purge: async (order) => write('purged', order),
         purgedBy: (serial) => facts.purgedBy.get(serial),
         restore: async (order) => write('restored', order),
       },
+      deviceOwner: (device) => facts.devices.get(device)?.user,
+      log,
       uses: { last: async () => facts.uses },
       witness: {
         hear: (user, head) => {
