@@ -94,6 +94,7 @@ export async function openTraffic(
       cluster,
       principals,
       deviceOwner: (device) => people.state.deviceOwner(device)?.user.name,
+      devicesOf: (user) => [...(people.state.users.get(user)?.devices.keys() ?? [])],
       log,
       authorities,
       uses,

@@ -24,6 +24,8 @@ export interface OwnCertificateSources {
   }
   /** Whose a device is by the directory and by tokens, whether it ever was here or not. */
   deviceOwner(device: string): string | undefined
+  /** Key ids of a user's devices, by the same. */
+  devicesOf(user: string): readonly string[]
   readonly log: Log
   /** When each certificate was used last, by fingerprint, in every replica. */
   readonly uses: { last(): Promise<LastUses> }
@@ -61,7 +63,9 @@ export async function revoke(sources: OwnCertificateSources, request: OwnRequest
   const owner = 'user' in order ? order.user : ownerFor(sources, request, order)
   const isOwn = !('user' in order) && owner === request.certificate.user
   const user = await requireOwner(sources, request, owner, isOwn)
-  await sources.principals.revoke({ ...order, user })
+  // By the ids: when they came is their own word, and may be later than this agent's now.
+  const all = 'user' in order ? { devices: sources.devicesOf(user) } : {}
+  await sources.principals.revoke({ ...order, user, ...all })
   noteEnding(sources, request, 'revoked', { ...order, user })
 }
 

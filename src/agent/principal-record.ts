@@ -221,14 +221,19 @@ export function admissionsIn({ user, devices }: PrincipalRecord): Admission[] {
 /**
  * With something ended, at `now` unless it was before, and without what has expired. A device's end is that of its
  * certificates, which need no mark of their own; of one that a token admitted only its end stays. So a full
- * record has room for it.
+ * record has room for it. `others`: devices of the user that never were here and end with everything.
  * @throws AccessDeniedError MCM_LIMIT when too many devices were ended that were never here
  */
-export function withEnding(record: PrincipalRecord, ending: Ending, now: Date): PrincipalRecord {
+export function withEnding(
+  record: PrincipalRecord,
+  ending: Ending,
+  now: Date,
+  others: readonly string[] = [],
+): PrincipalRecord {
   const isEnded = ({ serial }: RecordedCertificate) =>
     ending !== 'everything' && 'serial' in ending && ending.serial === serial
-  const ended = endedDevices(record, ending)
-  for (const id of ended) requireRoomFor(record, id)
+  const ended = endedDevices(record, ending, others)
+  if (ending !== 'everything') for (const id of ended) requireRoomFor(record, id)
   const forgotten = new Set(ended.filter((id) => record.devices[id]?.admission))
   const certificates = record.certificates
     .filter(({ notAfter, device }) => notAfter > now && !forgotten.has(device))
@@ -362,8 +367,12 @@ function isOver({ admission, lastExpiry, revoked }: RecordedDevice, now: Date): 
   return lastExpiry === undefined || lastExpiry <= now
 }
 
-function endedDevices(record: PrincipalRecord, ending: Ending): string[] {
-  if (ending === 'everything') return Object.keys(record.devices)
+function endedDevices(
+  record: PrincipalRecord,
+  ending: Ending,
+  others: readonly string[],
+): string[] {
+  if (ending === 'everything') return [...new Set([...Object.keys(record.devices), ...others])]
   return 'device' in ending ? [ending.device] : []
 }
 

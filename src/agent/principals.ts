@@ -68,7 +68,8 @@ export interface NewCertificate
 
 /** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
 export type RevocationOrder =
-  | { readonly user: string }
+  /** `devices`: those known to be of that user today, whether they ever were here or not. */
+  | { readonly user: string; readonly devices?: readonly string[] }
   | { readonly device: string; readonly user?: string }
   | { readonly serial: string; readonly user?: string }
 
@@ -247,9 +248,10 @@ class WatchedPrincipals implements Principals {
     if (user === undefined) throw unknownOwner()
     const ending: Ending =
       'device' in order ? { device: order.device } : 'serial' in order ? order : 'everything'
+    const others = 'devices' in order ? order.devices : []
     await this.#change(user, (record) => {
       if (ending !== 'everything' && 'serial' in ending) requireSerial(record, ending.serial)
-      return withEnding(record, ending, this.#now())
+      return withEnding(record, ending, this.#now(), others)
     })
     return { user, ...('device' in order ? { device: order.device } : {}) }
   }

@@ -10,6 +10,7 @@ import {
 } from './certificate-list.ts'
 import { withCluster } from './cluster-access.ts'
 import type { FleetSession } from './fleet-session.ts'
+import { hintFor, nameOfDevice, revocationOf } from './revocation-subject.ts'
 
 /**
  * Ending certificates at the agents that know them: revoked for good, or into the bin and out of it. The
@@ -126,7 +127,10 @@ async function findCertificates(
     )
     const found = lists.flatMap((list) => list.certificates).filter(isWanted)
     for (const text of certificates) requireOne(found, text)
-    return { certificates: found, problems: lists[0]!.problems }
+    const problems = new Map(
+      lists.flatMap((list) => list.problems.map((each) => [each.cluster, each] as const)),
+    )
+    return { certificates: found, problems: [...problems.values()] }
   }
   const own = await listed(false)
   const isOwnAffair = certificates.length === 0 && device === undefined
@@ -193,57 +197,6 @@ function placesOf(
   return theirs.length > 0 ? theirs : places
 }
 
-/**
- * The directory's word on who there is comes before that of agents, who could otherwise make a beginning fit what they
- * like. Of several devices of one name it is one's own. @throws NotFoundError MCM_NOT_FOUND, UsageError MCM_USAGE
- */
-function revocationOf(session: FleetSession, wish: EndingWish, found: CertificateList): Revocation {
-  const { device, user } = wish
-  if (device === undefined) return { user: requireKnownUser(session, user!, found) }
-  const { users } = session.directory.state
-  const rows = found.certificates
-  const isIt = ({ id, name }: { readonly id: string; readonly name?: string }) =>
-    id.startsWith(device) || name === device
-  const stated = (name: string) => [...(users.get(name)?.devices.values() ?? [])].filter(isIt)
-  const shown = (name: string) =>
-    rows.filter((row) => row.user === name && isIt(row.device)).map((row) => row.device)
-  const self = user ?? session.state.user
-  const others = user === undefined ? [...users.keys(), ...rows.map((row) => row.user)] : []
-  const ways = [stated(self), ...[others.flatMap(stated), shown(self), others.flatMap(shown)]].map(
-    (devices) => new Set(devices.map(({ id }) => id)),
-  )
-  return { device: onlyOne(ways.find(({ size }) => size > 0) ?? new Set(), device) }
-}
-
-function onlyOne(ids: ReadonlySet<string>, device: string): string {
-  const [id] = ids
-  if (id !== undefined && ids.size === 1) return id
-  if (id === undefined)
-    throw new NotFoundError(
-      'MCM_NOT_FOUND',
-      `no device ${JSON.stringify(device)} is known to you`,
-      {
-        hint: 'mcm devices lists them',
-      },
-    )
-  throw new UsageError('MCM_USAGE', `${ids.size} devices match ${JSON.stringify(device)}`, {
-    hint: `name one by its id: ${[...ids].map((each) => each.slice(0, 8)).join(', ')}`,
-  })
-}
-
-/** A slip of the finger would end nobody, and say that it is done. */
-function requireKnownUser(
-  { directory, state }: FleetSession,
-  user: string,
-  { certificates, problems }: CertificateList,
-): string {
-  const isKnown = user === state.user || directory.state.users.has(user)
-  if (isKnown || certificates.some((row) => row.user === user)) return user
-  throw new NotFoundError('MCM_NOT_FOUND', `no user ${JSON.stringify(user)} is known to you`, {
-    hint: hintFor(problems, 'mcm users lists them'),
-  })
-}
-
 async function finish(
   action: EndedCertificates['action'],
   session: FleetSession,
@@ -292,13 +245,6 @@ function riskOfRevoking(
   return { level: 'high', name: device ?? user ?? '', lost: [...lost, forever] }
 }
 
-/** The whole id: what was typed may be a beginning, or the name of several. */
-function nameOfDevice({ directory }: FleetSession, revocation: Revocation): string {
-  const id = 'device' in revocation ? revocation.device : ''
-  const owner = directory.state.deviceOwner(id)
-  return owner ? `device ${id} (${owner.device.name} of ${owner.user.name})` : `device ${id}`
-}
-
 function riskOfPurging(rows: readonly CertificateRow[]): Risk {
   const ending = rows.filter(({ state }) => state === 'stands' || state === 'replaced')
   const lost = ending.map((row) => `${describe(row)}: what runs on it is cut`)
@@ -328,9 +274,4 @@ function requireSome({ certificates, problems }: CertificateList, wish: EndingWi
   throw new NotFoundError('MCM_NOT_FOUND', none, {
     hint: hintFor(problems, 'mcm certs lists them'),
   })
-}
-
-function hintFor(problems: CertificateList['problems'], otherwise: string): string {
-  const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
-  return unasked === '' ? otherwise : `not everybody could be asked: ${unasked}`
 }

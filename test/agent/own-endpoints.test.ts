@@ -45,7 +45,8 @@ test('another’s device or a user is revoked by whoever may delete that user’
   }
   isAllowed = true
   expect((await post(bob, 'revocations', { user: 'eve' })).status).toBe(200)
-  expect(revoked()).toEqual(['revoked {"user":"eve"}'])
+  const order = { user: 'eve', devices: [eve.device] }
+  expect(revoked()).toEqual([`revoked ${JSON.stringify(order)}`])
   const last = stage.seen.at(-1)!
   expect(last.values('impersonate-user')).toEqual(['mcm:bob'])
   expect(JSON.parse(last.body).spec.resourceAttributes).toEqual({

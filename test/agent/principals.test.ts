@@ -422,6 +422,14 @@ describe('revocation', () => {
     })
   })
 
+  it('of a user reaches devices that never were here, also where this agent’s clock is behind theirs', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.revoke({ user: 'bob', devices: [PHONE] })
+    const deviceSince = new Date(world.now().getTime() + 60_000)
+    const late = certificate(world, 'late', { device: PHONE, deviceSince })
+    await expect(a.principals.record('bob', late)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
+  })
+
   it('of a user does not reach a device that the directory knows only since', async () => {
     const { a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))

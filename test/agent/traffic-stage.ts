@@ -310,6 +310,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         restore: async (order) => write('restored', order),
       },
       deviceOwner: (device) => facts.devices.get(device)?.user,
+      devicesOf: (user) =>
+        [...facts.devices].filter(([, each]) => each.user === user).map(([id]) => id),
       log,
       uses: { last: async () => facts.uses },
       witness: {
