@@ -75,7 +75,7 @@ export async function answerOwn(
     case 'GET /.mcm/v1/cluster':
       return { ...clusterFacts(await sources.protection()), directory: sources.witness.facts() }
     case 'POST /.mcm/v1/head':
-      return { head: sources.witness.hear(user, await headIn(request)) }
+      return sources.witness.hear(user, await headIn(request))
     case 'POST /.mcm/v1/directory':
       return { head: await sources.witness.take(user, () => appendIn(request)) }
     case 'GET /.mcm/v1/certificates':

@@ -13,6 +13,8 @@ import {
   type IssuedCertificate,
   issuedCertificateSchema,
   issuedSchema,
+  type NamedHead,
+  namedHeadSchema,
   type OfferedAuthorities,
   offeredAuthoritiesSchema,
   type Revocation,
@@ -56,8 +58,8 @@ export interface AgentApi {
   /** Into the bin, and out of it. */
   purge(serial: string): Promise<void>
   restore(serial: string): Promise<void>
-  /** Names the head that this device has verified; gives the agent's. */
-  nameHead(head: Head): Promise<Head | null>
+  /** Names the head that this device has verified; gives the agent's, and which details it lacks. */
+  nameHead(head: Head): Promise<NamedHead>
   /** Brings statements that no hub has brought; gives the agent's head afterwards. */
   bringDirectory(append: DirectoryAppend): Promise<Head | null>
   revoke(revocation: Revocation): Promise<void>
@@ -93,7 +95,7 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
       call(z.array(issuedCertificateSchema), 'GET', certificatesPath(of, where)),
     purge: (serial) => call(nothing, 'POST', '/purges', { serial }),
     restore: (serial) => call(nothing, 'POST', '/restorations', { serial }),
-    nameHead: async (head) => (await call(headAnswer, 'POST', '/head', head)).head,
+    nameHead: (head) => call(namedHeadSchema, 'POST', '/head', head),
     bringDirectory: async (append) => (await call(headAnswer, 'POST', '/directory', append)).head,
     revoke: (revocation) => call(nothing, 'POST', '/revocations', revocation),
     nextAuthorities: (order) => call(offeredAuthoritiesSchema, 'POST', '/authorities', order),

@@ -9,8 +9,8 @@ import {
   listCertificates,
 } from './certificate-list.ts'
 import { withCluster } from './cluster-access.ts'
-import type { FleetSession } from './fleet-session.ts'
 import { hintFor, nameOfDevice, revocationOf } from './revocation-subject.ts'
+import type { Traveller } from './way-to-agent.ts'
 
 /**
  * Ending certificates at the agents that know them: revoked for good, or into the bin and out of it. The
@@ -62,7 +62,7 @@ interface Order {
  * the agent anybody's. @throws NotFoundError MCM_NOT_FOUND, UsageError MCM_USAGE; what `ask` throws
  */
 export async function revokeCertificates(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
   ask: AskFirst,
 ): Promise<EndedCertificates> {
@@ -83,7 +83,7 @@ export async function revokeCertificates(
 
 /** Into the bin: what is wished, or without a wish one's own that stand no more. @throws as above */
 export async function purgeCertificates(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
   ask: AskFirst,
 ): Promise<EndedCertificates> {
@@ -99,7 +99,7 @@ export async function purgeCertificates(
 
 /** Out of the bin, as they were. @throws as above */
 export async function restoreCertificates(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
 ): Promise<EndedCertificates> {
   if (!isWish(wish)) throw noWish()
@@ -111,7 +111,7 @@ export async function restoreCertificates(
 
 /** One's own that fit, and where none does everybody's. */
 async function findCertificates(
-  session: FleetSession,
+  session: Traveller,
   { certificates, device, user, clusters }: EndingWish,
   where: 'list' | 'bin' | 'both',
 ): Promise<CertificateList> {
@@ -166,7 +166,7 @@ function isOf({ device, user }: CertificateRow, revocation: Revocation): boolean
 }
 
 function each(
-  { directory }: FleetSession,
+  { directory }: Traveller,
   rows: readonly CertificateRow[],
   tell: (agent: AgentApi, serial: string) => Promise<void>,
 ): Order[] {
@@ -176,7 +176,7 @@ function each(
   }))
 }
 
-function everywhere(session: FleetSession, wish: EndingWish, revocation: Revocation): Order[] {
+function everywhere(session: Traveller, wish: EndingWish, revocation: Revocation): Order[] {
   return placesOf(session, wish, revocation).map((cluster) => ({
     cluster,
     tell: (agent) => agent.revoke(revocation),
@@ -185,7 +185,7 @@ function everywhere(session: FleetSession, wish: EndingWish, revocation: Revocat
 
 /** Those named. Otherwise of a device those that its user may reach, if the directory tells: others know nothing of it. */
 function placesOf(
-  session: FleetSession,
+  session: Traveller,
   { clusters }: EndingWish,
   revocation: Revocation,
 ): readonly ClusterRecord[] {
@@ -199,7 +199,7 @@ function placesOf(
 
 async function finish(
   action: EndedCertificates['action'],
-  session: FleetSession,
+  session: Traveller,
   { certificates, problems }: CertificateList,
   orders: readonly Order[],
 ): Promise<EndedCertificates> {
@@ -208,7 +208,7 @@ async function finish(
 }
 
 async function tellAgent(
-  session: FleetSession,
+  session: Traveller,
   { cluster, tell }: Order,
 ): Promise<CertificateList['problems']> {
   try {
@@ -221,7 +221,7 @@ async function tellAgent(
 }
 
 function riskOfRevoking(
-  session: FleetSession,
+  session: Traveller,
   wish: EndingWish,
   rows: readonly CertificateRow[],
   revocation?: Revocation,

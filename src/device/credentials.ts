@@ -5,7 +5,6 @@ import { withFileLock } from '../store/files.ts'
 import { type CertificateFile, isFresh, isValid, writeCertificateFile } from './certificate-file.ts'
 import type { Device } from './device.ts'
 import { enrol } from './enrol.ts'
-import type { FleetSession } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
 import { type Credential, type Kept, keepCredential, keptCredential } from './kept-credential.ts'
 import { issueToOneself } from './owner-issuing.ts'
@@ -60,9 +59,9 @@ export async function credentialFor(
   }
 }
 
-/** The same on a connection that is there already. */
+/** The same by the way that is there already. */
 export async function credentialInSession(
-  session: FleetSession,
+  session: Traveller,
   clusterId: string,
   options: Pick<CredentialOptions, 'refusedPem' | 'ends'> = {},
 ): Promise<Credential> {

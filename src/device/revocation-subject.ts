@@ -1,11 +1,11 @@
 import { NotFoundError, UsageError } from '../errors.ts'
 import type { Revocation } from '../protocol/messages.ts'
 import type { CertificateList } from './certificate-list.ts'
-import type { FleetSession } from './fleet-session.ts'
+import type { Traveller } from './way-to-agent.ts'
 
 /** Whom a revocation at agents is about, out of what somebody typed: a device or a user. */
 
-type Known = Pick<FleetSession, 'directory' | 'state'>
+type Known = Pick<Traveller, 'directory' | 'state'>
 
 /**
  * The directory's word on who there is comes before that of agents, who could otherwise make a beginning fit what they

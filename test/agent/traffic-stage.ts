@@ -317,7 +317,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       witness: {
         hear: (user, head) => {
           write('heard', { user, ...head })
-          return null
+          return { head: null, lacks: [] }
         },
         take: async (user, read) => {
           const { statements } = await read()

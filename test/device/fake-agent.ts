@@ -59,6 +59,8 @@ export class FakeAgent {
   brought: DirectoryAppend[] = []
   /** The head it says it has; that of its directory unless told. */
   head: Head | undefined
+  /** Numbers of the details it says it lacks. */
+  lacks: number[] = []
   /** What it lists, and what was asked of it. */
   certificates: IssuedCertificate[] = []
   asked: string[] = []
@@ -207,7 +209,10 @@ export class FakeAgent {
       return answerJson(stream, 200, await this.#offer(JSON.parse(text)))
     if (path === '/.mcm/v1/head') {
       this.heads.push(JSON.parse(text))
-      return answerJson(stream, 200, { head: this.head ?? this.directory().head })
+      return answerJson(stream, 200, {
+        head: this.head ?? this.directory().head,
+        lacks: this.lacks,
+      })
     }
     if (path === '/.mcm/v1/directory') {
       this.brought.push(JSON.parse(text))

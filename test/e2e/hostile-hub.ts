@@ -7,7 +7,8 @@ import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { openBook } from '../../src/hub/book.ts'
+import type { Directory } from '../../src/directory/directory.ts'
+import { type Book, openBook } from '../../src/hub/book.ts'
 import { hubDatabasePath } from '../../src/hub/data.ts'
 import { hubEvents } from '../../src/hub/events.ts'
 import { openGuests } from '../../src/hub/guests.ts'
@@ -54,10 +55,15 @@ export class HostileHub {
   readonly identity: HubIdentity
   readonly #database: HubDatabase
   readonly #links: Tunnels
+  readonly #book: Book
+  /** All that agents get to see, where that is less than everybody else does. */
+  #shown: Directory | undefined
+  #withheld: 'nothing' | 'statements' | 'details' = 'nothing'
   readonly #clients = new Set<Duplex>()
   #listener!: Listener
 
-  private constructor(identity: HubIdentity, database: HubDatabase, links: Tunnels) {
+  private constructor(identity: HubIdentity, database: HubDatabase, links: Tunnels, book: Book) {
+    this.#book = book
     this.identity = identity
     this.#database = database
     this.#links = links
@@ -70,9 +76,17 @@ export class HostileHub {
     const [world, limits, log] = [realWorld(), DEFAULT_LIMITS, SILENT]
     const [events, metrics, store] = [hubEvents(log), hubMetrics(), hubStore(database)]
     const book = await openBook(store, world)
-    const links = tunnels({ world, log, limits, events, store, book })
-    book.onAppend((_before, after) => void links.follow(after))
-    const hub = new HostileHub(identity, database, links)
+    const toAgents: Book = {
+      get current() {
+        return hub.#shown ?? book.current
+      },
+      append: (update) => book.append(update),
+      found: (update, pin) => book.found(update, pin),
+      onAppend: (listener) => book.onAppend(listener),
+    }
+    const links = tunnels({ world, log, limits, events, store, book: toAgents })
+    const hub: HostileHub = new HostileHub(identity, database, links, book)
+    book.onAppend((_before, after) => void hub.#showAgents(after))
     const switchboard = {
       open: async (peer: Peer, authority: string) => hub.#line(peer, authority),
     }
@@ -103,6 +117,25 @@ export class HostileHub {
     cluster = parseClusterAuthority(authority)?.id ?? '',
   ): Promise<Duplex> {
     return this.#links.connect(cluster, authority, '192.0.2.1:1')
+  }
+
+  /** From now on agents get no new statements, or all of them and no new word of who is ended; or everything again. */
+  withhold(what: 'nothing' | 'statements' | 'details'): Promise<void> {
+    this.#withheld = what
+    this.#shown = what === 'nothing' ? undefined : this.#book.current
+    return this.#showAgents(this.#book.current)
+  }
+
+  async #showAgents(directory: Directory): Promise<void> {
+    if (this.#withheld === 'statements') return
+    if (this.#withheld === 'details') {
+      const before = this.#shown!
+      const added = directory.page(before.head!.seq)
+      const isEnd = (seq: number) => directory.statements[seq]!.type === 'revoke'
+      const details = added.details.filter(({ seq }) => !isEnd(seq))
+      this.#shown = await before.extend({ statements: added.statements, details })
+    }
+    await this.#links.follow(this.#shown ?? directory)
   }
 
   agentsOf(cluster: string): number {
