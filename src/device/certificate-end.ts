@@ -9,7 +9,7 @@ import {
   listCertificates,
 } from './certificate-list.ts'
 import { withCluster } from './cluster-access.ts'
-import { hintFor, nameOfDevice, revocationOf } from './revocation-subject.ts'
+import { nameOfDevice, revocationOf } from './revocation-subject.ts'
 import type { Traveller } from './way-to-agent.ts'
 
 /**
@@ -274,4 +274,10 @@ function requireSome({ certificates, problems }: CertificateList, wish: EndingWi
   throw new NotFoundError('MCM_NOT_FOUND', none, {
     hint: hintFor(problems, 'mcm certs lists them'),
   })
+}
+
+/** What to try: where clusters could not be asked, that. */
+function hintFor(problems: CertificateList['problems'], otherwise: string): string {
+  const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
+  return unasked === '' ? otherwise : `not everybody could be asked: ${unasked}`
 }

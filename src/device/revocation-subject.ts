@@ -48,16 +48,17 @@ function onlyOne(ids: ReadonlySet<string>, device: string): string {
   })
 }
 
-/** A slip of the finger would end nobody, and say that it is done. */
+/** A slip of the finger would end nobody, and say that it is done. Who could not ask everybody cannot tell. */
 function requireKnownUser(
   { directory, state }: Known,
   user: string,
   { certificates, problems }: CertificateList,
 ): string {
-  const isKnown = user === state.user || directory.state.users.has(user)
-  if (isKnown || certificates.some((row) => row.user === user)) return user
+  const isStated = user === state.user || directory.state.users.has(user)
+  const isShown = certificates.some((row) => row.user === user)
+  if (isStated || isShown || problems.length > 0) return user
   throw new NotFoundError('MCM_NOT_FOUND', `no user ${JSON.stringify(user)} is known to you`, {
-    hint: hintFor(problems, 'mcm users lists them'),
+    hint: 'mcm users lists them',
   })
 }
 
@@ -69,10 +70,4 @@ export function nameOfDevice(
   const id = 'device' in revocation ? revocation.device : ''
   const owner = directory.state.deviceOwner(id)
   return owner ? `device ${id} (${owner.device.name} of ${owner.user.name})` : `device ${id}`
-}
-
-/** What to try: where clusters could not be asked, that. */
-export function hintFor(problems: CertificateList['problems'], otherwise: string): string {
-  const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
-  return unasked === '' ? otherwise : `not everybody could be asked: ${unasked}`
 }
