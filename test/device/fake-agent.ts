@@ -46,6 +46,8 @@ export class FakeAgent {
   directory: () => Directory
   issued = 0
   revocations: unknown[] = []
+  /** Thrown for every revocation. */
+  revocationRefusal: McmError | undefined
   lifetimeSeconds = 12 * 3600
   /** What it says of its cluster. */
   facts: ClusterFacts = {
@@ -199,6 +201,7 @@ export class FakeAgent {
     if (isEnrolment) return answerJson(stream, 201, await this.#enrol(socket, JSON.parse(text)))
     const user = this.#identify(socket)
     if (path === '/.mcm/v1/revocations') {
+      if (this.revocationRefusal) throw this.revocationRefusal
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }
