@@ -7,7 +7,8 @@ import { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
-import { openBook } from '../../src/hub/book.ts'
+import type { Directory } from '../../src/directory/directory.ts'
+import { type Book, openBook } from '../../src/hub/book.ts'
 import { hubDatabasePath } from '../../src/hub/data.ts'
 import { hubEvents } from '../../src/hub/events.ts'
 import { openGuests } from '../../src/hub/guests.ts'
@@ -51,28 +52,36 @@ export const relayHonestly: Deed = async ({ authority, client }, hub) => {
 export class HostileHub {
   /** What becomes of the CONNECTs from now on. */
   deed: Deed = relayHonestly
+  /** The directory as it is told to agents; people are told the truth. */
+  show: (directory: Directory) => Directory = (directory) => directory
+  /** What agents said to pushes that they refused. */
+  readonly refusals: string[] = []
   readonly identity: HubIdentity
   readonly #database: HubDatabase
-  readonly #links: Tunnels
+  readonly #book: Book
+  #links!: Tunnels
   readonly #clients = new Set<Duplex>()
   #listener!: Listener
 
-  private constructor(identity: HubIdentity, database: HubDatabase, links: Tunnels) {
+  private constructor(identity: HubIdentity, database: HubDatabase, book: Book) {
     this.identity = identity
     this.#database = database
-    this.#links = links
+    this.#book = book
   }
 
   /** Takes the place of a hub that has ended: its data, its address. */
   static async takeOver(data: string, at: { host: string; port: number }): Promise<HostileHub> {
     const identity = await readIdentity(data)
     const database = await openHubDatabase(hubDatabasePath(data))
-    const [world, limits, log] = [realWorld(), DEFAULT_LIMITS, SILENT]
-    const [events, metrics, store] = [hubEvents(log), hubMetrics(), hubStore(database)]
+    const [world, limits, metrics] = [realWorld(), DEFAULT_LIMITS, hubMetrics()]
+    const store = hubStore(database)
     const book = await openBook(store, world)
-    const links = tunnels({ world, log, limits, events, store, book })
-    book.onAppend((_before, after) => void links.follow(after))
-    const hub = new HostileHub(identity, database, links)
+    const hub = new HostileHub(identity, database, book)
+    const log = hub.#log()
+    const events = hubEvents(log)
+    const links = tunnels({ world, log, limits, events, store, book: hub.#shownBook() })
+    hub.#links = links
+    book.onAppend(() => void hub.tellAgents())
     const switchboard = {
       open: async (peer: Peer, authority: string) => hub.#line(peer, authority),
     }
@@ -95,6 +104,34 @@ export class HostileHub {
     }
     hub.#listener = await listen(listener, at)
     return hub
+  }
+
+  /** What it shows now, to every agent that is connected. */
+  tellAgents(): Promise<void> {
+    return this.#links.follow(this.show(this.#book.current))
+  }
+
+  get directory(): Directory {
+    return this.#book.current
+  }
+
+  #shownBook(): Book {
+    const [book, shown] = [this.#book, () => this.show(this.#book.current)]
+    return {
+      get current() {
+        return shown()
+      },
+      append: (update) => book.append(update),
+      found: (update, ownPin) => book.found(update, ownPin),
+      onAppend: (listener) => book.onAppend(listener),
+    }
+  }
+
+  #log(): Log {
+    const warn = (event: string, fields: Readonly<Record<string, unknown>> = {}) => {
+      if (event === 'directory_push_refused') this.refusals.push(String(fields['reason']))
+    }
+    return { info: () => {}, warn, error: () => {} }
   }
 
   /** A stream of its own to an agent: of the cluster the authority names, unless told. */
@@ -138,5 +175,3 @@ async function readIdentity(data: string): Promise<HubIdentity> {
   const keyPem = await readFile(join(data, 'hub-key.pem'), 'utf8')
   return { pem, keyPem, der: new X509Certificate(pem).raw }
 }
-
-const SILENT: Log = { info: () => {}, warn: () => {}, error: () => {} }
