@@ -254,7 +254,7 @@ function requireKnownDevice(
 function requireIssued(sources: AuthenticationSources, certificate: UserCertificate): void {
   const { fingerprint, user, device } = certificate
   const listed = sources.certificates.find(fingerprint)
-  if (listed?.revoked) throw revokedSince(certificate, listed.revoked)
+  if (listed?.revoked) throw revokedCertificate(sources, certificate, listed.revoked)
   if (listed?.purged) throw unknownCertificate(`the certificate of ${user} was purged`)
   if (sources.issuer === 'local') {
     requireReadable(sources, user)
@@ -342,6 +342,20 @@ function identityOf({ user, groups, device, fingerprint }: UserCertificate): Ide
 function revokedSince({ user }: UserCertificate, since: Date): AccessDeniedError {
   return new AccessDeniedError('MCM_REVOKED', `${user} was revoked at ${since.toISOString()}`, {
     hint: 'ask an admin for a new invite',
+  })
+}
+
+/** Of the certificate alone: its device gets the next one. */
+function revokedCertificate(
+  { certificates }: AuthenticationSources,
+  certificate: UserCertificate,
+  since: Date,
+): AccessDeniedError {
+  const { user, device } = certificate
+  if (certificates.revocationOf({ user, device })) return revokedSince(certificate, since)
+  const message = `the certificate of ${user} was revoked at ${since.toISOString()}`
+  return new AccessDeniedError('MCM_REVOKED', message, {
+    hint: 'run mcm certs renew; with a certificate inside the kubeconfig write that anew',
   })
 }
 

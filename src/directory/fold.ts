@@ -105,7 +105,7 @@ class Fold {
 
   #confirm({ type, time, signers }: Statement): void {
     const isAdmins = type === 'fleet' || this.admins.has(signers[0]!)
-    if (isAdmins && (this.confirmed ?? time) <= time) this.confirmed = time
+    if (isAdmins) this.confirmed = time
   }
 
   #apply(statement: Statement, known: Detail | undefined): Refusal {
