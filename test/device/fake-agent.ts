@@ -120,7 +120,7 @@ export class FakeAgent {
 
   async #offer({ userCa }: AuthoritiesOrder): Promise<OfferedAuthorities> {
     const make = (commonName: string) => createAuthority(this.#world, { commonName })
-    this.next ??=
+    const made =
       userCa === undefined
         ? { serverCa: await make('next server'), userCa: await make('next users') }
         : {
@@ -128,6 +128,8 @@ export class FakeAgent {
             userCa: undefined,
             ownersCaDer: Buffer.from(userCa, 'base64'),
           }
+    // Of two who ask at once the first to be written is everybody's.
+    this.next ??= made
     const own = {
       serverCa: this.next.serverCa.certificateDer.toString('base64'),
       userCa: userCa ?? this.next.userCa!.certificateDer.toString('base64'),
