@@ -3,7 +3,10 @@ import type { ChildWorld } from './device/child-clusters.ts'
 import type { ChildEnd } from './device/child-process.ts'
 import { confirmWhenDue } from './device/confirm-directory.ts'
 import type { Device } from './device/device.ts'
+import { withFleetOrAgents } from './device/fleet-or-agents.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
+import { signHubCertificateWhenDue } from './device/sign-hub-certificate.ts'
+import type { Traveller } from './device/way-to-agent.ts'
 import { EXIT_INTERRUPTED } from './errors.ts'
 import { leaveAs, leaveSoon, openRuntime, type Runtime } from './runtime.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
@@ -57,7 +60,14 @@ export abstract class McmCommand extends Command {
 
   /** Runs `work` on a connection to the hub as this device. */
   protected async fleet<T>(work: (session: FleetSession) => Promise<T>): Promise<T> {
-    return withFleet(await this.device(), async (session) => work(await confirmWhenDue(session)))
+    return withFleet(await this.device(), async (session) =>
+      work(await signHubCertificateWhenDue(await confirmWhenDue(session))),
+    )
+  }
+
+  /** The same; where no hub answers, by the directory kept here and to agents at their own addresses. */
+  protected async fleetOrAgents<T>(work: (traveller: Traveller) => Promise<T>): Promise<T> {
+    return withFleetOrAgents(await this.device(), work)
   }
 
   override async catch(error: Error): Promise<void> {

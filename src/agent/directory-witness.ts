@@ -1,20 +1,25 @@
+import type { Directory } from '../directory/directory.ts'
+import type { Statement } from '../directory/statement.ts'
 import { formatTime } from '../directory/time.ts'
-import { UnreachableError } from '../errors.ts'
-import type { DirectoryAppend, DirectoryFacts, Head } from '../protocol/messages.ts'
+import { AccessDeniedError, UnreachableError } from '../errors.ts'
+import type { DirectoryAppend, DirectoryFacts, Head, NamedHead } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { DirectoryHolder } from './directory-holder.ts'
 
 /**
  * What clients say of the directory beside what hubs say (PROTOCOL §3.6): so a hub that withholds a statement
  * from this agent is noticed. Invariant: a claim alone changes nothing but what is said; statements are
- * judged as those of a hub.
+ * judged as those of a hub, and are taken no further than an admin has signed: a hub is what orders the others, and
+ * whoever may sign one could fork this agent away from everybody with it.
  */
 export interface DirectoryWitness {
-  /** Takes note of a head that somebody who stands has named; gives the agent’s own. */
-  hear(user: string, head: Head): Head | null
+  /** Takes note of a head that somebody who stands has named; gives the agent’s own, and what it lacks. */
+  hear(user: string, head: Head): NamedHead
   /**
-   * Takes statements in as a hub’s, and notes who brought them. They are only read when they may be.
-   * @throws UnreachableError MCM_LIMIT while others bring some; as `DirectoryHolder.apply`
+   * Takes statements, up to the last of an admin, and details in as a hub’s, and notes who brought them. They are
+   * only read when they may be.
+   * @throws UnreachableError MCM_LIMIT while others bring some; AccessDeniedError MCM_FORBIDDEN for statements
+   *   that no admin has signed; as `DirectoryHolder.apply`
    */
   take(user: string, read: () => Promise<DirectoryAppend>): Promise<Head>
   /** The same of a hub. */
@@ -40,49 +45,75 @@ export function directoryWitness(
 ): DirectoryWitness {
   const claims = new Map<string, Claim>()
   let brought: Claim | undefined
+  /** By number of the statement. */
+  const broughtDetails = new Map<number, Claim>()
   let shownByHub = -1
   const bringing = new Set<string>()
-  const said = new Set<string>()
+  let judging = 0
+  /** When it was said last, by what and who. */
+  const said = new Map<string, number>()
   const now = () => world.now().getTime()
   const say = (event: string, { head, user }: Claim) => {
-    const once = `${event} ${head.hash}`
-    if (said.has(once)) return
+    const what = `${event} ${user}`
+    if (now() - (said.get(what) ?? Number.NEGATIVE_INFINITY) < SAY_AGAIN_MS) return
     if (said.size >= MAX_SAID) said.clear()
-    said.add(once)
+    said.set(what, now())
     log.error(event, { seq: head.seq, hash: head.hash, user, own: holder.head?.seq ?? -1 })
   }
   const heard = (): Claim | undefined => {
     for (const [user, claim] of claims) if (isKnown(holder, claim.head)) claims.delete(user)
     const old = [...claims.values()].filter(({ since }) => now() - since >= PATIENCE_MS)
-    const highest = old.sort((a, b) => b.head.seq - a.head.seq)[0]
-    if (highest) say('directory_head_not_shown', highest)
-    return highest
+    for (const claim of old) say('directory_head_not_shown', claim)
+    // One who lies about a head that is far off covers nobody else's claim.
+    return old.sort((a, b) => a.head.seq - b.head.seq)[0]
   }
   const withheld = (): Claim | undefined => {
     if (brought && shownByHub >= brought.head.seq) brought = undefined
-    if (brought === undefined || now() - brought.since < PATIENCE_MS) return undefined
-    say('directory_withheld_by_hub', brought)
-    return brought
+    const old = [...(brought ? [brought] : []), ...broughtDetails.values()].filter(
+      ({ since }) => now() - since >= PATIENCE_MS,
+    )
+    const highest = old.sort((a, b) => b.head.seq - a.head.seq)[0]
+    if (highest) say('directory_withheld_by_hub', highest)
+    return highest
+  }
+  const noteBrought = (user: string, before: Directory, after: Directory) => {
+    const since = now()
+    if (after.head && after.head.seq > (before.head?.seq ?? -1))
+      brought = { head: after.head, since, user }
+    if (broughtDetails.size >= MAX_BROUGHT_DETAILS) broughtDetails.clear()
+    for (const seq of after.details.keys()) {
+      if (before.details.has(seq)) continue
+      const { hash } = after.statements[seq]!
+      broughtDetails.set(seq, { head: { seq, hash }, since, user })
+    }
   }
   const factOf = ({ head, since }: Claim) => ({ head, since: formatTime(new Date(since)) })
   return {
     hear(user, head) {
       heard()
-      if (isKnown(holder, head)) claims.delete(user)
+      if (isKnown(holder, head) || head.seq > (holder.head?.seq ?? -1) + MAX_AHEAD)
+        claims.delete(user)
       else {
         const before = claims.get(user)
-        claims.set(user, { head, since: before?.since ?? now(), user })
+        // A directory only grows: who names one that is not beyond has begun anew.
+        const isSame = before?.head.hash === head.hash || (before && before.head.seq < head.seq)
+        claims.set(user, { head, since: isSame ? before.since : now(), user })
       }
-      return holder.head
+      return { head: holder.head, lacks: lacking(holder.directory) }
     },
     async take(user, read) {
       if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
       bringing.add(user)
       try {
-        const append = await read()
-        const before = holder.head?.seq ?? -1
+        const body = await read()
+        if (judging >= MAX_JUDGING) throw busy()
+        judging += 1
+        const append = await vouched(holder.directory, body).finally(() => {
+          judging -= 1
+        })
+        const before = holder.directory
         const head = await holder.apply(append)
-        if (head.seq > before) brought = { head, since: now(), user }
+        noteBrought(user, before, holder.directory)
         return head
       } finally {
         bringing.delete(user)
@@ -93,6 +124,7 @@ export function directoryWitness(
       const last = append.statements.at(-1)
       const seq = holder.directory.statements.findLastIndex(({ text }) => text === last)
       shownByHub = Math.max(shownByHub, seq)
+      for (const detail of append.details) broughtDetails.delete(detail.seq)
       return head
     },
     facts() {
@@ -118,8 +150,56 @@ export function directoryWitness(
 }
 
 const MAX_SAID = 1_000
-/** Up to 4 MiB each. */
-const MAX_BRINGING = 4
+const MAX_BROUGHT_DETAILS = 10_000
+/** A user once an hour. */
+const SAY_AGAIN_MS = 3_600_000
+/** Nobody's directory is so far behind; what is named beyond is no number that anybody has seen. */
+const MAX_AHEAD = 10_000
+/** Bodies under way, of 4 MiB at most, one of each user: whoever dawdles takes nobody else's place. */
+const MAX_BRINGING = 32
+/** Whose signatures are checked at a time. */
+const MAX_JUDGING = 4
+
+/** Of what ends somebody and of what binds otherwise: the newest of each. */
+const MAX_LACKING = 256
+const ENDS: ReadonlySet<Statement['type']> = new Set(['revoke', 'removal'])
+const BINDS: ReadonlySet<Statement['type']> = new Set([
+  'member',
+  'groups',
+  'grant',
+  'approval',
+  'cluster',
+])
+
+/**
+ * Numbers of statements whose detail is not here, newest first. Most are no concern of this cluster, which only
+ * those can tell who know them.
+ */
+function lacking({ statements, details }: Directory): number[] {
+  const unknown = statements.filter(({ seq }) => !details.has(seq)).reverse()
+  const newest = (types: ReadonlySet<Statement['type']>) =>
+    unknown.filter(({ type }) => types.has(type)).slice(0, MAX_LACKING)
+  return [...newest(ENDS), ...newest(BINDS)].map(({ seq }) => seq)
+}
+
+/**
+ * What of it nobody but an admin could have put there. Verified here first: only what follows proves who signed.
+ * @throws TrustError; AccessDeniedError MCM_FORBIDDEN when new statements have no admin's among them
+ */
+async function vouched(directory: Directory, append: DirectoryAppend): Promise<DirectoryAppend> {
+  const own = directory.head?.seq ?? -1
+  const next = await directory.extend(append)
+  const last = Math.max(own, next.lastByAdmin)
+  if ((next.head?.seq ?? -1) > own && last === own)
+    throw new AccessDeniedError(
+      'MCM_FORBIDDEN',
+      'statements that no administrator has signed are for a hub to bring',
+    )
+  return {
+    statements: next.statements.slice(own + 1, last + 1).map(({ text }) => text),
+    details: append.details.filter(({ seq }) => seq <= last),
+  }
+}
 
 function busy(): UnreachableError {
   return new UnreachableError('MCM_LIMIT', 'the agent takes statements from others at the moment')

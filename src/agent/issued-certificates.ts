@@ -17,6 +17,8 @@ export interface IssuedTo {
   readonly device: string
   /** Since when it is revoked, by itself or with its device or user. */
   readonly revoked?: Date
+  /** Fingerprint of the one that its first use puts out of service. */
+  readonly replaces?: string
   /** From when on a newer one serves in its place. */
   readonly replacedFrom?: Date
   /** Since when it is in the bin. */
@@ -25,11 +27,12 @@ export interface IssuedTo {
 
 /** What a request on a certificate is judged by. */
 export function issuedTo(record: PrincipalRecord, certificate: RecordedCertificate): IssuedTo {
-  const { device, replaced, purged } = certificate
+  const { device, replaces, replaced, purged } = certificate
   const revoked = revocationOfCertificate(record, certificate)
   return {
     user: record.user,
     device,
+    ...(replaces === undefined ? {} : { replaces }),
     ...(revoked ? { revoked } : {}),
     ...(replaced ? { replacedFrom: new Date(replaced.getTime() + REPLACED_OVERLAP_MS) } : {}),
     ...(purged ? { purged: purged.time } : {}),

@@ -21,22 +21,26 @@ import {
 } from './issued-certificates.ts'
 import {
   admissionsIn,
+  type CountingCas,
   type Ending,
   endedBetween,
+  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   type RecordedCertificate,
   type Revoked,
   readRecord,
   recordSecret,
+  requireRoom,
   revocationOfDevice,
   withAdmission,
   withCertificate,
   withEnding,
+  withoutOldEnded,
   withPurged,
-  withReplaced,
   withRestored,
   withRoom,
+  withSuccessor,
 } from './principal-record.ts'
 import {
   changeSecret,
@@ -62,13 +66,12 @@ export interface NewCertificate
   readonly deviceSince: Date
   /** What lets the device in, where that is a token. */
   readonly admission?: Admission
-  /** Fingerprint of one of the same device that it takes the place of. */
-  readonly replaces?: string
 }
 
 /** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
 export type RevocationOrder =
-  | { readonly user: string }
+  /** `devices`: those known to be of that user today, whether they ever were here or not. */
+  | { readonly user: string; readonly devices?: readonly string[] }
   | { readonly device: string; readonly user?: string }
   | { readonly serial: string; readonly user?: string }
 
@@ -80,10 +83,7 @@ export interface Principals {
    * missed.
    */
   isFresh(): boolean
-  /**
-   * Whose a certificate is; undefined when it is not on the allowlist. From memory, for every
-   * request.
-   */
+  /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
   find(fingerprint: string): IssuedTo | undefined
   /**
    * The same, and when memory does not know it, one look at that user's Secret: the other replica
@@ -100,9 +100,12 @@ export interface Principals {
   }): Date | undefined
   /**
    * Puts a certificate on the allowlist, for good, before it is handed out.
-   * @throws AccessDeniedError MCM_REVOKED when its owner was revoked meanwhile; UnreachableError
+   * @throws AccessDeniedError MCM_REVOKED when its owner was revoked meanwhile, MCM_LIMIT when there are too many;
+   *   UnreachableError
    */
   record(user: string, certificate: NewCertificate): Promise<void>
+  /** Puts out of service what a certificate takes the place of, now that it is used. @throws UnreachableError */
+  replace(what: { readonly user: string; readonly fingerprint: string }): Promise<void>
   /**
    * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it;
    * UnreachableError
@@ -126,6 +129,8 @@ export interface Principals {
   restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
+  /** The same of those that stand and are of a CA which `counts`. */
+  lastExpiryUnder(user: string, device: string, counts: CountingCas): Date | undefined
   /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
   admissions(): readonly Admission[]
   /** Calls back when something has ended, in whichever replica. Gives its own end. */
@@ -139,22 +144,30 @@ export interface Principals {
 const UNKNOWN_FOR_MS = 1_000
 const MAX_UNKNOWN = 10_000
 
+export interface PrincipalsOptions {
+  readonly cluster: string
+  /** This agent issues; where the owner does, only these records say what has ended. */
+  readonly isIssuer: boolean
+  readonly watch?: Partial<WatchedCollectionOptions>
+}
+
 /** Reads and watches the principals of a cluster until the signal aborts. */
 export function startPrincipals(
   api: KubernetesApi,
-  options: { readonly cluster: string; readonly watch?: Partial<WatchedCollectionOptions> },
+  options: PrincipalsOptions,
   background: Background,
 ): Principals {
-  const { cluster, watch } = options
+  const { cluster, isIssuer, watch } = options
   const labelSelector = stateSelector(cluster, 'principal')
   const where = { ...watch, path: SECRETS_PATH, labelSelector }
   const secrets = watchCollection<StateSecret>(api, where, background)
-  return new WatchedPrincipals(api, cluster, secrets, background)
+  return new WatchedPrincipals(api, { cluster, isIssuer }, secrets, background)
 }
 
 class WatchedPrincipals implements Principals {
   readonly #api: KubernetesApi
   readonly #cluster: string
+  readonly #isIssuer: boolean
   readonly #secrets: WatchedCollection<StateSecret>
   readonly #background: Background
   /** By user. */
@@ -171,12 +184,13 @@ class WatchedPrincipals implements Principals {
 
   constructor(
     api: KubernetesApi,
-    cluster: string,
+    { cluster, isIssuer }: Pick<PrincipalsOptions, 'cluster' | 'isIssuer'>,
     secrets: WatchedCollection<StateSecret>,
     background: Background,
   ) {
     this.#api = api
     this.#cluster = cluster
+    this.#isIssuer = isIssuer
     this.#secrets = secrets
     this.#background = background
     secrets.onChange((after, before) => this.#replace(after, before))
@@ -213,16 +227,21 @@ class WatchedPrincipals implements Principals {
   }
 
   async record(user: string, certificate: NewCertificate): Promise<void> {
-    const { deviceSince, admission, replaces, ...recorded } = certificate
+    const { deviceSince, admission, ...recorded } = certificate
     await this.#change(user, (record) => {
       const revoked = revocationOfDevice(record, recorded.device, deviceSince)
       if (revoked !== undefined) throw revokedError(user, revoked)
       const now = this.#now()
       const admitted = admission ? withAdmission(record, admission, now) : record
-      const after = withRoom(withCertificate(admitted, recorded, now), recorded.device)
-      if (replaces === undefined || replaces === recorded.fingerprint) return after
-      return withReplaced(after, { fingerprint: replaces, device: recorded.device }, now)
+      const listed = this.#settled(withCertificate(admitted, recorded, now))
+      const after = withRoom(listed, recorded.device)
+      requireRoom(after)
+      return after
     })
+  }
+
+  async replace({ user, fingerprint }: { user: string; fingerprint: string }): Promise<void> {
+    await this.#change(user, (record) => withSuccessor(record, fingerprint, this.#now()))
   }
 
   async revoke(order: RevocationOrder): Promise<Revoked> {
@@ -230,9 +249,10 @@ class WatchedPrincipals implements Principals {
     if (user === undefined) throw unknownOwner()
     const ending: Ending =
       'device' in order ? { device: order.device } : 'serial' in order ? order : 'everything'
+    const others = 'devices' in order ? order.devices : []
     await this.#change(user, (record) => {
       if (ending !== 'everything' && 'serial' in ending) requireSerial(record, ending.serial)
-      return withEnding(record, ending, this.#now())
+      return withEnding(record, ending, this.#now(), others)
     })
     return { user, ...('device' in order ? { device: order.device } : {}) }
   }
@@ -280,6 +300,11 @@ class WatchedPrincipals implements Principals {
     return this.#records.get(user)?.devices[device]?.lastExpiry
   }
 
+  lastExpiryUnder(user: string, device: string, counts: CountingCas): Date | undefined {
+    const record = this.#records.get(user)
+    return record && lastExpiryUnder(record, device, counts)
+  }
+
   admissions(): readonly Admission[] {
     this.#admissions ??= [...this.#records.values()].flatMap(admissionsIn)
     return this.#admissions
@@ -318,9 +343,13 @@ class WatchedPrincipals implements Principals {
     const name = principalSecretName(this.#cluster, user)
     const written = await changeSecret(this.#api, name, (current) => {
       const record = current === undefined ? newRecord(user) : readRecord(current)
-      return recordSecret(this.#cluster, change(record), current)
+      return recordSecret(this.#cluster, this.#settled(change(record)), current)
     })
     if (written !== undefined) this.#secrets.learn(written)
+  }
+
+  #settled(record: PrincipalRecord): PrincipalRecord {
+    return this.#isIssuer ? withoutOldEnded(record) : record
   }
 
   #replace(after: StateSecret | undefined, before: StateSecret | undefined): void {

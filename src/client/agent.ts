@@ -13,6 +13,8 @@ import {
   type IssuedCertificate,
   issuedCertificateSchema,
   issuedSchema,
+  type NamedHead,
+  namedHeadSchema,
   type OfferedAuthorities,
   offeredAuthoritiesSchema,
   type Revocation,
@@ -48,7 +50,6 @@ export interface AgentApi {
     /** What this device has verified of the directory. */
     readonly head?: Head
   }): Promise<{ certificate: string }>
-  renew(csr: string): Promise<{ certificate: string }>
   whoami(): Promise<Whoami>
   /** What limits everybody in this cluster. */
   clusterFacts(): Promise<ClusterFacts>
@@ -57,8 +58,8 @@ export interface AgentApi {
   /** Into the bin, and out of it. */
   purge(serial: string): Promise<void>
   restore(serial: string): Promise<void>
-  /** Names the head that this device has verified; gives the agent's. */
-  nameHead(head: Head): Promise<Head | null>
+  /** Names the head that this device has verified; gives the agent's, and which details it lacks. */
+  nameHead(head: Head): Promise<NamedHead>
   /** Brings statements that no hub has brought; gives the agent's head afterwards. */
   bringDirectory(append: DirectoryAppend): Promise<Head | null>
   revoke(revocation: Revocation): Promise<void>
@@ -88,14 +89,13 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
   }
   return {
     enrol: (body) => call(issuedSchema, 'POST', '/certificates', body),
-    renew: (csr) => call(issuedSchema, 'POST', '/certificates', { csr }),
     whoami: () => call(whoamiSchema, 'GET', '/whoami'),
     clusterFacts: () => call(clusterFactsSchema, 'GET', '/cluster'),
     certificates: (of = 'self', where = 'list') =>
       call(z.array(issuedCertificateSchema), 'GET', certificatesPath(of, where)),
     purge: (serial) => call(nothing, 'POST', '/purges', { serial }),
     restore: (serial) => call(nothing, 'POST', '/restorations', { serial }),
-    nameHead: async (head) => (await call(headAnswer, 'POST', '/head', head)).head,
+    nameHead: (head) => call(namedHeadSchema, 'POST', '/head', head),
     bringDirectory: async (append) => (await call(headAnswer, 'POST', '/directory', append)).head,
     revoke: (revocation) => call(nothing, 'POST', '/revocations', revocation),
     nextAuthorities: (order) => call(offeredAuthoritiesSchema, 'POST', '/authorities', order),

@@ -13,7 +13,7 @@ import { readMountedConfiguration } from '../agent/mounted-configuration.ts'
 import { openKubernetes } from '../client/kubernetes.ts'
 import { McmCommand } from '../command.ts'
 import { connectionFromKubeconfig } from '../kubeconfig/connect.ts'
-import { directListenFlag, durationFlag } from '../terminal/flag-values.ts'
+import { directListenFlag, maximumAgeFlag } from '../terminal/flag-values.ts'
 import type { Log } from '../world.ts'
 
 type Inside = Pick<AgentDeps, 'apiServer' | 'joinToken'> & Pick<AgentOptions, 'configuration'>
@@ -40,7 +40,7 @@ export default class Agent extends McmCommand {
     }),
     'directory-max-age': Flags.string({
       description:
-        'let nobody in when no administrator has confirmed the directory for so long, such as 7d (default: any age)',
+        'let nobody in when no administrator has confirmed the directory for so long, such as 7d, at least 2d (default: any age)',
     }),
     'direct-listen': Flags.string({
       description:
@@ -65,7 +65,7 @@ export default class Agent extends McmCommand {
       this.runtime.anyAddress,
     )
     const age = flags['directory-max-age']
-    const maximumAge = age && durationFlag('directory-max-age', age) / 1000
+    const maximumAge = age && maximumAgeFlag('directory-max-age', age) / 1000
     const agent = await startAgent(
       {
         ...deps,

@@ -5,7 +5,7 @@ import { readCeilingWish } from '../device/ceiling-wish.ts'
 import { registerCluster } from '../device/registering.ts'
 import type { DirectAddress } from '../directory/details.ts'
 import { viewRegistered } from '../terminal/cluster-views.ts'
-import { directFlag, durationFlag, pairsFlag } from '../terminal/flag-values.ts'
+import { directFlag, maximumAgeFlag, pairsFlag } from '../terminal/flag-values.ts'
 
 export default class Register extends McmCommand {
   static override summary = 'bring a cluster into the fleet'
@@ -76,7 +76,7 @@ export default class Register extends McmCommand {
     }),
     'directory-max-age': Flags.string({
       description:
-        'let nobody in there when no administrator has confirmed the directory for so long, such as 7d (default: any age)',
+        'let nobody in there when no administrator has confirmed the directory for so long, such as 7d, at least 2d (default: any age); without a hub for longer nobody gets in, administrators neither, until the argument is taken out of the Deployment',
     }),
     timeout: Flags.integer({ default: 900, min: 0, description: 'seconds to wait for the agent' }),
     wait: Flags.boolean({ default: true, allowNo: true, description: 'wait for the agent' }),
@@ -90,7 +90,7 @@ export default class Register extends McmCommand {
     const image = flags.image ?? `docker.io/library/mcm-agent:${this.config.version}`
     const direct = flags.direct === undefined ? undefined : directFlag('direct', flags.direct)
     const age = flags['directory-max-age']
-    if (age !== undefined) durationFlag('directory-max-age', age)
+    if (age !== undefined) maximumAgeFlag('directory-max-age', age)
     const workload = {
       image,
       replicas: flags.replicas,

@@ -6,8 +6,8 @@ import { readCertificateFile } from './certificate-file.ts'
 import { withCluster } from './cluster-access.ts'
 import { reachableClusters } from './cluster-lookup.ts'
 import { selectClusters } from './cluster-selection.ts'
-import type { FleetSession } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
+import type { Traveller } from './way-to-agent.ts'
 
 /** Certificates of many clusters, each as the agent that has issued it says. */
 
@@ -50,7 +50,7 @@ export interface CertificateQuery {
 
 /** @throws NotFoundError MCM_CLUSTER_UNKNOWN, AccessDeniedError MCM_NO_GRANT, UsageError; TrustError */
 export async function listCertificates(
-  session: FleetSession,
+  session: Traveller,
   query: CertificateQuery,
 ): Promise<CertificateList> {
   const clusters = chosenClusters(session, query.clusters)
@@ -66,7 +66,7 @@ export async function listCertificates(
 
 /** Those named, or every one this user may reach. */
 export function chosenClusters(
-  { directory, state }: FleetSession,
+  { directory, state }: Traveller,
   selectors: readonly string[],
 ): readonly ClusterRecord[] {
   if (selectors.length === 0) return reachableClusters(directory, state.user)
@@ -74,7 +74,7 @@ export function chosenClusters(
 }
 
 async function certificatesIn(
-  session: FleetSession,
+  session: Traveller,
   cluster: ClusterRecord,
   { all, user, bin }: CertificateQuery,
 ): Promise<CertificateList> {
@@ -95,7 +95,7 @@ async function certificatesIn(
 }
 
 function rowOf(
-  { directory }: FleetSession,
+  { directory }: Traveller,
   { id, name }: ClusterRecord,
   certificate: IssuedCertificate,
   isThis: boolean,

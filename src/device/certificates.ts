@@ -1,15 +1,16 @@
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
-import { isMcmError, TrustError } from '../errors.ts'
+import { isMcmError, TrustError, UnreachableError } from '../errors.ts'
 import { isValid, readCertificateFile, renewalTime } from './certificate-file.ts'
+import { withCluster } from './cluster-access.ts'
 import { reachableClusters } from './cluster-lookup.ts'
 import { credentialInSession } from './credentials.ts'
-import type { FleetSession } from './fleet-session.ts'
 import { certificatePath } from './home.ts'
 import { type Credential, keptCredential } from './kept-credential.ts'
 import { ownRequest } from './own-request.ts'
 import { ownerOf } from './owner-issued.ts'
 import { userCaPem } from './user-ca.ts'
+import type { Traveller } from './way-to-agent.ts'
 
 /** One cluster after trying to get a certificate for it. */
 export interface ClusterOutcome {
@@ -36,7 +37,7 @@ export interface Renewal {
  * @throws TrustError after all others are fetched; bugs
  */
 export async function fetchCertificates(
-  session: FleetSession,
+  session: Traveller,
   options: Renewal = {},
 ): Promise<ClusterOutcome[]> {
   const clusters = options.clusters ?? reachableClusters(session.directory, session.state.user)
@@ -51,7 +52,7 @@ export async function fetchCertificates(
 }
 
 async function fetchOne(
-  session: FleetSession,
+  session: Traveller,
   cluster: ClusterRecord,
   { renew, ends = false }: Renewal,
 ): Promise<ClusterOutcome> {
@@ -62,6 +63,7 @@ async function fetchOne(
     const { notAfter } = renew
       ? await renewedCredential(session, id, ends)
       : await credentialInSession(session, id)
+    if (renew && ends) await useAtOnce(session, cluster)
     return { id, name, certificateUntil: formatTime(notAfter) }
   } catch (error) {
     if (!isMcmError(error) || error instanceof TrustError) throw error
@@ -69,8 +71,21 @@ async function fetchOne(
   }
 }
 
+/** The old one ends with the first use of the new one. @throws UnreachableError when that could not be */
+async function useAtOnce(session: Traveller, cluster: ClusterRecord): Promise<void> {
+  try {
+    await withCluster(session, cluster, ({ agent }) => agent.whoami())
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error
+    throw new UnreachableError(
+      error.code,
+      `the new certificate is kept; the old one ends when that is used first, which failed: ${error.message}`,
+    )
+  }
+}
+
 /** Nothing can be fetched: what is kept counts, and when that ends soon a request waits to be sent. */
-async function fromOwner(session: FleetSession, cluster: ClusterRecord): Promise<ClusterOutcome> {
+async function fromOwner(session: Traveller, cluster: ClusterRecord): Promise<ClusterOutcome> {
   const { device, directory } = session
   const { id, name } = cluster
   const file = (await keptCredential(device, id))?.file
@@ -88,7 +103,7 @@ function endOfCalm({ notBefore, notAfter }: { notBefore: string; notAfter: strin
 
 /** A new certificate whatever is left of the kept one. */
 async function renewedCredential(
-  session: FleetSession,
+  session: Traveller,
   id: string,
   ends: boolean,
 ): Promise<Credential> {

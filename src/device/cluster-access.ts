@@ -4,9 +4,9 @@ import type { ClusterRecord } from '../directory/state.ts'
 import { IdentityError } from '../errors.ts'
 import { openSession } from './agent-connection.ts'
 import { credentialInSession } from './credentials.ts'
-import type { FleetSession } from './fleet-session.ts'
 import { gossip } from './gossip.ts'
 import type { Credential } from './kept-credential.ts'
+import type { Traveller } from './way-to-agent.ts'
 
 /** A cluster's API as this device's own user, through hub and agent: RBAC there decides, as for kubectl. */
 export interface ClusterAccess {
@@ -19,7 +19,7 @@ export interface ClusterAccess {
  * replaced once. @throws as `credentialFor`, and what `work` throws
  */
 export async function withCluster<T>(
-  session: FleetSession,
+  session: Traveller,
   cluster: ClusterRecord,
   work: (access: ClusterAccess) => Promise<T>,
 ): Promise<T> {
@@ -35,18 +35,17 @@ export async function withCluster<T>(
 }
 
 async function withCredential<T>(
-  session: FleetSession,
+  session: Traveller,
   cluster: ClusterRecord,
   credential: Credential,
   work: (access: ClusterAccess) => Promise<T>,
 ): Promise<T> {
   const agent = await openSession(session, cluster, credential)
   const transport = (request: KubernetesRequest) => agent.request(request)
-  const told = gossip(agent, session.directory)
-  told.catch(() => {})
+  const told = gossip(agent, session.directory, cluster.id)
   try {
     const done = await work({ agent, kubernetes: openKubernetes(transport) })
-    await told
+    await told.wait()
     return done
   } finally {
     agent.close()

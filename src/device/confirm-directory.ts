@@ -4,6 +4,8 @@ import type { FleetSession } from './fleet-session.ts'
 
 /** A confirmation that is older is renewed by whatever an administrator does. */
 const DUE_MS = 24 * 3600_000
+/** One of a clock that was further ahead confirms nothing (PROTOCOL §3.6). */
+const MAX_SKEW_MS = 10 * 60_000
 
 /**
  * An administrator's device says from time to time that the directory is whole as it sees it, so that agents
@@ -22,7 +24,7 @@ export async function confirmWhenDue(session: FleetSession): Promise<FleetSessio
 
 function draft({ directory, key, device }: FleetSession): readonly Draft[] {
   const { admins, confirmed } = directory.state
-  const isDue =
-    confirmed === undefined || device.world.now().getTime() - confirmed.getTime() > DUE_MS
+  const ageMs = confirmed && device.world.now().getTime() - confirmed.getTime()
+  const isDue = ageMs === undefined || ageMs > DUE_MS || ageMs < -MAX_SKEW_MS
   return admins.has(key.id) && isDue ? [{ type: 'confirm', detail: {}, signers: [key] }] : []
 }

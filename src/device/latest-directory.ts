@@ -33,9 +33,14 @@ export async function latestStandpoint(device: Device): Promise<Standpoint> {
     }))
   } catch (error) {
     if (!(error instanceof UnreachableError)) throw error
-    const standpoint = await offlineStandpoint(device)
-    const seq = standpoint.directory.head?.seq ?? -1
-    device.progress.say(`no hub answers: by the copy of the directory here, statement ${seq}`)
-    return standpoint
+    return offlineAfterAll(device)
   }
+}
+
+/** `offlineStandpoint` for whom no hub has answered, which is said. @throws as above */
+export async function offlineAfterAll(device: Device): Promise<Standpoint> {
+  const standpoint = await offlineStandpoint(device)
+  const seq = standpoint.directory.head?.seq ?? -1
+  device.progress.say(`no hub answers: by the copy of the directory here, statement ${seq}`)
+  return standpoint
 }

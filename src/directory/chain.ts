@@ -44,6 +44,19 @@ export function followRules(rules: ChainRules, statement: Statement, detail?: De
   else followAdmin(rules, statement, detail)
 }
 
+/** Signed by others than admins: whoever is one of them could put one on any chain. */
+const BY_OTHERS: ReadonlySet<Statement['type']> = new Set([
+  'device',
+  'removal',
+  'request',
+  'approval',
+])
+
+/** Whether only an admin can have signed it, and with it all that comes before. */
+export function isByAdmin({ type }: Pick<Statement, 'type'>): boolean {
+  return !BY_OTHERS.has(type)
+}
+
 /** Whose device it ends is in its detail; whoever sees that knows whether it has any effect. */
 function requireDevice({ devices }: ChainRules, statement: Statement): void {
   if (!devices.has(statement.signers[0]!)) throw refuse(statement, 'its signer is no device')

@@ -8,7 +8,7 @@
 import { TrustError } from '../errors.ts'
 import type { DetailEnvelope, DirectoryPage, Head } from '../protocol/messages.ts'
 import type { Admission } from './admission.ts'
-import { type ChainRules, copyChainRules, followRules, newChainRules } from './chain.ts'
+import { type ChainRules, copyChainRules, followRules, isByAdmin, newChainRules } from './chain.ts'
 import { type Detail, parseDetail } from './details.ts'
 import { foldState } from './fold.ts'
 import type { KeyCache } from './jws.ts'
@@ -82,6 +82,11 @@ export class Directory {
   get head(): Head | null {
     const last = this.statements.at(-1)
     return last ? { seq: last.seq, hash: last.hash } : null
+  }
+
+  /** The number of the last statement that an admin has signed, and with it the chain up to there; -1 without one. */
+  get lastByAdmin(): number {
+    return this.statements.findLastIndex(isByAdmin)
   }
 
   /** What it all says; folded once, when first asked. */

@@ -105,7 +105,7 @@ class Fold {
 
   #confirm({ type, time, signers }: Statement): void {
     const isAdmins = type === 'fleet' || this.admins.has(signers[0]!)
-    if (isAdmins && (this.confirmed ?? time) <= time) this.confirmed = time
+    if (isAdmins) this.confirmed = time
   }
 
   #apply(statement: Statement, known: Detail | undefined): Refusal {
@@ -132,9 +132,9 @@ class Fold {
       case 'admin':
         return this.#changeAdmin(statement.seq, known.detail)
       case 'hub':
-        return this.#setHub(statement.seq, known.detail)
+        return this.#setHub(statement, known.detail)
       case 'cluster':
-        return this.#setCluster(statement.seq, known.detail)
+        return this.#setCluster(statement, known.detail)
       case 'invite':
         return this.#invite(statement, known.detail)
       case 'member':
@@ -171,17 +171,17 @@ class Fold {
   }
 
   /** The same hub is one that an endpoint in common leads to. */
-  #setHub(seq: number, detail: HubDetail): Refusal {
+  #setHub(statement: Statement, detail: HubDetail): Refusal {
     const { endpoints, privateEndpoints } = detail
     const own = new Set([...endpoints, ...privateEndpoints])
     const isOther = (hub: HubRecord) =>
       ![...hub.endpoints, ...hub.privateEndpoints].some((endpoint) => own.has(endpoint))
-    this.hubs = [...this.hubs.filter(isOther), hubRecord(seq, detail)]
+    this.hubs = [...this.hubs.filter(isOther), hubRecord(statement, detail)]
     return undefined
   }
 
-  #setCluster(seq: number, detail: ClusterDetail): Refusal {
-    this.clusters.set(detail.id, clusterRecord(seq, detail))
+  #setCluster(statement: Statement, detail: ClusterDetail): Refusal {
+    this.clusters.set(detail.id, clusterRecord(statement, detail))
     return undefined
   }
 

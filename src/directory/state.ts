@@ -18,6 +18,8 @@ export interface HubRecord {
     readonly certificateDer: Buffer
     readonly pin: string
     readonly until: Date
+    /** Until when clients take it, whose clocks may be late. */
+    readonly graceUntil: Date
   }
 }
 
@@ -38,6 +40,8 @@ export interface ClusterRecord {
     readonly serverCaDer: Buffer
     readonly userCaDer: Buffer
     readonly until: Date
+    /** Until when clients take it, whose clocks may be late. */
+    readonly graceUntil: Date
   }
   /** How many users have to approve a request there; one where it says nothing. */
   readonly approvals?: 2 | undefined

@@ -1,8 +1,8 @@
+import { batches } from '../directory/batches.ts'
 import type { Directory } from '../directory/directory.ts'
 import { visibleDetails } from '../directory/visibility.ts'
 import { messageOf, UnreachableError } from '../errors.ts'
 import {
-  type DetailEnvelope,
   type DirectoryAppend,
   type Head,
   type Hello,
@@ -27,8 +27,6 @@ export interface AgentLink {
   /** Brings the agent to this directory, after what is under way. Never rejects. */
   push(directory: Directory): Promise<void>
 }
-
-const MAX_PUSH_CHARACTERS = 1 << 20
 
 /** Asks a new tunnel who it is. @throws UnreachableError when the answer is not one */
 export async function readHello(tunnel: HubTunnel): Promise<Hello> {
@@ -115,37 +113,4 @@ class DirectoryPusher {
 function refusal(status: number, body: unknown): string {
   const message = (body as { message?: unknown } | undefined)?.message
   return typeof message === 'string' ? `${status}: ${message.slice(0, 300)}` : String(status)
-}
-
-/** Batches of about a mebibyte: late details of old statements, then each statement with its detail. */
-function* batches(missing: DirectoryAppend, after: number): Generator<DirectoryAppend> {
-  const details = new Map(missing.details.map((detail) => [detail.seq, detail]))
-  const late = missing.details.filter(({ seq }) => seq <= after)
-  const pieces: Piece[] = [
-    ...late.map((detail) => ({ detail })),
-    ...missing.statements.map((text, index) => ({ text, detail: details.get(after + 1 + index) })),
-  ]
-  let batch: Piece[] = []
-  let length = 0
-  for (const piece of pieces) {
-    batch.push(piece)
-    length += (piece.text?.length ?? 0) + (piece.detail?.text.length ?? 0)
-    if (length < MAX_PUSH_CHARACTERS) continue
-    yield appendOf(batch)
-    batch = []
-    length = 0
-  }
-  if (batch.length > 0) yield appendOf(batch)
-}
-
-interface Piece {
-  readonly text?: string
-  readonly detail: DetailEnvelope | undefined
-}
-
-function appendOf(pieces: readonly Piece[]): DirectoryAppend {
-  return {
-    statements: pieces.flatMap(({ text }) => (text === undefined ? [] : [text])),
-    details: pieces.flatMap(({ detail }) => (detail === undefined ? [] : [detail])),
-  }
 }

@@ -8,6 +8,13 @@ const time = z.iso.datetime()
 export const headSchema = z.object({ seq: z.int().min(0), hash: key43 })
 export type Head = z.infer<typeof headSchema>
 
+/** An agent's head, and numbers of statements whose detail it lacks (§3.6). */
+export const namedHeadSchema = z.object({
+  head: headSchema.nullable(),
+  lacks: z.array(z.int().min(0)).max(1_024),
+})
+export type NamedHead = z.infer<typeof namedHeadSchema>
+
 export const detailEnvelopeSchema = z.object({
   seq: z.int().min(0),
   salt: z.string().max(64),
@@ -112,7 +119,6 @@ export const enrolmentSchema = z.object({
   replaces: key43.optional(),
   head: headSchema.optional(),
 })
-export const renewalSchema = z.object({ csr: z.string().max(8_192), replaces: key43.optional() })
 export const issuedSchema = z.object({ certificate: z.string() })
 
 /** The latest request that was let in on a certificate; the address in the words of the audit (§8.3). */

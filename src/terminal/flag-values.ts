@@ -11,7 +11,18 @@ export function durationFlag(flag: string, text: string): number {
   })
 }
 
-/** The same, or `0`. @throws UsageError MCM_USAGE naming the flag */
+const MIN_MAXIMUM_AGE_MS = 2 * UNITS.d
+
+/** How old a directory may be: administrators confirm it once a day. @throws UsageError MCM_USAGE naming the flag */
+export function maximumAgeFlag(flag: string, text: string): number {
+  const ms = durationFlag(flag, text)
+  if (ms >= MIN_MAXIMUM_AGE_MS) return ms
+  throw new UsageError('MCM_USAGE', `--${flag} ${text} is shorter than two days`, {
+    hint: 'administrators’ commands confirm the directory once a day: give 2d or more, so that a day off shuts nobody out',
+  })
+}
+
+/** The same as `durationFlag`, or `0`. @throws UsageError MCM_USAGE naming the flag */
 export function overlapFlag(flag: string, text: string): number {
   return text === '0' ? 0 : durationFlag(flag, text)
 }

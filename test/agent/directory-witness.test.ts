@@ -50,7 +50,8 @@ beforeEach(async () => {
 
 describe('a directory that a hub withholds', () => {
   it('is not suspected while every client names what the agent has', () => {
-    expect(witness.hear('bob', fleet.directory.head!)).toEqual(holder.head)
+    const { head } = holder
+    expect(witness.hear('bob', fleet.directory.head!)).toEqual({ head, lacks: [] })
     world.advance(LONG_MS)
     expect(witness.notes()).toEqual([])
     expect(witness.facts()).toMatchObject({ head: holder.head })
@@ -109,14 +110,92 @@ describe('a directory that a hub withholds', () => {
     expect(witness.facts()).not.toHaveProperty('withheld')
   })
 
+  it('may come with every statement and without what one of them says: that is asked for, and said', async () => {
+    const bob = await fleet.admit('bob')
+    await fleet.member('add', 'user', 'bob')
+    await witness.takeFromHub(append(holder.head!.seq))
+    const before = holder.head!.seq
+    const seq = await fleet.revoke({ user: 'bob' })
+    await witness.takeFromHub({ ...append(before), details: [] })
+    expect(holder.state.isLiveDevice(bob.id)).toBe(true)
+    expect(witness.hear('alice', fleet.directory.head!)).toMatchObject({ lacks: [seq] })
+    await witness.take('alice', async () => ({ statements: [], details: append(before).details }))
+    expect(holder.state.isLiveDevice(bob.id)).toBe(false)
+    expect(witness.hear('alice', fleet.directory.head!)).toMatchObject({ lacks: [] })
+    expect(witness.notes()).toEqual([])
+    world.advance(LONG_MS)
+    expect(witness.facts().withheld).toMatchObject({ head: { seq } })
+    expect(log.events()).toEqual(['directory_withheld_by_hub'])
+    await witness.takeFromHub(append(before))
+    expect(witness.facts()).not.toHaveProperty('withheld')
+  })
+
+  it('is not forked by a member who signs what only a hub would refuse', async () => {
+    const bob = await fleet.admit('bob')
+    await fleet.member('add', 'user', 'bob')
+    await witness.takeFromHub(append(holder.head!.seq))
+    const before = holder.head!
+    const detail = { device: 'N'.repeat(43), reason: '' }
+    const fork = await fleet.sign({ type: 'removal', detail }, [bob])
+    const own = { statements: [fork.statement.text], details: [fork.detail] }
+    await expect(witness.take('bob', async () => own)).rejects.toMatchObject({
+      code: 'MCM_FORBIDDEN',
+    })
+    expect(holder.head).toEqual(before)
+    await fleet.revoke({ user: 'bob' })
+    await witness.takeFromHub(append(before.seq))
+    expect(holder.state.isLiveDevice(bob.id)).toBe(false)
+  })
+
+  it('is taken from a member up to the last word of an admin, and no further', async () => {
+    const bob = await fleet.admit('bob')
+    const seq = await fleet.append({ type: 'confirm', detail: {} })
+    const vouched = fleet.directory.head
+    const detail = { device: 'N'.repeat(43), reason: '' }
+    await fleet.append({ type: 'removal', detail }, [bob])
+    expect(await witness.take('bob', async () => append(0))).toEqual(vouched)
+    expect(holder.head).toEqual(vouched)
+    expect(holder.directory.details.has(seq + 1)).toBe(false)
+  })
+
+  it('lists what it lacks of ends before anything else, and no more than it can say', async () => {
+    for (let index = 0; index < 3; index += 1) await fleet.admit(`u${index}`)
+    const end = await fleet.revoke({ user: 'u0' })
+    const later = [await fleet.member('add', 'user', 'u1'), await fleet.member('add', 'user', 'u2')]
+    await witness.takeFromHub({ ...append(holder.head!.seq), details: [] })
+    const { lacks } = witness.hear('alice', fleet.directory.head!)
+    expect(lacks).toEqual([end, ...later.reverse()])
+  })
+
   it('is brought by a few at a time, and by nobody twice at once', async () => {
     const never = new Promise<DirectoryAppend>(() => {})
     void witness.take('bob', () => never)
     const again = witness.take('bob', async () => append())
     await expect(again).rejects.toMatchObject({ code: 'MCM_LIMIT' })
-    for (const user of ['u1', 'u2', 'u3']) void witness.take(user, () => never)
-    const fifth = witness.take('u4', async () => append())
-    await expect(fifth).rejects.toMatchObject({ code: 'MCM_LIMIT' })
+    for (let index = 0; index < 30; index += 1) void witness.take(`u${index}`, () => never)
+    expect(await witness.take('alice', async () => append())).toEqual(holder.head)
+    void witness.take('u30', () => never)
+    const last = witness.take('alice', async () => append())
+    await expect(last).rejects.toMatchObject({ code: 'MCM_LIMIT' })
+  })
+
+  it('is said once an hour of each user, whatever they name, and nobody’s word hides another’s', async () => {
+    const before = holder.head!.seq
+    await fleet.member('add', 'user', 'bob')
+    witness.hear('bob', fleet.directory.head!)
+    for (let index = 1; index <= 100; index += 1) {
+      witness.hear('eve', { seq: before + 100 + index, hash: `${index}`.padStart(43, 'H') })
+      world.advance(LONG_MS / 50)
+    }
+    expect(witness.facts().heard).toMatchObject({ head: fleet.directory.head })
+    const saidOf = (name: string) => log.lines.filter(({ fields }) => fields?.['user'] === name)
+    expect([saidOf('eve').length, saidOf('bob').length]).toEqual([1, 1])
+  })
+
+  it('is not suspected for a number that nobody can have seen', () => {
+    witness.hear('eve', { seq: Number.MAX_SAFE_INTEGER, hash: 'H'.repeat(43) })
+    world.advance(LONG_MS)
+    expect(witness.notes()).toEqual([])
   })
 
   it('is said when another statement is named under a number that is known', () => {
@@ -140,6 +219,13 @@ describe('the age of a directory', () => {
     await witness.takeFromHub(append())
     const confirmed = fleet.timeOf(seq).toISOString().replace('.000', '')
     expect(witness.facts()).toMatchObject({ confirmed })
+  })
+
+  it('is not counted from a time to come: by a wrong clock it would stay young', () => {
+    const ahead = (ms: number) => ({ confirmed: new Date(world.now().getTime() + ms) })
+    expect(() => requireYoung(ahead(9 * 60_000), 3_600, world)).not.toThrow()
+    expect(() => requireYoung(ahead(11 * 60_000), 3_600, world)).toThrow(/by the clock of this/)
+    expect(() => requireYoung(ahead(11 * 60_000), undefined, world)).not.toThrow()
   })
 
   it('does not matter unless the owner says so, and then refuses', () => {

@@ -1,11 +1,16 @@
 import { describe, expect, it } from 'vitest'
 import {
+  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   recordSecret,
+  requireRoom,
+  revocationOfCertificate,
   withAdmission,
   withCertificate,
   withEnding,
+  withoutOldEnded,
+  withPurged,
   withRoom,
 } from '../../src/agent/principal-record.ts'
 import type { Admission } from '../../src/directory/admission.ts'
@@ -68,6 +73,53 @@ describe('however many keys somebody comes with', () => {
   })
 })
 
+/** As for a device that the directory knows. */
+function listed(record: PrincipalRecord, device: string, name: string) {
+  const times = { notBefore: NOW, notAfter: new Date(START + 12 * HOUR_MS) }
+  const certificate = { fingerprint: id(name), serial: name, device, ...times }
+  return withoutOldEnded(withCertificate(record, certificate, NOW))
+}
+
+describe('a member who renews and purges without end', () => {
+  let record = newRecord(ALICE)
+  for (let index = 0; index < 4_000; index++)
+    record = withPurged(listed(record, id(index % 4), `c${index}`), `c${index}`, ALICE, NOW)
+
+  it('does not fill their Secret: of ended certificates the latest stay', () => {
+    expect(withoutOldEnded(record).certificates).toHaveLength(256)
+    expect(record.certificates.at(-1)).toMatchObject({ serial: 'c3999' })
+    expect(secretBytes(record)).toBeLessThan(128 * 1024)
+  })
+
+  it('can be revoked, and every certificate with them', () => {
+    const revoked = withEnding(record, 'everything', NOW)
+    expect(secretBytes(revoked)).toBeLessThan(secretBytes(record) + 1_024)
+    for (const each of revoked.certificates)
+      expect(revocationOfCertificate(revoked, each)).toEqual(NOW)
+  })
+})
+
+describe('a record that is half a Secret long', () => {
+  let record = newRecord(ALICE)
+  for (let index = 0; secretBytes(record) <= 512 * 1024; index += 20)
+    for (let turn = 0; turn < 20; turn++) record = listed(record, id(index), `c${index + turn}`)
+
+  it('takes no new certificate', () => {
+    expect(() => requireRoom(record)).toThrow('too many certificates')
+    expect(() => requireRoom(newRecord(ALICE))).not.toThrow()
+  })
+
+  it('has room for the end of everything, one by one and at once', () => {
+    const long = 'a'.repeat(253)
+    const purged = record.certificates.reduce(
+      (all, { serial }) => withoutOldEnded(withPurged(all, serial, long, NOW)),
+      record,
+    )
+    for (const each of [record, purged])
+      expect(secretBytes(withEnding(each, 'everything', NOW))).toBeLessThan(768 * 1024)
+  })
+})
+
 describe('keys that were ended', () => {
   it('are remembered for good, and of a token’s device nothing else', () => {
     const before = issued(newRecord(ALICE), id('lost'), 0)
@@ -90,5 +142,34 @@ describe('keys that were ended', () => {
     const record = { ...newRecord(ALICE), devices }
     expect(() => withAdmission(record, admission(id('new'), NOW), NOW)).toThrow('too many devices')
     expect(secretBytes(withEnding(record, 'everything', NOW))).toBeLessThan(512 * 1024)
+  })
+})
+
+describe('the newest certificate of a device by a CA that counts', () => {
+  const hours = (count: number) => new Date(START + count * HOUR_MS)
+  const isNew = (authority: string) => authority === id('new')
+  const certificate = (name: string, device: string, until: number, authority?: string) => ({
+    ...{ fingerprint: id(name), serial: name, device, notBefore: NOW, notAfter: hours(until) },
+    ...(authority === undefined ? {} : { authority: id(authority) }),
+  })
+  const all = [
+    certificate('a', id('laptop'), 12, 'old'),
+    certificate('b', id('laptop'), 13),
+    certificate('c', id('laptop'), 4, 'new'),
+    certificate('d', id('laptop'), 3, 'new'),
+    certificate('e', id('desktop'), 14, 'new'),
+  ]
+  const record = all.reduce((known, each) => withCertificate(known, each, NOW), newRecord(ALICE))
+
+  it('is of that device, and neither of the CA before nor of one that nobody wrote down', () => {
+    expect(lastExpiryUnder(record, id('laptop'), isNew)).toEqual(hours(4))
+    expect(lastExpiryUnder(record, id('laptop'), () => false)).toBeUndefined()
+  })
+
+  it('is none that was revoked or is in the bin', () => {
+    const purged = withPurged(record, 'c', ALICE, NOW)
+    expect(lastExpiryUnder(purged, id('laptop'), isNew)).toEqual(hours(3))
+    const revoked = withEnding(purged, { serial: 'd' }, NOW)
+    expect(lastExpiryUnder(revoked, id('laptop'), isNew)).toBeUndefined()
   })
 })

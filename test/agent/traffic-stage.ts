@@ -108,6 +108,8 @@ export interface Facts {
   timedGrants: readonly TimedGrant[]
   readonly revokedBySecret: Map<string, Date>
   readonly lastExpiry: Map<string, Date>
+  /** The end of the newest certificate of a device by a CA that counts. */
+  readonly successors: Map<string, Date>
   tokens: string[]
   tokenError: Error | undefined
   issuer: 'agent' | 'local'
@@ -211,6 +213,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     timedGrants: [],
     revokedBySecret: new Map(),
     lastExpiry: new Map(),
+    successors: new Map(),
     tokens: [TOKEN],
     tokenError: undefined,
     issuer: 'agent',
@@ -281,6 +284,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       },
       isReadable: (user) => !facts.unreadable.has(user),
       lastExpiry: (user, device) => facts.lastExpiry.get(`${user} ${device}`),
+      lastExpiryUnder: (user, device) => facts.successors.get(`${user} ${device}`),
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
@@ -323,24 +327,24 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         ceiling: facts.ceiling,
         server: 'constrained',
       }),
-      issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
         certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => {
-          if ('device' in what) return facts.devices.get(what.device)?.user
-          return facts.serials.get(what.serial)
-        },
+        ownerOf: (what) => ('serial' in what ? facts.serials.get(what.serial) : undefined),
         purge: async (order) => write('purged', order),
         purgedBy: (serial) => facts.purgedBy.get(serial),
         restore: async (order) => write('restored', order),
       },
+      deviceOwner: (device) => facts.devices.get(device)?.user,
+      devicesOf: (user) =>
+        [...facts.devices].filter(([, each]) => each.user === user).map(([id]) => id),
+      log,
       uses: { last: async () => facts.uses },
       witness: {
         hear: (user, head) => {
           write('heard', { user, ...head })
-          return null
+          return { head: null, lacks: [] }
         },
         take: async (user, read) => {
           const { statements } = await read()
@@ -444,8 +448,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       newPerson(world, facts, userAuthority, user, more),
     cutRevoked: (user?: string) =>
       sessions.cutUnless(
-        ({ certificate, usedGroups }) =>
-          authentication.requireStillStanding(certificate, usedGroups),
+        (session) => authentication.requireStillStanding(session.certificate, session),
         user,
       ),
   }) as unknown as TrafficStage

@@ -3,8 +3,10 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { afterEach, describe, expect, test } from 'vitest'
 import { openInner } from '../../src/client/inner.ts'
 import { pemCertificate } from '../../src/device/agent-connection.ts'
+import { revokeCertificates } from '../../src/device/certificate-end.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { setDirectAddress } from '../../src/device/direct-address.ts'
+import { withFleetOrAgents } from '../../src/device/fleet-or-agents.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { openProxyWays } from '../../src/device/proxy-ways.ts'
 import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
@@ -12,7 +14,7 @@ import { AccessDeniedError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import { asAda, DAY, type TestFleet } from './fleet.ts'
+import { asAda, DAY, registeredCluster, type TestFleet } from './fleet.ts'
 import { eachWithCluster, readersDevice } from './scene.ts'
 
 let fleet: TestFleet
@@ -114,6 +116,20 @@ describe('the address', () => {
 })
 
 describe('a certificate, when no hub is up', () => {
+  test('is ended at the direct address; where the cluster has none, that is said', async () => {
+    await giveAddress()
+    await registeredCluster(fleet, 'ack')
+    for (const { id } of fleet.hub.directory.state.clusters.values())
+      await credentialFor(fleet.ada, id)
+    await fleet.hub.stop()
+    const wish = { certificates: [], user: 'ada', clusters: [] }
+    const ended = await withFleetOrAgents(fleet.ada, (traveller) =>
+      revokeCertificates(traveller, wish, async () => {}),
+    )
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+    expect(new Set(ended.problems.map(({ cluster }) => cluster))).toEqual(new Set(['ack']))
+  })
+
   test('that has expired is renewed at the direct address', async () => {
     await giveAddress()
     await fleet.hub.stop()

@@ -46,6 +46,8 @@ export class FakeAgent {
   directory: () => Directory
   issued = 0
   revocations: unknown[] = []
+  /** Thrown for every revocation. */
+  revocationRefusal: McmError | undefined
   lifetimeSeconds = 12 * 3600
   /** What it says of its cluster. */
   facts: ClusterFacts = {
@@ -57,6 +59,8 @@ export class FakeAgent {
   brought: DirectoryAppend[] = []
   /** The head it says it has; that of its directory unless told. */
   head: Head | undefined
+  /** Numbers of the details it says it lacks. */
+  lacks: number[] = []
   /** What it lists, and what was asked of it. */
   certificates: IssuedCertificate[] = []
   asked: string[] = []
@@ -197,6 +201,7 @@ export class FakeAgent {
     if (isEnrolment) return answerJson(stream, 201, await this.#enrol(socket, JSON.parse(text)))
     const user = this.#identify(socket)
     if (path === '/.mcm/v1/revocations') {
+      if (this.revocationRefusal) throw this.revocationRefusal
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }
@@ -204,7 +209,10 @@ export class FakeAgent {
       return answerJson(stream, 200, await this.#offer(JSON.parse(text)))
     if (path === '/.mcm/v1/head') {
       this.heads.push(JSON.parse(text))
-      return answerJson(stream, 200, { head: this.head ?? this.directory().head })
+      return answerJson(stream, 200, {
+        head: this.head ?? this.directory().head,
+        lacks: this.lacks,
+      })
     }
     if (path === '/.mcm/v1/directory') {
       this.brought.push(JSON.parse(text))

@@ -1,12 +1,16 @@
 import { expect, test } from 'vitest'
+import { appendStatements, type Draft } from '../../src/device/append.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
 import { confirmWhenDue } from '../../src/device/confirm-directory.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { gossip } from '../../src/device/gossip.ts'
+import { grantRole } from '../../src/device/grant.ts'
+import { revokeUser } from '../../src/device/revoke.ts'
 import { Directory } from '../../src/directory/directory.ts'
+import type { SigningKey } from '../../src/directory/signing-key.ts'
 import { UnreachableError } from '../../src/errors.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import { asAda, DAY, HOUR, joinedDevice, type TestFleet } from './fleet.ts'
+import { asAda, DAY, HOUR, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
 import { eachWithCluster } from './scene.ts'
 
 let fleet: TestFleet
@@ -26,6 +30,17 @@ const whoami = () =>
 
 const confirm = () => asAda(fleet, confirmWhenDue)
 
+const grantTo = (name: string, cluster: string) =>
+  asAda(fleet, (session) =>
+    grantRole(session, { subject: { kind: 'user', name }, role: 'mcm:ro' }, [cluster]),
+  )
+
+/** What anybody may sign who has a device. */
+function asked(key: SigningKey): Draft {
+  const detail = { cluster: agent.id, user: 'bob', role: 'mcm:ops', seconds: 600, reason: 'why' }
+  return { type: 'request', detail, signers: [key] }
+}
+
 test('every session tells the agent how far this device knows the directory', async () => {
   agent.heads.length = 0
   await whoami()
@@ -39,7 +54,7 @@ test('an agent that is behind is brought the statements and the details that it 
   agent.head = { seq, hash }
   await whoami()
   const page = fleet.hub.directory.page(seq)
-  expect(agent.brought[0]).toEqual({ statements: page.statements, details: page.details })
+  expect(agent.brought).toEqual([{ statements: page.statements, details: page.details }])
   const behind = await Directory.empty(fleet.hub.directory.fleet).extend({
     statements: statements.slice(0, seq + 1).map(({ text }) => text),
     details: [...fleet.hub.directory.details.values()].filter((each) => each.seq <= seq),
@@ -58,7 +73,63 @@ test('an agent on another chain, or one that cannot be told, keeps nobody from w
     },
     bringDirectory: async () => null,
   }
-  await gossip(deaf, fleet.hub.directory)
+  await gossip(deaf, fleet.hub.directory, agent.id).wait()
+})
+
+test('an agent is brought the details that no hub showed it, and only those that concern it', async () => {
+  const other = await registeredCluster(fleet, 'ack')
+  await joinedDevice(fleet, 'bob')
+  await grantTo('bob', 'idc-k8s')
+  await joinedDevice(fleet, 'carol')
+  await grantTo('carol', 'ack')
+  await asAda(fleet, (session) => revokeUser(session, 'bob', 'left'))
+  const { directory } = fleet.hub
+  const lacked = directory.statements.filter(({ type }) => type === 'revoke' || type === 'member')
+  agent.lacks = lacked.map(({ seq }) => seq).reverse()
+  agent.brought.length = 0
+  await whoami()
+  const brought = agent.brought.flatMap(({ details }) => details)
+  expect(agent.brought.every(({ statements }) => statements.length === 0)).toBe(true)
+  expect(brought.map(({ text }) => text).join()).toContain('"user":"bob","reason":"left"')
+  expect(JSON.stringify(brought)).not.toMatch(new RegExp(`carol|${other.id}`))
+  expect(brought.every(({ seq }) => agent.lacks.includes(seq))).toBe(true)
+})
+
+test('an agent that says it has nothing but the beginning hears nothing of other clusters', async () => {
+  const other = await registeredCluster(fleet, 'secret-cluster')
+  await joinedDevice(fleet, 'carol')
+  await grantTo('carol', 'secret-cluster')
+  const { seq, hash } = fleet.hub.directory.statements[0]!
+  agent.head = { seq, hash }
+  agent.brought.length = 0
+  await whoami()
+  const details = JSON.stringify(agent.brought.map((each) => each.details))
+  expect(details).toContain(agent.id)
+  expect(details).not.toMatch(new RegExp(`carol|secret-cluster|${other.id}`))
+})
+
+test('what others than admins signed last is left to a hub', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  await grantTo('bob', 'idc-k8s')
+  const { seq, hash } = fleet.hub.directory.head!
+  fleet.world.advance(2 * DAY)
+  await confirm()
+  await withFleet(bob, (session) => appendStatements(session, ({ key }) => [asked(key)]))
+  agent.head = { seq, hash }
+  agent.brought.length = 0
+  await whoami()
+  expect(agent.brought.map(({ statements }) => statements)).toEqual([
+    [fleet.hub.directory.statements[seq + 1]!.text],
+  ])
+  expect(fleet.hub.directory.head!.seq).toBe(seq + 2)
+})
+
+test('nobody waits long for an agent that does not answer', async () => {
+  const never = new Promise<never>(() => {})
+  const silent = { nameHead: () => never, bringDirectory: () => never }
+  const started = performance.now()
+  await gossip(silent, fleet.hub.directory, agent.id).wait()
+  expect(performance.now() - started).toBeLessThan(10_000)
 })
 
 test('whoever enrols names the directory too', async () => {
@@ -77,6 +148,19 @@ test('an administrator confirms a directory that nobody has signed for a day, on
   expect([last.seq, last.type]).toEqual([before + 1, 'confirm'])
   await confirm()
   expect(fleet.hub.directory.head!.seq).toBe(before + 1)
+})
+
+test('a confirmation of a clock that was ahead is not waited for: the next command signs another', async () => {
+  const before = fleet.hub.directory.head!.seq
+  fleet.world.advance(30 * DAY)
+  await confirm()
+  fleet.world.advance(-29 * DAY)
+  await confirm()
+  expect(fleet.hub.directory.head!.seq).toBe(before + 2)
+  await confirm()
+  expect(fleet.hub.directory.head!.seq).toBe(before + 2)
+  const confirmed = fleet.hub.directory.state.confirmed!.getTime()
+  expect(Math.abs(confirmed - fleet.world.now().getTime())).toBeLessThan(1_000)
 })
 
 test('nobody else does', async () => {

@@ -510,10 +510,13 @@ describe('a confirmation', () => {
     expect(reason()).toBeUndefined()
   })
 
-  test('never goes back with a clock that is behind', async () => {
-    const before = fleet.state.confirmed
-    await fleet.append({ type: 'confirm', detail: {} }, [fleet.alice], new Date(0))
-    expect(fleet.state.confirmed).toEqual(before)
+  test('is the latest in the chain, so what a wrong clock said is over with the next', async () => {
+    for (const time of [new Date('2099-01-01T00:00:00Z'), new Date(0)]) {
+      await fleet.append({ type: 'confirm', detail: {} }, [fleet.alice], time)
+      expect(fleet.state.confirmed).toEqual(time)
+    }
+    const seq = await fleet.append({ type: 'confirm', detail: {} })
+    expect(fleet.state.confirmed).toEqual(fleet.timeOf(seq))
   })
 
   test('is nobody else’s to give', async () => {

@@ -17,6 +17,7 @@ import { skipLoudly } from '../cluster/possibility.ts'
 import { HostileHub } from './hostile-hub.ts'
 import { hubHasAgent } from './hostile-hub-stage.ts'
 import { runProgram } from './program.ts'
+import { shown, without } from './shown-directory.ts'
 import { type Person, Stage } from './stage.ts'
 
 /**
@@ -256,19 +257,4 @@ function withDetails(
     details.set(seq, { ...details.get(seq)!, text })
   }
   return shown(directory, { details })
-}
-
-/** The directory without some of its details. */
-function without(
-  directory: Directory,
-  isHidden: (seq: number, known: Detail) => boolean,
-): Directory {
-  const known = [...directory.known].filter(([seq, each]) => !each || !isHidden(seq, each))
-  return shown(directory, { known: new Map(known) })
-}
-
-/** As a hub that checks nothing would hold it. */
-function shown(directory: Directory, instead: Partial<Directory>): Directory {
-  const { head, statements, details, known, state, fleet } = directory
-  return { ...{ head, statements, details, known, state, fleet }, ...instead } as Directory
 }

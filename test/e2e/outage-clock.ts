@@ -24,7 +24,7 @@ export async function clockIsPossible(): Promise<Possibility> {
 export class ShiftedClock {
   readonly #directory: string
   readonly #library: string
-  readonly #before = { ...process.env }
+  #before: NodeJS.ProcessEnv | undefined
 
   private constructor(directory: string, library: string) {
     this.#directory = directory
@@ -33,12 +33,23 @@ export class ShiftedClock {
 
   /** From now on every dynamically linked program started from here has a clock of its own. */
   static async open(days: number): Promise<ShiftedClock> {
+    const clock = await ShiftedClock.apart()
+    await clock.set(days)
+    clock.#before = { ...process.env }
+    Object.assign(process.env, clock.env)
+    return clock
+  }
+
+  /** A clock for those programs alone that get its `env`; at first the true time. */
+  static async apart(): Promise<ShiftedClock> {
     const directory = await mkdtemp(join(tmpdir(), 'mcm-test-clock-'))
     const clock = new ShiftedClock(directory, await compiled())
-    await clock.set(days)
-    process.env['MCM_TEST_CLOCK'] = clock.#path
-    process.env['LD_PRELOAD'] = clock.#library
+    await clock.set(0)
     return clock
+  }
+
+  get env(): Readonly<Record<string, string>> {
+    return { MCM_TEST_CLOCK: this.#path, LD_PRELOAD: this.#library }
   }
 
   get #path(): string {
@@ -64,7 +75,7 @@ export class ShiftedClock {
   }
 
   async close(): Promise<void> {
-    process.env = this.#before
+    if (this.#before) process.env = this.#before
     await rm(this.#directory, { recursive: true, force: true })
   }
 }

@@ -33,6 +33,9 @@ export class Stage {
   /** Other ports at which the hub may be found; it listens on one at a time. */
   hubOtherPorts: readonly number[] = []
   startLink = ''
+  /** For hubs and agents that are started from now on. */
+  hubEnv: Readonly<Record<string, string>> = {}
+  agentEnv: Readonly<Record<string, string>> = {}
   readonly agents = new Map<string, LongRunning>()
   readonly #people = new Map<string, Person>()
   readonly #started: LongRunning[] = []
@@ -55,7 +58,8 @@ export class Stage {
     return join(this.directory, 'hub')
   }
 
-  async startHub(host = this.hubHost): Promise<void> {
+  /** @param flags more than a hub always gets here */
+  async startHub(host = this.hubHost, flags: readonly string[] = []): Promise<void> {
     const args = [
       'hub',
       'start',
@@ -67,9 +71,11 @@ export class Stage {
       '--data',
       this.hubData,
       '--json',
+      ...flags,
     ]
     this.hub = new LongRunning(process.execPath, [MCM, ...args], {
       MCM_HOME: join(this.directory, 'hub-home'),
+      ...this.hubEnv,
     })
     const line = JSON.parse((await this.hub.shows(/^\{.*"listening".*\}$/m))[0]) as {
       address: string
@@ -171,11 +177,16 @@ export class Stage {
   }
 
   /** An agent outside the cluster; it waits until the registration has put its Secret there. */
-  async startAgent(name: string, cluster: ClusterAccess, replica = 'a'): Promise<LongRunning> {
+  async startAgent(
+    name: string,
+    cluster: ClusterAccess,
+    replica = 'a',
+    flags: readonly string[] = [],
+  ): Promise<LongRunning> {
     const agent = new LongRunning(
       process.execPath,
-      [MCM, 'agent', '--kubeconfig', cluster.adminKubeconfig, '--replica', replica],
-      { MCM_HOME: join(this.directory, 'agent-home') },
+      [MCM, 'agent', '--kubeconfig', cluster.adminKubeconfig, '--replica', replica, ...flags],
+      { MCM_HOME: join(this.directory, 'agent-home'), ...this.agentEnv },
     )
     this.agents.set(`${name}/${replica}`, agent)
     return agent

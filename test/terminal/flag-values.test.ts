@@ -6,6 +6,7 @@ import {
   endpointFlag,
   formatAddress,
   listenFlag,
+  maximumAgeFlag,
   pairsFlag,
   timeFlag,
 } from '../../src/terminal/flag-values.ts'
@@ -15,6 +16,12 @@ test('lengths of time have a unit', () => {
   expect(durationFlag('expires', '7d')).toBe(604_800_000)
   for (const text of ['', '0h', '-1h', '1.5h', '24', '1w', '9999999h'])
     expect(() => durationFlag('expires', text)).toThrow('--expires')
+})
+
+test('a directory may not have to be younger than administrators confirm it', () => {
+  expect(maximumAgeFlag('directory-max-age', '2d')).toBe(172_800_000)
+  for (const text of ['47h', '1d', '5m'])
+    expect(() => maximumAgeFlag('directory-max-age', text)).toThrow('shorter than two days')
 })
 
 test('pairs are NAME=VALUE, the value may be empty', () => {

@@ -29,7 +29,7 @@ export default class Certs extends McmCommand {
     const { flags } = await this.parse(Certs)
     const { all = false, bin = false, user, cluster: clusters = [] } = flags
     const query = { clusters, all, bin, ...(user === undefined ? {} : { user }) }
-    const list = await this.fleet((session) => listCertificates(session, query))
+    const list = await this.fleetOrAgents((session) => listCertificates(session, query))
     this.end = { exitCode: exitCodeOfCertificates(list), signal: null }
     return this.show(list, viewCertificates)
   }

@@ -2,6 +2,7 @@ import { Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { chosenClusters } from '../../device/certificate-list.ts'
 import { fetchCertificates } from '../../device/certificates.ts'
+import { EXIT_SOME_FAILED } from '../../errors.ts'
 import { viewRenewed } from '../../terminal/certificate-list-views.ts'
 
 export default class CertsRenew extends McmCommand {
@@ -22,10 +23,12 @@ export default class CertsRenew extends McmCommand {
 
   async run() {
     const { flags } = await this.parse(CertsRenew)
-    const outcomes = await this.fleet((session) => {
+    const outcomes = await this.fleetOrAgents((session) => {
       const clusters = chosenClusters(session, flags.cluster ?? [])
       return fetchCertificates(session, { clusters, renew: true, ends: true })
     })
+    const isWhole = outcomes.every(({ problem }) => problem === undefined)
+    if (!isWhole) this.end = { exitCode: EXIT_SOME_FAILED, signal: null }
     return this.show(outcomes, viewRenewed)
   }
 }

@@ -28,7 +28,7 @@ export default class CertsRestore extends McmCommand {
 
   async run() {
     const { args, flags } = await this.parse(CertsRestore)
-    const ended = await this.fleet((session) =>
+    const ended = await this.fleetOrAgents((session) =>
       restoreCertificates(session, endingWish(args, flags)),
     )
     this.end = { exitCode: exitCodeOfCertificates(ended), signal: null }

@@ -33,7 +33,7 @@ export default class CertsRevoke extends McmCommand {
   async run() {
     const { args, flags } = await this.parse(CertsRevoke)
     const { screen, stdin } = this.runtime
-    const ended = await this.fleet((session) =>
+    const ended = await this.fleetOrAgents((session) =>
       revokeCertificates(session, endingWish(args, flags), async (risk) => {
         if (!flags.yes) await confirmRisk(screen, stdin, risk)
       }),
