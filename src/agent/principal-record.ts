@@ -31,6 +31,8 @@ export interface RecordedCertificate {
   readonly device: string
   readonly notBefore: Date
   readonly notAfter: Date
+  /** Fingerprint of the CA that signed it; those of before this was written have none. */
+  readonly authority?: string
   readonly revoked?: Date
   /** When a newer one took its place: no new request is let in from `REPLACED_OVERLAP_MS` later on. */
   readonly replaced?: Date
@@ -45,6 +47,9 @@ export interface RecordedDevice {
   /** By which token it came, where it did (PROTOCOL §11.3). */
   readonly admission?: Admission
 }
+
+/** Whether certificates of the user CA with this fingerprint count now. */
+export type CountingCas = (authority: string) => boolean
 
 /** What to end: a whole user, one device, or one certificate. */
 export type Ending = { readonly device: string } | { readonly serial: string } | 'everything'
@@ -82,6 +87,7 @@ const schema = z.object({
       device: keyId,
       notBefore: time,
       notAfter: time,
+      authority: keyId.optional(),
       revoked: time.optional(),
       replaced: time.optional(),
       purged: z.object({ time, by: z.string().min(1) }).optional(),
@@ -273,6 +279,19 @@ export function revocationOfDevice(
   if (own !== undefined || record.revoked === undefined) return own
   const isLater = deviceSince !== undefined && deviceSince > record.revoked
   return isLater ? undefined : record.revoked
+}
+
+/** The end of the newest certificate of a device that stands and is of a CA which counts. */
+export function lastExpiryUnder(
+  { certificates }: PrincipalRecord,
+  device: string,
+  counts: CountingCas,
+): Date | undefined {
+  return certificates
+    .filter((each) => each.device === device && isStanding(each))
+    .filter(({ authority }) => authority !== undefined && counts(authority))
+    .map(({ notAfter }) => notAfter)
+    .reduce<Date | undefined>(later, undefined)
 }
 
 /** What `after` has ended and `before` had not, at `now`. A record that is gone ends its user. */

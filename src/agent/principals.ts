@@ -21,8 +21,10 @@ import {
 } from './issued-certificates.ts'
 import {
   admissionsIn,
+  type CountingCas,
   type Ending,
   endedBetween,
+  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   type RecordedCertificate,
@@ -80,10 +82,7 @@ export interface Principals {
    * missed.
    */
   isFresh(): boolean
-  /**
-   * Whose a certificate is; undefined when it is not on the allowlist. From memory, for every
-   * request.
-   */
+  /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
   find(fingerprint: string): IssuedTo | undefined
   /**
    * The same, and when memory does not know it, one look at that user's Secret: the other replica
@@ -98,15 +97,9 @@ export interface Principals {
     readonly device: string
     readonly deviceSince?: Date
   }): Date | undefined
-  /**
-   * Puts a certificate on the allowlist, for good, before it is handed out.
-   * @throws AccessDeniedError MCM_REVOKED when its owner was revoked meanwhile; UnreachableError
-   */
+  /** Puts a certificate on the list, before it is handed out. @throws AccessDeniedError MCM_REVOKED; UnreachableError */
   record(user: string, certificate: NewCertificate): Promise<void>
-  /**
-   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it;
-   * UnreachableError
-   */
+  /** Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it; UnreachableError */
   revoke(order: RevocationOrder): Promise<Revoked>
   /** Its Secret: whoever may delete it may revoke that user (docs/PROTOCOL.md §8). */
   secretName(user: string): string
@@ -126,6 +119,8 @@ export interface Principals {
   restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
+  /** The same of those that stand and are of a CA which `counts`. */
+  lastExpiryUnder(user: string, device: string, counts: CountingCas): Date | undefined
   /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
   admissions(): readonly Admission[]
   /** Calls back when something has ended, in whichever replica. Gives its own end. */
@@ -278,6 +273,11 @@ class WatchedPrincipals implements Principals {
 
   lastExpiry(user: string, device: string): Date | undefined {
     return this.#records.get(user)?.devices[device]?.lastExpiry
+  }
+
+  lastExpiryUnder(user: string, device: string, counts: CountingCas): Date | undefined {
+    const record = this.#records.get(user)
+    return record && lastExpiryUnder(record, device, counts)
   }
 
   admissions(): readonly Admission[] {

@@ -106,9 +106,10 @@ async function renewAlone(
   return withLockOrOutcome(device, path, renew, settled)
 }
 
-/** One that a kubeconfig holds too lives to its end, unless it is to end now. */
+/** One that a kubeconfig holds too, or that ends with its CA, lives until then, unless it is to end now. */
 function replacedBy(file: CertificateFile, isEnded: boolean): string | undefined {
-  return file.isCopied && !isEnded ? undefined : file.fingerprint
+  const isLeft = file.isCopied || file.endsWithCa
+  return isLeft && !isEnded ? undefined : file.fingerprint
 }
 
 /** Takes the lock, or what its holder made of it: fifty waiters need not each have it once. */
