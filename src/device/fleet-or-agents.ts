@@ -3,6 +3,7 @@ import { confirmWhenDue } from './confirm-directory.ts'
 import type { Device } from './device.ts'
 import { openFleet } from './fleet-session.ts'
 import { offlineAfterAll } from './latest-directory.ts'
+import { signHubCertificateWhenDue } from './sign-hub-certificate.ts'
 import type { Traveller } from './way-to-agent.ts'
 
 /**
@@ -19,7 +20,7 @@ export async function withFleetOrAgents<T>(
   })
   if (!('connection' in opened)) return work(opened)
   try {
-    return await work(await confirmWhenDue(opened))
+    return await work(await signHubCertificateWhenDue(await confirmWhenDue(opened)))
   } finally {
     opened.hub.close()
   }

@@ -15,6 +15,7 @@ import { type ApiServer, apiServerIsPossible, startApiServer } from '../cluster/
 import { kubectlPath, runKubectl } from '../cluster/kubectl.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
 import { HostileHub } from './hostile-hub.ts'
+import { shown, without } from './hostile-hub-shown.ts'
 import { hubHasAgent } from './hostile-hub-stage.ts'
 import { runProgram } from './program.ts'
 import { shown, without } from './shown-directory.ts'
