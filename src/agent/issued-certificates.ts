@@ -1,11 +1,11 @@
 import { formatTime } from '../directory/time.ts'
 import { AccessDeniedError, NotFoundError } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
+import { revocationOfCertificate } from './principal-ends.ts'
 import {
   type PrincipalRecord,
   REPLACED_OVERLAP_MS,
   type RecordedCertificate,
-  revocationOfCertificate,
 } from './principal-record.ts'
 
 /** What a record says of one certificate: to whoever judges a request, and to whoever asks for a list. */

@@ -19,18 +19,17 @@ import {
   revokedError,
   unknownOwner,
 } from './issued-certificates.ts'
+import { NowhereToBeFound } from './nowhere-to-be-found.ts'
+import { endedBetween, type Revoked, revocationOfDevice } from './principal-ends.ts'
 import {
   admissionsIn,
   type Ending,
-  endedBetween,
   newRecord,
   type PrincipalRecord,
   type RecordedCertificate,
-  type Revoked,
   readRecord,
   recordSecret,
   requireRoom,
-  revocationOfDevice,
   withAdmission,
   withCertificate,
   withEnding,
@@ -55,7 +54,7 @@ import {
 } from './watched-collection.ts'
 
 export type { IssuedTo } from './issued-certificates.ts'
-export type { Revoked } from './principal-record.ts'
+export type { Revoked } from './principal-ends.ts'
 
 /** A certificate that was just made. */
 export interface NewCertificate
@@ -76,15 +75,9 @@ export type RevocationOrder =
 export interface Principals {
   /** Resolves when everything has been read once. */
   readonly ready: Promise<void>
-  /**
-   * False when nothing was heard from the API server for so long that a revocation may have been
-   * missed.
-   */
+  /** False when nothing was heard from the API server for so long that a revocation may have been missed. */
   isFresh(): boolean
-  /**
-   * Whose a certificate is; undefined when it is not on the allowlist. From memory, for every
-   * request.
-   */
+  /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
   find(fingerprint: string): IssuedTo | undefined
   /**
    * The same, and when memory does not know it, one look at that user's Secret: the other replica
@@ -136,13 +129,6 @@ export interface Principals {
   onRevoked(listener: (what: Revoked) => void): () => void
 }
 
-/**
- * How long it is believed that a certificate is nowhere: a stranger must not make us ask per
- * request.
- */
-const UNKNOWN_FOR_MS = 1_000
-const MAX_UNKNOWN = 10_000
-
 export interface PrincipalsOptions {
   readonly cluster: string
   /** This agent issues; where the owner does, only these records say what has ended. */
@@ -174,7 +160,7 @@ class WatchedPrincipals implements Principals {
   readonly #byFingerprint = new Map<string, IssuedTo>()
   /** Secrets, by name. */
   readonly #unreadable = new Set<string>()
-  readonly #unknownUntil = new Map<string, number>()
+  readonly #nowhere: NowhereToBeFound
   readonly #reads = new Map<string, Promise<void>>()
   readonly #listeners = new Set<(what: Revoked) => void>()
   #admissions: readonly Admission[] | undefined
@@ -192,6 +178,7 @@ class WatchedPrincipals implements Principals {
     this.#isIssuer = isIssuer
     this.#secrets = secrets
     this.#background = background
+    this.#nowhere = new NowhereToBeFound(background.world)
     secrets.onChange((after, before) => this.#replace(after, before))
   }
 
@@ -209,10 +196,10 @@ class WatchedPrincipals implements Principals {
 
   async lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined> {
     const known = this.find(fingerprint)
-    if (known !== undefined || this.#isKnownUnknown(fingerprint)) return known
+    if (known !== undefined || this.#nowhere.has(fingerprint)) return known
     await this.#readOnce(user)
     const found = this.find(fingerprint)
-    if (found === undefined) this.#rememberUnknown(fingerprint)
+    if (found === undefined) this.#nowhere.add(fingerprint)
     return found
   }
 
@@ -363,7 +350,7 @@ class WatchedPrincipals implements Principals {
     for (const certificate of record.certificates) {
       const { fingerprint } = certificate
       this.#byFingerprint.set(fingerprint, issuedTo(record, certificate))
-      this.#unknownUntil.delete(fingerprint)
+      this.#nowhere.delete(fingerprint)
     }
   }
 
@@ -399,15 +386,6 @@ class WatchedPrincipals implements Principals {
         this.#background.log.error('revocation_listener_failed', { reason: messageOf(error) })
       }
     }
-  }
-
-  #isKnownUnknown(fingerprint: string): boolean {
-    return (this.#unknownUntil.get(fingerprint) ?? 0) > this.#now().getTime()
-  }
-
-  #rememberUnknown(fingerprint: string): void {
-    if (this.#unknownUntil.size >= MAX_UNKNOWN) this.#unknownUntil.clear()
-    this.#unknownUntil.set(fingerprint, this.#now().getTime() + UNKNOWN_FOR_MS)
   }
 
   #now(): Date {

@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { revocationOfCertificate } from '../../src/agent/principal-ends.ts'
 import {
   newRecord,
   type PrincipalRecord,
   recordSecret,
   requireRoom,
-  revocationOfCertificate,
   withAdmission,
   withCertificate,
   withEnding,
