@@ -1,11 +1,14 @@
 import { defineConfig } from 'vitest/config'
 
-// unit: no Kubernetes needed. isolated: the same, with modules replaced. real: a real kube-apiserver.
-// node: a whole node with pods, as root. long: an hour and more, by hand.
+// unit: no Kubernetes needed. isolated: the same, with modules replaced. sessions: the program as people start
+// it, and other programs that take their time. real: a real kube-apiserver. node: a whole node with pods, as root.
+// long: an hour and more, by hand.
 const isolated = 'test/**/*.isolated.test.ts'
+const sessions = ['test/sessions/**/*.test.ts', 'test/image/**/*.test.ts']
 const real = 'test/**/*.real.test.ts'
 const node = 'test/**/*.node.test.ts'
 const long = 'test/**/*.long.test.ts'
+const bySuffix = [isolated, real, node, long]
 
 // Nobody waits for CI, and with more its two cores would be late for what tests of time expect.
 const WORKERS = process.env['CI'] === 'true' ? 2 : 3
@@ -22,7 +25,7 @@ export default defineConfig({
           name: 'unit',
           sequence: { groupOrder: 0 },
           include: ['test/**/*.test.ts'],
-          exclude: [isolated, real, node, long],
+          exclude: [...bySuffix, ...sessions],
           // Most of the time would go into starting processes and loading the same modules.
           isolate: false,
           maxWorkers: WORKERS,
@@ -44,8 +47,22 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          name: 'real',
+          name: 'sessions',
+          // After the fast ones: dozens of processes would make tests of time wait.
           sequence: { groupOrder: 1 },
+          include: sessions,
+          exclude: bySuffix,
+          isolate: false,
+          maxWorkers: WORKERS,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: 'real',
+          sequence: { groupOrder: 2 },
           include: [real],
           testTimeout: 120_000,
           hookTimeout: 180_000,
@@ -56,7 +73,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'node',
-          sequence: { groupOrder: 2 },
+          sequence: { groupOrder: 3 },
           include: [node],
           testTimeout: 300_000,
           hookTimeout: 600_000,
@@ -67,7 +84,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: 'long',
-          sequence: { groupOrder: 3 },
+          sequence: { groupOrder: 4 },
           include: [long],
           testTimeout: 5_400_000,
           hookTimeout: 600_000,

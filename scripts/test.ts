@@ -28,7 +28,7 @@ mustRun('types', bin('tsc'), ['--noEmit'])
 mustRun('lint', bin('biome'), ['check', '.'])
 mustRun('build', process.execPath, ['scripts/build.ts'])
 
-const projects = ['unit', 'isolated']
+const projects = ['unit', 'isolated', 'sessions']
 if (run('Kubernetes binaries', process.execPath, ['test/cluster/prepare.ts'])) {
   projects.push('real')
   // What cannot be had there, the tests that want it say, and fail where it is required.

@@ -5,6 +5,7 @@ import { confirmWhenDue } from './device/confirm-directory.ts'
 import type { Device } from './device/device.ts'
 import { withFleetOrAgents } from './device/fleet-or-agents.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
+import { signHubCertificateWhenDue } from './device/sign-hub-certificate.ts'
 import type { Traveller } from './device/way-to-agent.ts'
 import { EXIT_INTERRUPTED } from './errors.ts'
 import { leaveAs, leaveSoon, openRuntime, type Runtime } from './runtime.ts'
@@ -59,7 +60,9 @@ export abstract class McmCommand extends Command {
 
   /** Runs `work` on a connection to the hub as this device. */
   protected async fleet<T>(work: (session: FleetSession) => Promise<T>): Promise<T> {
-    return withFleet(await this.device(), async (session) => work(await confirmWhenDue(session)))
+    return withFleet(await this.device(), async (session) =>
+      work(await signHubCertificateWhenDue(await confirmWhenDue(session))),
+    )
   }
 
   /** The same; where no hub answers, by the directory kept here and to agents at their own addresses. */

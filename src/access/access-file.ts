@@ -110,7 +110,7 @@ export type ReadAccess =
 /** Checks all of it; gives either what it says or everything that is wrong. */
 export function readAccess(value: unknown): ReadAccess {
   const result = accessSchema.safeParse(value)
-  if (!result.success) return { problems: result.error.issues.flatMap(problemsOfIssue) }
+  if (!result.success) return { problems: once(result.error.issues.flatMap(problemsOfIssue)) }
   const problems = [...repetitions(result.data), ...strangers(result.data), ...odd(result.data)]
   return problems.length > 0 ? { problems } : { access: result.data }
 }
@@ -125,6 +125,11 @@ export function accessJsonSchema(): Record<string, unknown> {
 export function subjectOfGrant({ user, group, bot }: AccessGrant): GrantSubject {
   if (group !== undefined) return { kind: 'group', name: group }
   return { kind: 'user', name: (user ?? bot)! }
+}
+
+/** What a pattern and the rule behind it both say of one place is one problem. */
+function once(problems: readonly AccessProblem[]): AccessProblem[] {
+  return [...new Map(problems.map((each) => [JSON.stringify(each), each])).values()]
 }
 
 /** A key that is none has a place of its own. */

@@ -21,7 +21,7 @@ import {
   NICKNAME_ANNOTATION,
   PRINCIPAL_LABEL,
 } from './label.ts'
-import { clusterRoleName, isNamespacePreset } from './role.ts'
+import { clusterRoleName, isAgentRole, isNamespacePreset } from './role.ts'
 import { bareTimedGroup, timedGroupName, timedGroupOf } from './timed-group.ts'
 
 /** Who is granted something; the bare name. */
@@ -53,6 +53,8 @@ export function requireGrant(wish: Grant): Grant {
   const { subject, namespace, expires, request } = wish
   requirePrincipalName(subject.name, subject.kind)
   const role = clusterRoleName(wish.role)
+  if (isAgentRole(role))
+    throw new UsageError('MCM_USAGE', `role ${role} is the agent’s own, and nobody is granted it`)
   if (namespace === undefined && isNamespacePreset(role))
     throw new UsageError('MCM_USAGE', `role ${role} is for one namespace, and none is named`, {
       hint: 'add --namespace NAMESPACE, or choose dev or ro for all namespaces',

@@ -85,6 +85,11 @@ export function isOwnRoleName(name: string): boolean {
   return OWN_ROLE_NAME.test(name) && !isTaken && !isReservedName(name)
 }
 
+/** Whether it is one that the agent lives by: whoever had it could act as everybody who is listed. */
+export function isAgentRole(name: string): boolean {
+  return OF_AGENT.test(name)
+}
+
 /** What the agent lives by (agent-rights.ts, fence.ts), and what will be called alike. */
 const OF_AGENT = /^mcm-(agent|impersonator|ceiling)/
 /** Those that Kubernetes makes without a prefix; `admin` is a preset's name anyway. */

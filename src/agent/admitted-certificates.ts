@@ -18,13 +18,14 @@ export function noteAdmittedCertificates(
   log: Log,
 ): (certificate: UserCertificate, deviceSince: Date) => void {
   const asked = new Map<string, number>()
-  return ({ user, fingerprint, serial, device, notBefore, notAfter }, deviceSince) => {
+  return ({ user, fingerprint, serial, device, authority, notBefore, notAfter }, deviceSince) => {
     const now = world.now().getTime()
     const last = asked.get(fingerprint)
     if (last !== undefined && Math.abs(now - last) < AGAIN_MS) return
     if (asked.size >= MAX_REMEMBERED) asked.clear()
     asked.set(fingerprint, now)
-    const certificate = { fingerprint, serial, device, notBefore, notAfter, deviceSince }
+    const facts = { fingerprint, serial, device, authority, notBefore, notAfter }
+    const certificate = { ...facts, deviceSince }
     principals.record(user, certificate).then(
       () => log.info('certificate_admitted', { user, device, fingerprint }),
       (error) => {

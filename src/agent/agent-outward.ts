@@ -36,7 +36,7 @@ export async function openOutward(
   const background = { world, log, signal }
   const { cluster } = configuration
   const proxyFor = (endpoint: string) => deps.proxyFor(endpoint)
-  const dial = await hubDialer({ agentKey: identity.agentKey, world, proxyFor, directory })
+  const dial = hubDialer({ agentKey: identity.agentKey, world, proxyFor, directory })
   const registration = startRegistration({
     ...background,
     configuration,

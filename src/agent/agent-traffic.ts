@@ -136,7 +136,7 @@ export async function openTraffic(
   )
   const endFollowing = authorities.onChange(() => renewal.renew())
   const endCutting = cutWhatNoLongerStands(state, sessions, (session) =>
-    authentication.requireStillStanding(session.certificate, session.usedGroups),
+    authentication.requireStillStanding(session.certificate, session),
   )
   return {
     servers: {

@@ -45,6 +45,12 @@ export interface CertificateList {
   isReadable(user: string): boolean
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
+  /** The same of those that stand and are of a CA which `counts`. */
+  lastExpiryUnder(
+    user: string,
+    device: string,
+    counts: (authority: string) => boolean,
+  ): Date | undefined
   revocationOf(who: {
     readonly user: string
     readonly device: string
@@ -88,6 +94,13 @@ export interface Standing {
   readonly isAdmitted: boolean
 }
 
+/** What a connection was used for. */
+export interface ConnectionUse {
+  readonly usedGroups: ReadonlySet<string>
+  /** What is under way. */
+  readonly live: { readonly size: number }
+}
+
 export interface Authentication {
   /**
    * The standing of whoever holds this certificate, now.
@@ -96,17 +109,17 @@ export interface Authentication {
    */
   standingOf(certificate: UserCertificate): Promise<Standing>
   /**
-   * Whether what a connection has under way may go on: by the newest certificate of the same
+   * Whether a connection, with what it has under way, may go on: by the newest certificate of the same
    * device, whether or not the agent hears from its sources at this moment, and as long as every group
-   * that it used still stands. @throws as above
+   * that it used still stands. With nothing under way one of a CA before is of no use. @throws as above
    */
-  requireStillStanding(certificate: UserCertificate, usedGroups: ReadonlySet<string>): void
+  requireStillStanding(certificate: UserCertificate, use: ConnectionUse): void
 }
 
 export function openAuthentication(sources: AuthenticationSources): Authentication {
   const requireStanding = (certificate: UserCertificate) => judge(sources, certificate)
   return {
-    requireStillStanding: (certificate, usedGroups) => judgeOpen(sources, certificate, usedGroups),
+    requireStillStanding: (certificate, use) => judgeOpen(sources, certificate, use),
     standingOf: async (certificate) => {
       try {
         return requireStanding(certificate)
@@ -155,11 +168,12 @@ function judge(sources: AuthenticationSources, certificate: UserCertificate): St
 function judgeOpen(
   sources: AuthenticationSources,
   certificate: UserCertificate,
-  usedGroups: ReadonlySet<string>,
+  { usedGroups, live }: ConnectionUse,
 ): void {
   const { user, device, notAfter } = certificate
   const now = sources.world.now()
-  requireStandingAuthority(sources, certificate)
+  if (live.size === 0) requireStandingAuthority(sources, certificate)
+  else requireSuccessor(sources, certificate)
   if (now <= notAfter) requireIssued(sources, certificate)
   else {
     const lastExpiry = sources.certificates.lastExpiry(user, device) ?? notAfter
@@ -198,14 +212,26 @@ function requireInTime(now: Date, { user, notBefore, notAfter }: UserCertificate
   throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
 }
 
-/** After a rotation what the CA before has signed counts no more, nor what began with it. */
+/** What began with a certificate of the CA before goes on by one of the CA of now that its device has. */
+function requireSuccessor(sources: AuthenticationSources, certificate: UserCertificate): void {
+  const { authorities, certificates, world } = sources
+  if (authorities.accepts(certificate.authority)) return
+  const counts = (authority: string) => authorities.accepts(authority)
+  const { user, device } = certificate
+  const end = certificates.lastExpiryUnder(user, device, counts)
+  if (end === undefined || world.now() > end) requireStandingAuthority(sources, certificate)
+}
+
+/** After a rotation what the CA before has signed counts no more. */
 function requireStandingAuthority(
   { authorities }: AuthenticationSources,
   { user, authority }: UserCertificate,
 ): void {
   if (authorities.accepts(authority)) return
   const message = `the certificate of ${user} is of a CA that this cluster has replaced`
-  throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, { hint: 'run mcm login' })
+  throw new IdentityError('MCM_CERTIFICATE_EXPIRED', message, {
+    hint: 'a kubeconfig that holds one is refreshed by mcm kubeconfig --merge',
+  })
 }
 
 /** The directory's word on the device. */

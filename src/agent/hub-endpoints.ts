@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { type DialOptions, dialHub, dialUnprovenHub } from '../client/dial.ts'
 import { openHub } from '../client/hub.ts'
+import type { Directory } from '../directory/directory.ts'
 import { standingLeaves } from '../directory/overlap.ts'
 import { type SigningKey, signingKeyPem } from '../directory/signing-key.ts'
 import type { DirectoryState, HubRecord } from '../directory/state.ts'
@@ -8,7 +9,6 @@ import { isMcmError } from '../errors.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { createKeyCertificate } from '../pki/profiles.ts'
 import { sha256 } from '../protocol/keys.ts'
-import type { DirectoryAppend, Head } from '../protocol/messages.ts'
 import { ALPN_HTTP2 } from '../protocol/names.ts'
 import type { World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
@@ -25,6 +25,10 @@ export interface HubEndpoint {
  */
 export type HubDialer = (target: HubEndpoint, alpn: string, signal: AbortSignal) => Promise<Duplex>
 
+/** What a stranger may show before it has proved anything: thousands of statements. */
+const MAX_PROOF_BYTES = 8 << 20
+/** Between two of an endpoint's attempts to prove itself. */
+const PROOF_INTERVAL_MS = 60_000
 /** A dead address must not keep the next one waiting for long. */
 const DIAL_TIMEOUT_MS = 8_000
 
@@ -60,26 +64,26 @@ function pinsOf(hub: HubRecord, now: Date): string[] {
 
 /** What can prove a certificate that nobody here has heard of (PROTOCOL §12.3). */
 export interface HubProof {
-  readonly state: Pick<DirectoryState, 'hubs'>
-  readonly head: Head | null
-  /** Verifies it. @throws TrustError */
-  apply(append: DirectoryAppend): Promise<Head>
+  /** What is verified and remembered. What a stranger shows is held against it, and not remembered. */
+  readonly directory: Directory
 }
 
 /** Dials as the agent, whose key the hub and the directory know. */
-export async function hubDialer(options: {
+export function hubDialer(options: {
   readonly agentKey: SigningKey
   readonly world: World
   /** The forward proxy that the environment names for an endpoint, if any. */
   proxyFor(endpoint: string): string | undefined
   /** Without it a certificate with another pin is the end. */
   readonly directory?: HubProof
-}): Promise<HubDialer> {
+}): HubDialer {
   const { world, directory } = options
   const keyPem = signingKeyPem(options.agentKey)
-  const certPem = await createKeyCertificate(world, keyPem)
+  const mayProve = seldom(world, PROOF_INTERVAL_MS)
   return async ({ endpoint, pins }, alpn, signal) => {
     const proxyUrl = options.proxyFor(endpoint)
+    // Made anew each time, so it is never old however long the agent runs.
+    const certPem = await createKeyCertificate(world, keyPem)
     const check = (der: Buffer) =>
       checkHubCertificate(der, { endpoints: [endpoint], now: world.now() })
     const common = {
@@ -89,11 +93,22 @@ export async function hubDialer(options: {
     try {
       return await withAnyPin(pins, (pin) => dialHub({ ...common, alpn, pin }))
     } catch (error) {
-      if (directory === undefined || !isPinMismatch(error)) throw error
+      if (directory === undefined || !isPinMismatch(error) || !mayProve(endpoint)) throw error
       const pin = await provenPin(common, directory, world).catch(() => undefined)
       if (pin === undefined) throw error
       return dialHub({ ...common, alpn, pin })
     }
+  }
+}
+
+/** Whether something that was not done for so long may be, by name. */
+function seldom(world: World, intervalMs: number): (name: string) => boolean {
+  const last = new Map<string, number>()
+  return (name) => {
+    const now = world.now().getTime()
+    if (Math.abs(now - (last.get(name) ?? Number.NEGATIVE_INFINITY)) < intervalMs) return false
+    last.set(name, now)
+    return true
   }
 }
 
@@ -116,7 +131,7 @@ async function withAnyPin<T>(
 /** The pin of whoever answers there, if the chain that it shows proves that very certificate. */
 async function provenPin(
   common: Omit<DialOptions, 'pin' | 'alpn'>,
-  directory: HubProof,
+  { directory }: HubProof,
   world: World,
 ): Promise<string | undefined> {
   let shown = ''
@@ -124,15 +139,14 @@ async function provenPin(
     common.check(der)
     shown = sha256(der)
   }
-  const hub = openHub(await dialUnprovenHub({ ...common, check, alpn: ALPN_HTTP2 }))
-  try {
-    const after = directory.head?.seq ?? -1
-    await directory.apply(await hub.directory({ after, details: 'all' }))
-  } finally {
-    hub.close()
-  }
+  const hub = openHub(await dialUnprovenHub({ ...common, check, alpn: ALPN_HTTP2 }), {
+    maxAnswerBytes: MAX_PROOF_BYTES,
+  })
+  const after = directory.head?.seq ?? -1
+  const page = await hub.directory({ after, details: 'all' }).finally(() => hub.close())
+  const { hubs } = (await directory.extend(page)).state
   const now = world.now()
-  const isProven = directory.state.hubs.some(
+  const isProven = hubs.some(
     (each) => leadsTo(each, common.endpoint) && pinsOf(each, now).includes(shown),
   )
   return isProven ? shown : undefined

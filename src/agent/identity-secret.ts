@@ -100,7 +100,7 @@ async function newAuthorities(
 }
 
 /**
- * The Secret with CAs that wait for an admin's signature; undefined when some wait already.
+ * The Secret with CAs that wait for an admin's signature; undefined when those wait already. Of an owner's the latest counts.
  * `owners`: the user CAs of an owner who issues; the one of now is kept, too, whatever the configuration says later.
  */
 export async function withNextAuthorities(
@@ -109,7 +109,12 @@ export async function withNextAuthorities(
   owners: { readonly now: string; readonly next: string } | undefined,
   world: World,
 ): Promise<StateSecret | undefined> {
-  if (secretValue(secret, NEXT + KEYS.serverCa) !== undefined) return undefined
+  if (secretValue(secret, NEXT + KEYS.serverCa) !== undefined) {
+    const waiting = secretValue(secret, NEXT + KEYS.ownersUserCa)?.toString('utf8')
+    if (owners === undefined || waiting === owners.next) return undefined
+    const data = { ...secret.data, [NEXT + KEYS.ownersUserCa]: base64(owners.next) }
+    return { ...secret, data }
+  }
   const made = await newAuthorities(cluster, world, owners === undefined)
   const next = {
     ...made,

@@ -243,13 +243,15 @@ async function issue(
   publicKeyDer: Buffer,
   circumstances: Circumstances,
 ): Promise<Issued> {
+  const authority = requireAuthority(options)
   const minted = await issueUserCertificate(
     options.world,
-    requireAuthority(options),
+    authority,
     { publicKeyDer, user: user.name, groups: user.groups, device: device.id },
     lifetimeSeconds(options, { user, device }),
   )
-  await record(options, { user, device }, minted, circumstances)
+  const signed = { ...minted, authority: sha256(authority.certificateDer) }
+  await record(options, { user, device }, signed, circumstances)
   const { pem: certificate, fingerprint, serial, notAfter } = minted
   return { certificate, user: user.name, device: device.id, fingerprint, serial, notAfter }
 }
@@ -257,11 +259,17 @@ async function issue(
 async function record(
   { principals, log }: IssuanceOptions,
   { user, device }: Owner,
-  { fingerprint, serial, notBefore, notAfter }: MintedCertificate,
+  {
+    fingerprint,
+    serial,
+    notBefore,
+    notAfter,
+    authority,
+  }: MintedCertificate & { authority: string },
   { admission, replaces }: Circumstances,
 ): Promise<void> {
   const by = { ...(admission ? { admission } : {}), ...(replaces ? { replaces } : {}) }
-  const facts = { fingerprint, serial, device: device.id, notBefore, notAfter, ...by }
+  const facts = { fingerprint, serial, device: device.id, notBefore, notAfter, authority, ...by }
   try {
     await principals.record(user.name, { ...facts, deviceSince: device.since })
   } catch (error) {

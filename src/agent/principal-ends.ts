@@ -1,4 +1,9 @@
-import { isStanding, type PrincipalRecord, type RecordedCertificate } from './principal-record.ts'
+import {
+  type CountingCas,
+  isStanding,
+  type PrincipalRecord,
+  type RecordedCertificate,
+} from './principal-record.ts'
 
 /** What of a user a record says has ended, and since when. Pure. */
 
@@ -27,6 +32,20 @@ export function revocationOfDevice(
   if (own !== undefined || record.revoked === undefined) return own
   const isLater = deviceSince !== undefined && deviceSince > record.revoked
   return isLater ? undefined : record.revoked
+}
+
+/** The end of the newest certificate of a device that stands and is of a CA which counts. */
+export function lastExpiryUnder(
+  record: PrincipalRecord,
+  device: string,
+  counts: CountingCas,
+): Date | undefined {
+  const ends = record.certificates
+    .filter((each) => each.device === device && isStanding(each))
+    .filter((each) => revocationOfCertificate(record, each) === undefined)
+    .filter(({ authority }) => authority !== undefined && counts(authority))
+    .map(({ notAfter }) => notAfter.getTime())
+  return ends.length > 0 ? new Date(Math.max(...ends)) : undefined
 }
 
 /** What `after` has ended and `before` had not, at `now`. A record that is gone ends its user. */

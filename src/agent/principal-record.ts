@@ -31,6 +31,8 @@ export interface RecordedCertificate {
   readonly device: string
   readonly notBefore: Date
   readonly notAfter: Date
+  /** Fingerprint of the CA that signed it; those of before this was written have none. */
+  readonly authority?: string
   /** Fingerprint of the one that it takes the place of, until it is used for the first time. */
   readonly replaces?: string
   readonly revoked?: Date
@@ -47,6 +49,9 @@ export interface RecordedDevice {
   /** By which token it came, where it did (PROTOCOL §11.3). */
   readonly admission?: Admission
 }
+
+/** Whether certificates of the user CA with this fingerprint count now. */
+export type CountingCas = (authority: string) => boolean
 
 /** What to end: a whole user, one device, or one certificate. */
 export type Ending = { readonly device: string } | { readonly serial: string } | 'everything'
@@ -79,6 +84,7 @@ const schema = z.object({
       device: keyId,
       notBefore: time,
       notAfter: time,
+      authority: keyId.optional(),
       replaces: keyId.optional(),
       revoked: time.optional(),
       replaced: time.optional(),

@@ -12,7 +12,7 @@ import { isMcmError, messageOf } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
 import {
   type IssuedTo,
-  issuedCertificate,
+  issuedIn,
   issuedTo,
   owns,
   requireSerial,
@@ -20,9 +20,16 @@ import {
   unknownOwner,
 } from './issued-certificates.ts'
 import { NowhereToBeFound } from './nowhere-to-be-found.ts'
-import { endedBetween, type Revoked, revocationOfDevice } from './principal-ends.ts'
+import { OneAtATime } from './one-at-a-time.ts'
+import {
+  endedBetween,
+  lastExpiryUnder,
+  type Revoked,
+  revocationOfDevice,
+} from './principal-ends.ts'
 import {
   admissionsIn,
+  type CountingCas,
   type Ending,
   newRecord,
   type PrincipalRecord,
@@ -123,6 +130,8 @@ export interface Principals {
   restore(order: { readonly user: string; readonly serial: string }): Promise<void>
   /** The end of the newest certificate that a device of a user ever got. */
   lastExpiry(user: string, device: string): Date | undefined
+  /** The same of those that stand and are of a CA which `counts`. */
+  lastExpiryUnder(user: string, device: string, counts: CountingCas): Date | undefined
   /** Whom tokens have admitted, those included whose time is over; the same list until it changes. */
   admissions(): readonly Admission[]
   /** Calls back when something has ended, in whichever replica. Gives its own end. */
@@ -165,7 +174,7 @@ class WatchedPrincipals implements Principals {
   readonly #listeners = new Set<(what: Revoked) => void>()
   #admissions: readonly Admission[] | undefined
   /** Writes to one user's Secret stand in line, so that only replicas ever meet. */
-  readonly #writes = new Map<string, Promise<unknown>>()
+  readonly #writes = new OneAtATime()
 
   constructor(
     api: KubernetesApi,
@@ -252,15 +261,10 @@ class WatchedPrincipals implements Principals {
     return records.find((record) => owns(record, what))?.user
   }
 
-  certificatesOf(user: string | undefined, where = 'list'): IssuedCertificate[] {
+  certificatesOf(user: string | undefined, where: 'list' | 'bin' = 'list'): IssuedCertificate[] {
     const own = user === undefined ? undefined : this.#records.get(user)
     const records = user === undefined ? [...this.#records.values()] : own ? [own] : []
-    const now = this.#now()
-    const isThere = ({ purged, notAfter }: RecordedCertificate) =>
-      notAfter > now && (purged !== undefined) === (where === 'bin')
-    return records.flatMap((record) =>
-      record.certificates.filter(isThere).map((each) => issuedCertificate(record, each)),
-    )
+    return records.flatMap((record) => issuedIn(record, where, this.#now()))
   }
 
   purgedBy(serial: string): string | undefined {
@@ -286,6 +290,11 @@ class WatchedPrincipals implements Principals {
     return this.#records.get(user)?.devices[device]?.lastExpiry
   }
 
+  lastExpiryUnder(user: string, device: string, counts: CountingCas): Date | undefined {
+    const record = this.#records.get(user)
+    return record && lastExpiryUnder(record, device, counts)
+  }
+
   admissions(): readonly Admission[] {
     this.#admissions ??= [...this.#records.values()].flatMap(admissionsIn)
     return this.#admissions
@@ -309,15 +318,8 @@ class WatchedPrincipals implements Principals {
     if (secret !== undefined) this.#secrets.learn(secret)
   }
 
-  async #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
-    const before = this.#writes.get(user) ?? Promise.resolve()
-    const write = before.catch(() => {}).then(() => this.#write(user, change))
-    this.#writes.set(user, write)
-    try {
-      await write
-    } finally {
-      if (this.#writes.get(user) === write) this.#writes.delete(user)
-    }
+  #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
+    return this.#writes.run(user, () => this.#write(user, change))
   }
 
   async #write(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {

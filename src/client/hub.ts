@@ -91,10 +91,13 @@ const LONG_POLL_MARGIN_MS = 15_000
 const nothing = z.unknown().transform(() => undefined)
 
 /** Speaks to the hub on a socket that `dialHub` gave with ALPN `h2`. */
-export function openHub(socket: Duplex): HubApi {
+export function openHub(
+  socket: Duplex,
+  options: { readonly maxAnswerBytes?: number } = {},
+): HubApi {
   const session = startSession(socket, AUTHORITY)
   const lost = unreachablePeer('MCM_HUB_UNREACHABLE', 'the hub')
-  const peer: Peer = { name: 'the hub', authority: AUTHORITY, session, lost }
+  const peer: Peer = { name: 'the hub', authority: AUTHORITY, session, lost, ...options }
   const call = <T>(schema: z.ZodType<T>, request: Call) => callJson(peer, request, schema)
   return {
     info: () => call(hubInfoSchema, { method: 'GET', path: '/v1/hub' }),

@@ -26,6 +26,8 @@ export interface Peer {
   readonly name: string
   readonly authority: string
   readonly session: ClientHttp2Session
+  /** What an answer may hold; 64 MiB unless told. */
+  readonly maxAnswerBytes?: number
   /** The error for a connection that ended or did not answer. */
   lost(why: string, cause?: unknown): McmError
 }
@@ -72,7 +74,10 @@ export async function exchange(peer: Peer, call: Call): Promise<{ status: number
     stream.destroy(new Error(`no answer within ${timeoutMs / 1000} s`))
   }, timeoutMs)
   try {
-    const [status, text] = await Promise.all([responseStatus(stream), readText(stream)])
+    const [status, text] = await Promise.all([
+      responseStatus(stream),
+      readText(stream, peer.maxAnswerBytes),
+    ])
     return { status, body: parseJson(text) }
   } catch (cause) {
     throw lostOf(peer, cause)
@@ -127,14 +132,14 @@ export async function responseStatus(stream: ClientHttp2Stream): Promise<number>
  * its end may be over, and async iteration takes a finished HTTP/2 stream for a broken one.
  * @throws Error when it breaks off
  */
-export function readText(stream: ClientHttp2Stream): Promise<string> {
+export function readText(stream: ClientHttp2Stream, maxBytes = MAX_ANSWER_BYTES): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = []
     let size = 0
     stream.on('data', (chunk: Buffer) => {
       chunks.push(chunk)
       size += chunk.length
-      if (size > MAX_ANSWER_BYTES) stream.destroy(new Error('the answer is too long'))
+      if (size > maxBytes) stream.destroy(new Error('the answer is too long'))
     })
     stream.once('end', () => {
       if (stream.rstCode === constants.NGHTTP2_NO_ERROR) resolve(Buffer.concat(chunks).toString())

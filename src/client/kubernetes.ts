@@ -91,6 +91,8 @@ export interface KubernetesApi {
 export interface ApplyOptions {
   readonly fieldManager: string
   readonly force: boolean
+  /** Asks the API server everything, RBAC and admission included, and keeps nothing. */
+  readonly dryRun?: boolean
 }
 
 const JSON_TYPE = 'application/json'
@@ -112,8 +114,10 @@ export function openKubernetes(transport: KubernetesTransport): KubernetesApi {
     list: (path, options = {}) => listAll(call, path, options),
     create: (path, object) => call('POST', path, object),
     update: (path, object) => call('PUT', path, object),
-    apply: (path, object, { fieldManager, force }) =>
-      call('PATCH', withQuery(path, { fieldManager, force: String(force) }), object, APPLY_TYPE),
+    apply: (path, object, { fieldManager, force, dryRun }) => {
+      const query = { fieldManager, force: String(force), dryRun: dryRun ? 'All' : undefined }
+      return call('PATCH', withQuery(path, query), object, APPLY_TYPE)
+    },
     patch: (path, patch) => call('PATCH', path, patch, MERGE_PATCH_TYPE),
     delete: async (path) => {
       await call('DELETE', path)

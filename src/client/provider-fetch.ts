@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto'
 import { Agent, type Dispatcher, ProxyAgent, request } from 'undici'
 import { messageOf, UnreachableError } from '../errors.ts'
 
@@ -31,9 +32,10 @@ export function providerFetch(place: ProviderPlace): ProviderFetch {
   return async (target, { method = 'GET', headers, body, signal }) => {
     const url = new URL(target)
     if (url.protocol !== 'https:') throw unreachable(url, 'only https is spoken to a provider')
-    const dispatcher = dispatcherTo(url, place)
     const limit = AbortSignal.timeout(TIMEOUT_MS)
+    let dispatcher: Dispatcher | undefined
     try {
+      dispatcher = dispatcherTo(url, place)
       const answer = await request(url, {
         dispatcher,
         method: method as Dispatcher.HttpMethod,
@@ -48,24 +50,19 @@ export function providerFetch(place: ProviderPlace): ProviderFetch {
     } catch (cause) {
       throw unreachable(url, messageOf(cause), cause)
     } finally {
-      void dispatcher.destroy()
+      void dispatcher?.destroy()
     }
   }
 }
 
 /** For one exchange: logins are rare, and a provider that was unreachable is asked afresh. */
 function dispatcherTo(url: URL, { caDer, proxyFor }: ProviderPlace): Dispatcher {
-  const ca = caDer === undefined ? {} : { ca: pemOf(caDer) }
+  const ca = caDer === undefined ? {} : { ca: new X509Certificate(caDer).toString() }
   const tls = { timeout: TIMEOUT_MS, rejectUnauthorized: true, ...ca }
   const proxy = proxyFor(url)
   const limits = { maxResponseSize: MAX_BYTES, allowH2: false }
   if (proxy === undefined) return new Agent({ ...limits, connect: tls })
   return new ProxyAgent({ ...limits, uri: proxy, requestTls: tls })
-}
-
-function pemOf(der: Buffer): string {
-  const lines = der.toString('base64').match(/.{1,64}/g) ?? []
-  return `-----BEGIN CERTIFICATE-----\n${lines.join('\n')}\n-----END CERTIFICATE-----\n`
 }
 
 function plain(

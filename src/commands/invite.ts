@@ -1,10 +1,8 @@
 import { Args, Flags } from '@oclif/core'
-import { McmCommand } from '../command.ts'
+import { InviteCommand } from '../command/invite-command.ts'
 import { createInvite } from '../device/invite.ts'
-import { durationFlag } from '../terminal/flag-values.ts'
-import { viewInvite } from '../terminal/fleet-views.ts'
 
-export default class Invite extends McmCommand {
+export default class Invite extends InviteCommand {
   static override summary = 'make a link that brings a person or another device into the fleet'
   static override description =
     'Send the link over a channel you trust: whoever uses it first is that user. It works once. ' +
@@ -19,35 +17,20 @@ export default class Invite extends McmCommand {
     user: Args.string({ required: true, description: 'name of the user, as clusters will see it' }),
   }
   static override flags = {
+    ...InviteCommand.inviteFlags,
     group: Flags.string({ multiple: true, description: 'a group of the user (default: as now)' }),
-    expires: Flags.string({ default: '24h', description: 'how long the link works: 30m, 24h, 7d' }),
     bot: Flags.boolean({ description: 'a program, not a person' }),
-    cluster: Flags.string({
-      multiple: true,
-      description: 'grant --role there as well',
-      dependsOn: ['role'],
-    }),
-    role: Flags.string({ description: 'role to grant with --cluster', dependsOn: ['cluster'] }),
-    namespace: Flags.string({ description: 'grant it only there', dependsOn: ['cluster'] }),
   }
 
   async run() {
     const { args, flags } = await this.parse(Invite)
-    const { role, namespace, cluster } = flags
-    const first = { role: role ?? '', clusters: cluster ?? [], ...(namespace ? { namespace } : {}) }
-    const invite = await this.fleet((session) =>
-      createInvite(session, {
-        user: args.user,
-        ...(flags.group === undefined ? {} : { groups: flags.group }),
-        expiresInMs: durationFlag('expires', flags.expires),
-        bot: flags.bot === true,
-        ...(role === undefined ? {} : { grant: first }),
-      }),
-    )
-    this.say(`invite for ${invite.user}, once, until ${invite.expires}:`)
-    for (const { cluster, problem } of invite.clusters)
-      if (problem) this.say(`${cluster}: ${problem}; run mcm grant there again`)
-    // The link is what was asked for; nowhere else does it leave its Secret.
-    return { ...this.show(invite, viewInvite), link: invite.link.reveal() }
+    const options = {
+      user: args.user,
+      ...(flags.group === undefined ? {} : { groups: flags.group }),
+      bot: flags.bot === true,
+      ...this.inviteOptions(flags),
+    }
+    const invite = await this.fleet((session) => createInvite(session, options))
+    return this.showInvite('invite for', invite)
   }
 }

@@ -9,6 +9,7 @@ import {
 } from '../device/home.ts'
 import { openSecretStore } from '../store/secrets.ts'
 import { type CredentialStreams, execCredential, plainClusterArgument } from './exec-credential.ts'
+import { givenCluster, isChecked } from './given-cluster.ts'
 
 /**
  * `mcm credential`: the plugin that kubectl runs on every command (client.authentication.k8s.io/v1). While
@@ -43,6 +44,8 @@ async function freshCredential(id: string, env: Environment): Promise<string | u
   try {
     const file = await readCertificateFile(certificatePath(home, id))
     if (!file || !isFresh(file, new Date())) return undefined
+    const given = givenCluster(env)
+    if (given && !isChecked(file, given, new Date())) return undefined
     const secrets = await openSecretStore({
       directory: home.secrets,
       keychain: file.secrets === 'file' ? 'never' : 'require',

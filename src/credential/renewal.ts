@@ -1,10 +1,11 @@
 import { credentialFor } from '../device/credentials.ts'
 import type { Device } from '../device/device.ts'
-import { staleKubeconfig } from '../device/stale-kubeconfig.ts'
+import { staleEntry, staleKubeconfig } from '../device/stale-kubeconfig.ts'
 import { UsageError } from '../errors.ts'
 import { openRuntime } from '../runtime.ts'
 import { failureOf, renderFailure } from '../terminal/failure.ts'
 import { type CredentialStreams, execCredential, plainClusterArgument } from './exec-credential.ts'
+import { givenCluster, trustOf } from './given-cluster.ts'
 
 /** The slow way of `mcm credential`: the certificate is missing, due or expired. Gives the exit code. */
 export async function renewCredential(
@@ -38,8 +39,11 @@ async function credentialText(
   const runtime = openRuntime(env)
   const device = await runtime.openDevice({ quiet: true })
   const text = await currentCredential(device, id)
-  const { kubeconfigFiles } = runtime
-  const stale = await staleKubeconfig(device, id, runtime.kubeconfigLocation(), kubeconfigFiles)
+  const given = givenCluster(env)
+  const location = runtime.kubeconfigLocation()
+  const stale = given
+    ? await staleEntry(device, id, given, trustOf(given))
+    : await staleKubeconfig(device, id, location, runtime.kubeconfigFiles)
   if (stale !== undefined) streams.stderr.write(`${stale}\n`)
   return text
 }

@@ -6,6 +6,7 @@ import type { DetailEnvelope, DirectoryAppend, Head } from '../protocol/messages
 import type { World } from '../world.ts'
 import { keepDirectory } from './directory-cache.ts'
 import { type FleetSession, syncDirectory } from './fleet-session.ts'
+import { renewReplaced } from './replaced-authorities.ts'
 
 /** What is to be signed, and by whom; the number and predecessor come when it is. */
 export type Draft = Detail & {
@@ -61,6 +62,7 @@ export async function appendStatements(
       current = await syncDirectory(current)
       continue
     }
+    await renewReplaced(current.device, current.directory, extended)
     const state = await keepDirectory(current.device.home, extended)
     return { ...current, directory: extended, state }
   }

@@ -1,5 +1,3 @@
-import { UsageError } from '../errors.ts'
-import { requirePrincipalName } from '../protocol/names.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { createInvite, type Invite, type InviteOptions } from './invite.ts'
 
@@ -13,14 +11,5 @@ export async function createBot(
   session: FleetSession,
   options: Omit<InviteOptions, 'bot' | 'groups'>,
 ): Promise<Invite> {
-  const name = requirePrincipalName(options.user, 'bot')
-  const known = session.directory.state.users.get(name)
-  if (known && !known.bot) throw notABot(name)
   return createInvite(session, { ...options, groups: [], bot: true })
-}
-
-function notABot(name: string): UsageError {
-  return new UsageError('MCM_USAGE', `${name} is the name of a person`, {
-    hint: 'give the program a name of its own: it never has a person’s rights',
-  })
 }

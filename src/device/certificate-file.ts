@@ -19,6 +19,8 @@ export interface CertificateFile {
   readonly renewAfter: string
   /** A kubeconfig of mode static holds it too: another one does not end it. */
   readonly isCopied?: boolean
+  /** The kubeconfig entry that was found good last, and until when it is if it has an end. */
+  readonly checked?: { readonly trust: string; readonly until?: string }
   /** Where its key is. */
   readonly secrets: 'keychain' | 'file'
   /** The last renewal that failed, so that many callers do not each wait for it. */

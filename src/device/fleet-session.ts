@@ -76,8 +76,9 @@ export async function syncDirectory(session: FleetSession): Promise<FleetSession
   requireClock(device.world.now(), info.time)
   const extended = await extendFromHub(directory, page, session.state.head)
   const isSame = isSameDirectory(extended, directory, session.state)
-  const state = isSame ? session.state : await keepDirectory(device.home, extended)
+  // First what follows from it: whoever is killed in between meets the same difference again.
   if (!isSame) await renewReplaced(device, directory, extended)
+  const state = isSame ? session.state : await keepDirectory(device.home, extended)
   const synced = { ...session, directory: extended, state }
   requireLive(synced)
   return synced

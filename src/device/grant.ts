@@ -62,22 +62,43 @@ async function grantInCluster(
 /** Binding and names, with the caller's own identity: RBAC there judges whether they may give it. Gives what changed. */
 export async function writeGrant(
   session: FleetSession,
-  { prefix }: ClusterRecord,
+  cluster: ClusterRecord,
   grant: Grant,
   { agent, kubernetes }: ClusterAccess,
 ): Promise<string[]> {
-  const names = namesForGrant(grant, prefix, usersOf(session, grant.subject))
+  const names = namesForGrant(grant, cluster.prefix, usersOf(session, grant.subject))
+  const binding = await applyBinding(session, cluster, grant, kubernetes)
+  const isFollowed = await followServer({ agent, kubernetes })
+  const isListed = (await addNames(kubernetes, names)) || isFollowed
+  const written = `${binding.kind} ${binding.metadata.name}`
+  return [written, ...(isListed ? ['ClusterRole mcm-impersonator'] : [])]
+}
+
+/** Asks the API server whether the caller may give it, and keeps nothing there. @throws as `writeGrant` */
+export async function tryGrant(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  grant: Grant,
+  { kubernetes }: ClusterAccess,
+): Promise<void> {
+  await applyBinding(session, cluster, grant, kubernetes, { dryRun: true })
+}
+
+async function applyBinding(
+  session: FleetSession,
+  { prefix }: ClusterRecord,
+  grant: Grant,
+  kubernetes: KubernetesApi,
+  how: { readonly dryRun?: boolean } = {},
+) {
   const { kind, name } = grant.subject
   const person = kind === 'user' ? session.directory.state.users.get(name) : undefined
   const approver = grant.request === undefined ? undefined : session.state.user
   const binding = bindingOf(grant, prefix, person?.nickname, approver)
   await requireRole(kubernetes, grant.role)
-  const options = { fieldManager: FIELD_MANAGER, force: true }
+  const options = { fieldManager: FIELD_MANAGER, force: true, ...how }
   await kubernetes.apply(bindingPath(binding), binding, options)
-  const isFollowed = await followServer({ agent, kubernetes })
-  const isListed = (await addNames(kubernetes, names)) || isFollowed
-  const written = `${binding.kind} ${binding.metadata.name}`
-  return [written, ...(isListed ? ['ClusterRole mcm-impersonator'] : [])]
+  return binding
 }
 
 /** A binding to a role that does not exist would be accepted, and would grant nothing. */

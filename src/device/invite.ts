@@ -47,7 +47,8 @@ const MAX_EXPIRY_MS = 30 * 24 * 3_600_000
 /** @throws UsageError MCM_BAD_NAME MCM_USAGE, AccessDeniedError MCM_FORBIDDEN */
 export async function createInvite(session: FleetSession, options: InviteOptions): Promise<Invite> {
   requireAdmin(session, `invite ${options.user}`)
-  const user = requirePrincipalName(options.user)
+  const user = requirePrincipalName(options.user, options.bot ? 'bot' : 'user')
+  requireKind(session, options)
   const wish = grantWish(session, user, options.grant)
   const groups = invitedGroups(session, options)
   const expires = expiry(session, options.expiresInMs)
@@ -99,8 +100,26 @@ function grantWish(
   return requireGrant({ subject, role, ...(namespace === undefined ? {} : { namespace }) })
 }
 
+/** Neither becomes the other by an invite, and a bot is in no group of people's. */
+function requireKind({ directory }: FleetSession, { user, bot, groups = [] }: InviteOptions): void {
+  const known = directory.state.users.get(user)
+  if (bot && known && !known.bot)
+    throw new UsageError('MCM_USAGE', `${user} is the name of a person`, {
+      hint: 'give the program a name of its own: it never has a person’s rights',
+    })
+  if (!bot && known?.bot && !known.revoked)
+    throw new UsageError('MCM_USAGE', `${user} is the name of a bot`, {
+      hint: `mcm bots create ${user} makes a link for another machine of it`,
+    })
+  if (bot && groups.length > 0)
+    throw new UsageError('MCM_USAGE', `${user} is to be a bot, and bots are in no group`, {
+      hint: `grant the bot itself something: mcm grant ${user} --role ROLE --cluster CLUSTER`,
+    })
+}
+
 /** A second device must not cost its owner the groups of the first. */
 function invitedGroups({ directory }: FleetSession, options: InviteOptions): readonly string[] {
+  if (options.bot) return []
   const known = directory.state.users.get(options.user)
   const current = known && !known.revoked ? known.groups : []
   const groups = options.groups ?? current

@@ -1,10 +1,10 @@
-import { standingLeaves } from '../directory/overlap.ts'
+import { standingLeaves, writtenLeaves, writtenServerCas } from '../directory/overlap.ts'
 import type { ClusterRecord, HubRecord } from '../directory/state.ts'
 import { TrustError } from '../errors.ts'
 import { type AccessMode, type KubeconfigEntries, kubeconfigEntries } from '../kubeconfig/model.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { clusterHost } from '../protocol/names.ts'
-import { pemCertificate, serverCasPem } from './agent-connection.ts'
+import { pemCertificate } from './agent-connection.ts'
 import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import { markedCopied } from './copied-credential.ts'
 import { credentialInSession } from './credentials.ts'
@@ -57,7 +57,8 @@ export function clusterEntries(
   const hub = hubReference(source)
   return chosen.map(({ cluster, mode }) => {
     const { id, name } = cluster
-    const serverCaPem = serverCasPem(cluster, source.device.world.now())
+    const serverCas = writtenServerCas(cluster, source.device.world.now())
+    const serverCaPem = serverCas.map(pemCertificate).join('')
     const access = { name, clusterId: id, serverCaPem, hub, mode }
     const place = namespace === undefined ? {} : { namespace }
     return kubeconfigEntries({ ...access, ...place }, clusterHost(id))
@@ -81,11 +82,11 @@ function hubReference({ state, connection, device, directory }: KubeconfigSource
     })
   }
   const endpoints = inOrder(hub, state.endpoint)
-  const leaves = standingLeaves(hub, now)
-  for (const { certificateDer } of leaves) checkHubCertificate(certificateDer, { endpoints, now })
+  const leaves = writtenLeaves(hub, now)
+  for (const der of leaves) checkHubCertificate(der, { endpoints, now })
   return {
     endpoint: endpoints.find((each) => each === candidate?.endpoint) ?? endpoints[0]!,
-    certificatePem: leaves.map(({ certificateDer }) => pemCertificate(certificateDer)).join(''),
+    certificatePem: leaves.map(pemCertificate).join(''),
   }
 }
 

@@ -13,15 +13,21 @@ import { certificatePath } from './home.ts'
  * use renews them, so that nobody meets the end of that while.
  */
 
-/** Marks those of clusters that the directory says have another user CA than it said before. */
+/**
+ * Marks those of clusters that the directory says have another user CA than it said before; after that, and after a hub
+ * has another certificate, kubeconfigs are looked at anew.
+ */
 export async function renewReplaced(
   device: Device,
   before: Directory,
   after: Directory,
 ): Promise<void> {
+  const pins = ({ state }: Directory) => state.hubs.map(({ pin }) => pin).join()
+  const isOtherHub = before.head !== null && pins(before) !== pins(after)
   for (const { id, userCaDer } of after.state.clusters.values()) {
     const known = before.state.clusters.get(id)
-    if (known && !known.userCaDer.equals(userCaDer)) await markDue(device, id, userCaDer)
+    const isOtherCa = known && !known.userCaDer.equals(userCaDer)
+    if (isOtherCa || isOtherHub) await markDue(device, id, userCaDer)
   }
 }
 
@@ -31,8 +37,12 @@ async function markDue(device: Device, clusterId: string, userCaDer: Buffer): Pr
   if ((await readCertificateFile(path)) === undefined) return
   const mark = async () => {
     const file = await readCertificateFile(path)
-    if (!file || isSignedBy(file.certificate, userCaDer)) return
-    await writeCertificateFile(path, { ...file, renewAfter: formatTime(device.world.now()) })
+    if (!file) return
+    const { checked, ...rest } = file
+    const isDue = !isSignedBy(file.certificate, userCaDer)
+    if (!isDue && !checked) return
+    const renewAfter = isDue ? formatTime(device.world.now()) : file.renewAfter
+    await writeCertificateFile(path, { ...rest, renewAfter })
   }
   await withFileLock(path, mark, { waitMs: 0 }).catch((error: unknown) => {
     if (!(error instanceof StateError)) throw error

@@ -28,7 +28,7 @@ export async function removeOverRequests(
   const over: BoundGrant[] = []
   for (const binding of await managedBindings(kubernetes)) {
     const grants = grantsOf(binding, cluster.prefix)
-    if (grants.length === 0 || !grants.every((grant) => isOver(session, grant))) continue
+    if (grants.length === 0 || !grants.every((grant) => isOver(session, grant, binding))) continue
     await kubernetes.delete(bindingPath(binding)).catch(ignoreGone)
     over.push(...grants)
     changed.push(`${binding.kind} ${binding.metadata.name}`)
@@ -38,16 +38,24 @@ export async function removeOverRequests(
   return changed
 }
 
-/** What there is in a cluster, without what answers requests that wait or run: that is not for a declaration to say. */
+/**
+ * What there is in a cluster, without what answers requests that wait or run: that is not for a declaration to say.
+ * A binding that has anybody else in it stays, and is drift.
+ */
 export function withoutRequests<
   T extends { readonly bindings: readonly Binding[]; readonly list: ImpersonatorList },
 >(session: Session, { id, prefix }: ClusterRecord, actual: T): T {
   const { directory, device } = session
   const now = device.world.now()
-  const answers = (binding: Binding) =>
-    grantsOf(binding, prefix).filter((it) => it.request !== undefined && !isOver(session, it))
+  const isAnswer = (binding: Binding) => {
+    const grants = grantsOf(binding, prefix)
+    const isAlone = grants.length === (binding.subjects ?? []).length
+    const answersOne = (it: BoundGrant) => it.request !== undefined && !isOver(session, it, binding)
+    return grants.length > 0 && isAlone && grants.every(answersOne)
+  }
+  const answers = actual.bindings.filter(isAnswer)
   const kept = new Set([
-    ...actual.bindings.flatMap(answers).map(({ timedGroup }) => timedGroup!),
+    ...answers.flatMap((binding) => grantsOf(binding, prefix)).map((it) => it.timedGroup!),
     ...[...directory.state.requests.values()]
       .filter((each) => each.cluster === id && isAlive(requestStatus(each, now)))
       .map(requestGroup),
@@ -55,19 +63,31 @@ export function withoutRequests<
   const keptNames = new Set([...kept].map((group) => timedGroupName(group, prefix)))
   return {
     ...actual,
-    bindings: actual.bindings.filter((binding) => answers(binding).length === 0),
+    bindings: actual.bindings.filter((binding) => !answers.includes(binding)),
     list: { ...actual.list, groups: actual.list.groups.filter((name) => !keptNames.has(name)) },
   }
 }
 
-/** Whether it answers a request that is over. One that is newer than the directory known here may have been approved by another already. */
+/** How long another administrator's approval may be under way: first comes the binding, then the statement. */
+const UNDER_WAY_MS = 10 * 60_000
+
+/** Whether a binding's grant answers a request that is over. One that is not known here was perhaps approved just now. */
 export function isOver(
-  { directory, device }: Session,
+  session: Session,
   { request }: Pick<BoundGrant, 'request'>,
+  { metadata }: Pick<Binding, 'metadata'>,
 ): boolean {
-  if (request === undefined || request > (directory.head?.seq ?? -1)) return false
+  if (request === undefined) return false
+  if (request <= (session.directory.head?.seq ?? -1)) return !isRequestAlive(session, request)
+  const { creationTimestamp = '' } = metadata
+  const age = session.device.world.now().getTime() - Date.parse(creationTimestamp)
+  return !(age <= UNDER_WAY_MS)
+}
+
+/** Whether it waits or runs. */
+export function isRequestAlive({ directory, device }: Session, request: number): boolean {
   const asked = directory.state.requests.get(request)
-  return asked === undefined || !isAlive(requestStatus(asked, device.world.now()))
+  return asked !== undefined && isAlive(requestStatus(asked, device.world.now()))
 }
 
 function isAlive(status: ReturnType<typeof requestStatus>): boolean {

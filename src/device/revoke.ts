@@ -5,6 +5,7 @@ import { appendStatements, type Draft } from './append.ts'
 import type { ClusterChange } from './cluster-bindings.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { unknownUser } from './grant.ts'
+import { isRequestAlive } from './request-bindings.ts'
 import { endEverywhere } from './ungrant.ts'
 
 /** Ending a person or one of their devices, in the whole fleet. */
@@ -14,6 +15,8 @@ export interface Revocation {
   /** The one device, when it is not the whole person. */
   readonly device?: { readonly id: string; readonly name: string }
   readonly clusters: readonly ClusterChange[]
+  /** Numbers of access requests that run by an approval of the user: they go on. */
+  readonly approved?: readonly number[]
 }
 
 /**
@@ -34,7 +37,15 @@ export async function revokeUser(
   const after = await appendStatements(session, (current) =>
     current.directory.state.users.get(user)?.revoked ? [] : drafts(current, { user }, reason),
   )
-  return { user, clusters: await endEverywhere(after, user) }
+  return { user, clusters: await endEverywhere(after, user), ...stillApproved(after, user) }
+}
+
+function stillApproved(session: FleetSession, user: string): Pick<Revocation, 'approved'> {
+  const approved = [...session.directory.state.requests.values()]
+    .filter(({ approvals }) => approvals.some((each) => each.user === user))
+    .map(({ seq }) => seq)
+    .filter((seq) => isRequestAlive(session, seq))
+  return approved.length > 0 ? { approved } : {}
 }
 
 /** Revokes one device of a user, named by its id, a beginning of it, or its name. */

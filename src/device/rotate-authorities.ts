@@ -1,4 +1,5 @@
 import { X509Certificate } from 'node:crypto'
+import { MAX_OVERLAP_MS } from '../directory/replaceable.ts'
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
 import { TrustError, UsageError } from '../errors.ts'
@@ -10,7 +11,6 @@ import { requireCluster } from './cluster-lookup.ts'
 import { clusterDetailOf } from './cluster-statement.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { notTheOwner } from './owner-issued.ts'
-import { renewReplaced } from './replaced-authorities.ts'
 import { nextUserCa, userCaPem } from './user-ca.ts'
 
 /** Replacing the CAs of a cluster (PROTOCOL §12): its agent makes the next ones, an admin signs which and from when. */
@@ -24,7 +24,6 @@ export interface RotatedCluster {
 
 /** Certificates of people live 12 h, of programs 24 h: nobody's ends before its time. */
 export const DEFAULT_OVERLAP_MS = 24 * 3_600_000
-const MAX_OVERLAP_MS = 90 * 24 * 3_600_000
 
 /**
  * Replaces both CAs; those before count for `overlapMs` more, 0 to 90 days.
@@ -49,11 +48,11 @@ export async function rotateAuthorities(
     const now = requireCluster(directory, cluster.id)
     // Another admin was faster, with the same answer.
     if (isSigned(now, offered)) return []
+    requireNoneUnderWay(now, device.world.now())
     const { serverCa, userCa, ...kept } = clusterDetailOf(now)
     const detail = { ...kept, ...offered, previous: { serverCa, userCa, until } }
     return [{ type: 'cluster', detail, signers: [key] }]
   })
-  await renewReplaced(device, directory, after.directory)
   const { name, id, previous } = requireCluster(after.directory, cluster.id)
   return { name, id, until: previous ? formatTime(previous.until) : until }
 }

@@ -1,12 +1,12 @@
+import { X509Certificate } from 'node:crypto'
 import { standingLeaves } from '../directory/overlap.ts'
 import type { HubRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
-import { TrustError, UsageError } from '../errors.ts'
-import { checkHubCertificate } from '../pki/hub-certificate.ts'
-import { sha256 } from '../protocol/keys.ts'
+import { isMcmError, TrustError, UsageError } from '../errors.ts'
+import { checkHubCertificate, isDueForNext } from '../pki/hub-certificate.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
-import type { FleetSession } from './fleet-session.ts'
+import { type FleetSession, syncDirectory } from './fleet-session.ts'
 
 /** Signing the next certificate of a hub, so that everybody knows it before it is shown (PROTOCOL §12.3). */
 
@@ -32,21 +32,49 @@ export async function signHubCertificate(
   const shown = session.connection.candidate.pin
   const isKnown = standingLeaves(hub, now).some(({ pin }) => pin === shown)
   const next = isKnown ? await offered(session, hub) : session.connection.certificateDer
-  const { endpoints, privateEndpoints } = hub
-  checkHubCertificate(next, { endpoints: [...endpoints, ...privateEndpoints], now })
   const from = isKnown ? new Date(now.getTime() + overlapMs) : undefined
-  await appendStatements(session, ({ key }) => {
+  const after = await appendStatements(session, (current) => {
+    // As it is by now: another administrator may have changed where it is.
+    const { endpoints, privateEndpoints, certificateDer } = requireOwnHub(current)
+    if (certificateDer.equals(next)) return []
+    checkHubCertificate(next, { endpoints: [...endpoints, ...privateEndpoints], now })
+    // Replaced at once is over at once: the key of the one before may be stolen.
+    const until = formatTime(from ?? now)
+    const previous = { certificate: certificateDer.toString('base64'), until }
     const certificate = next.toString('base64')
-    const before = from && {
-      previous: { certificate: hub.certificateDer.toString('base64'), until: formatTime(from) },
-    }
-    const detail = { endpoints: [...endpoints], privateEndpoints: [...privateEndpoints] }
-    return [{ type: 'hub', detail: { ...detail, certificate, ...before }, signers: [key] }]
+    const places = { endpoints: [...endpoints], privateEndpoints: [...privateEndpoints] }
+    return [{ type: 'hub', detail: { ...places, certificate, previous }, signers: [session.key] }]
   })
-  return {
-    endpoints,
-    pin: sha256(next),
-    ...(from === undefined ? {} : { from: formatTime(from) }),
+  const { endpoints, pin, previous } = requireOwnHub(after)
+  const isLater = previous !== undefined && previous.until > now
+  return { endpoints, pin, ...(isLater ? { from: formatTime(previous.until) } : {}) }
+}
+
+const DAY_MS = 86_400_000
+/** Long enough for everybody's plugin to have named the command that refreshes a kubeconfig. */
+const OWN_OVERLAP_MS = 30 * DAY_MS
+
+/**
+ * Any command of an administrator signs the next certificate of a hub whose own is in the last third of its life, so
+ * that nobody has to think of it; when it cannot now, the next command does. Gives the session with the directory as
+ * it then is. @throws TrustError
+ */
+export async function signHubCertificateWhenDue(session: FleetSession): Promise<FleetSession> {
+  const { directory, key, device, connection } = session
+  const { certificateDer, candidate } = connection
+  const now = device.world.now()
+  const hub = directory.state.hubs.find(({ pin }) => pin === candidate.pin)
+  // Not what a hub says of itself: the dates of the certificate that an admin signed.
+  if (!directory.state.admins.has(key.id) || !hub || !isDueForNext(certificateDer, now))
+    return session
+  try {
+    const left = new X509Certificate(certificateDer).validToDate.getTime() - now.getTime()
+    await signHubCertificate(session, Math.min(OWN_OVERLAP_MS, left / 2))
+    device.progress.say('the next certificate of the hub is signed')
+    return await syncDirectory(session)
+  } catch (error) {
+    if (!isMcmError(error) || error instanceof TrustError) throw error
+    return session
   }
 }
 

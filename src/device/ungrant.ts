@@ -20,7 +20,7 @@ import { reachableClusters, requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { removeNames } from './impersonator-list.ts'
 import { peopleOf } from './names-in-use.ts'
-import { isOver } from './request-bindings.ts'
+import { isOver, isRequestAlive } from './request-bindings.ts'
 
 /** Taking rights in clusters away again, with the administrator's own identity. */
 
@@ -57,7 +57,8 @@ async function ungrantInCluster(
       const grants = grantsOf(binding, cluster.prefix).filter((grant) => isFor(grant, subject))
       if (grants.length === 0) continue
       if (!grants.some((grant) => isWanted(grant, only))) {
-        isLeft = true
+        // What answers a request that is over gives nothing.
+        isLeft ||= grants.some((grant) => !isOver(session, grant, binding))
         continue
       }
       await kubernetes.delete(bindingPath(binding))
@@ -102,8 +103,7 @@ async function sayUngranted(
   await appendStatements(session, ({ directory, key }) => {
     const signers = [key]
     return results.flatMap(({ change: { id: cluster }, isLeft, ended }): Draft[] => {
-      const isRunning = (request: number) =>
-        directory.state.requests.has(request) && !isOver({ ...session, directory }, { request })
+      const isRunning = (request: number) => isRequestAlive({ ...session, directory }, request)
       const isMember = isListed(directory.state.members(cluster), subject)
       const detail = { action: 'remove', subject: { ...subject }, cluster } as const
       const timed = ended.flatMap(({ timedGroup: group, request }): Draft[] => {

@@ -50,6 +50,10 @@ export const MAX_REQUEST_SECONDS = 12 * 3_600
 const REQUEST_WAITS_MS = 24 * 3_600_000
 /** Of one user within 24 hours: the chain keeps every one of them for ever. */
 export const MAX_REQUESTS_A_DAY = 16
+/** Of one user at a time: somebody has to read them. */
+export const MAX_WAITING_REQUESTS = 4
+/** How far a clock may be behind that of the last approver. */
+const CLOCK_SKEW_MS = 10 * 60_000
 
 /** How it stands at that moment. */
 export function requestStatus(request: AccessRequest, at: Date): RequestStatus {
@@ -80,5 +84,7 @@ export function requestTimedGrant(request: AccessRequest): TimedGrant | undefine
   const { running, end, user: name, seq } = request
   if (!running || end) return undefined
   const subject = { kind: 'user', name } as const
-  return { subject, group: requestGroup(request), expires: running.until, request: seq }
+  // One that is dated ahead opens late, and so lasts no longer than was asked for.
+  const from = new Date(running.from.getTime() - CLOCK_SKEW_MS)
+  return { subject, group: requestGroup(request), from, expires: running.until, request: seq }
 }

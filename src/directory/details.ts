@@ -128,6 +128,7 @@ const request = z.strictObject({
 const approval = z.strictObject({
   action: z.enum(['approve', 'deny', 'end']),
   request: z.int().min(1),
+  needed: z.literal(2).optional(),
 })
 
 const SCHEMAS = {

@@ -18,6 +18,7 @@ import { ProviderFold } from './provider-fold.ts'
 import { clusterRecord, hubRecord } from './replaceable.ts'
 import { RequestFold } from './request-fold.ts'
 import {
+  type AdminRecord,
   type ClusterRecord,
   type DeviceRecord,
   DirectoryState,
@@ -62,7 +63,7 @@ interface FoldedUser extends Omit<Mutable<StandingUser>, 'devices' | 'invites' |
 type Refusal = string | undefined
 
 class Fold {
-  readonly admins = new Map<string, { user: string }>()
+  readonly admins = new Map<string, AdminRecord>()
   confirmed: Date | undefined
   hubs: HubRecord[] = []
   readonly clusters = new Map<string, ClusterRecord>()
@@ -73,7 +74,7 @@ class Fold {
   readonly withoutEffect = new Map<number, string>()
   readonly providerFold = new ProviderFold()
   readonly #requestFold = new RequestFold({
-    adminOf: (key) => this.admins.get(key)?.user,
+    adminOf: (key) => this.admins.get(key),
     userOf: (key) => (this.#revokedKeys.has(key) ? undefined : this.ownerOfKey.get(key)?.name),
     approvalsOf: (id) => {
       const cluster = this.clusters.get(id)
@@ -113,7 +114,7 @@ class Fold {
       const { user, device } = known.detail
       const founder = this.#newUser(user, statement.time)
       this.#addDevice(founder, { user, ...device }, statement.time)
-      this.admins.set(keyId(device.key), { user })
+      this.admins.set(keyId(device.key), { user, since: statement.seq })
       return undefined
     }
     if (known.type === 'device') return this.#joinDevice(statement, known.detail)
@@ -129,11 +130,11 @@ class Fold {
   #applyOfAdmin(statement: Statement, known: Detail): Refusal {
     switch (known.type) {
       case 'admin':
-        return this.#changeAdmin(known.detail)
+        return this.#changeAdmin(statement.seq, known.detail)
       case 'hub':
-        return this.#setHub(statement.seq, known.detail)
+        return this.#setHub(statement, known.detail)
       case 'cluster':
-        return this.#setCluster(statement.seq, known.detail)
+        return this.#setCluster(statement, known.detail)
       case 'invite':
         return this.#invite(statement, known.detail)
       case 'member':
@@ -153,7 +154,7 @@ class Fold {
     }
   }
 
-  #changeAdmin({ action, user, key }: AdminDetail): Refusal {
+  #changeAdmin(seq: number, { action, user, key }: AdminDetail): Refusal {
     if (action === 'remove') {
       if (!this.admins.has(key)) return 'this key is not an admin’s'
       if (this.admins.size === 1) return 'the last admin cannot be removed'
@@ -164,22 +165,23 @@ class Fold {
     if (owner && owner.name !== user) return `this device is not ${user}’s`
     if (this.#revokedKeys.has(key)) return 'this device has been revoked'
     if (this.users.get(user)?.revoked) return `${user} has been revoked`
-    this.admins.set(key, { user })
+    const known = this.admins.get(key)
+    this.admins.set(key, { user, since: known?.user === user ? known.since : seq })
     return undefined
   }
 
   /** The same hub is one that an endpoint in common leads to. */
-  #setHub(seq: number, detail: HubDetail): Refusal {
+  #setHub(statement: Statement, detail: HubDetail): Refusal {
     const { endpoints, privateEndpoints } = detail
     const own = new Set([...endpoints, ...privateEndpoints])
     const isOther = (hub: HubRecord) =>
       ![...hub.endpoints, ...hub.privateEndpoints].some((endpoint) => own.has(endpoint))
-    this.hubs = [...this.hubs.filter(isOther), hubRecord(seq, detail)]
+    this.hubs = [...this.hubs.filter(isOther), hubRecord(statement, detail)]
     return undefined
   }
 
-  #setCluster(seq: number, detail: ClusterDetail): Refusal {
-    this.clusters.set(detail.id, clusterRecord(seq, detail))
+  #setCluster(statement: Statement, detail: ClusterDetail): Refusal {
+    this.clusters.set(detail.id, clusterRecord(statement, detail))
     return undefined
   }
 
@@ -196,7 +198,7 @@ class Fold {
       used: false,
     }
     user.bot = detail.bot
-    putIntoGroups(user, detail.groups, statement.time)
+    putIntoGroups(user, detail.bot ? [] : detail.groups, statement.time)
     user.invites.push(record)
     this.#invites.set(statement.seq, { user, record })
     return undefined
@@ -205,6 +207,7 @@ class Fold {
   #setGroups(time: Date, { user: name, groups, nickname }: GroupsDetail): Refusal {
     const user = this.users.get(name)
     if (!user || user.revoked) return `there is no user ${name}`
+    if (user.bot && groups.length > 0) return `${name} is a bot, and bots are in no group`
     putIntoGroups(user, groups, time)
     if (nickname === undefined) delete user.nickname
     else user.nickname = nickname
@@ -256,7 +259,7 @@ class Fold {
     if ('cluster' in detail) {
       this.members.delete(detail.cluster)
       this.timedGrants.delete(detail.cluster)
-      this.#requestFold.endThose(({ cluster }) => cluster === detail.cluster, time)
+      this.#requestFold.endOfCluster(detail.cluster, time)
       return this.clusters.delete(detail.cluster) ? undefined : `there is no ${detail.cluster}`
     }
     if ('user' in detail) return this.#revokeUser(time, detail.user)
@@ -339,7 +342,7 @@ class Fold {
     for (const grants of this.timedGrants.values())
       for (const grant of [...grants.values()])
         if (subjectKey(grant.subject) === subjectKey(subject)) grants.delete(timedGrantKey(grant))
-    this.#requestFold.endThose(({ user }) => user === name, time)
+    this.#requestFold.endOfUser(name, time)
     const user = this.users.get(name)
     if (!user && this.providerFold.of(name)) return this.providerFold.endName(time, name)
     if (!user) return `there is no user ${name}`

@@ -5,13 +5,10 @@ import type { ClusterRecord, HubRecord } from './state.ts'
  * signed time the one before. What is listed first is the newest.
  */
 
-/** How far clocks may be apart where both ends have to agree on the moment. */
-const CLOCK_GRACE_MS = 10 * 60_000
-
 /** The server CAs of which a client takes an agent's certificate. */
 export function standingServerCas(cluster: ClusterRecord, now: Date): readonly Buffer[] {
   const { serverCaDer, previous } = cluster
-  const stands = previous !== undefined && now.getTime() < graceEnd(previous.until)
+  const stands = previous !== undefined && now < previous.graceUntil
   return stands ? [serverCaDer, previous.serverCaDer] : [serverCaDer]
 }
 
@@ -30,10 +27,22 @@ export function standingLeaves(
 ): readonly { readonly pin: string; readonly certificateDer: Buffer }[] {
   const { pin, certificateDer, previous } = hub
   const own = { pin, certificateDer }
-  const stands = previous !== undefined && now.getTime() < graceEnd(previous.until)
+  const stands = previous !== undefined && now < previous.graceUntil
   return stands ? [own, previous] : [own]
 }
 
-function graceEnd(until: Date): number {
-  return until.getTime() + CLOCK_GRACE_MS
+/** What kubectl is to trust: it forgets nothing by itself, so what is over, or about to be, is not written down. */
+export function writtenServerCas(cluster: ClusterRecord, now: Date): readonly Buffer[] {
+  const { serverCaDer, previous } = cluster
+  return previous !== undefined && now < previous.until
+    ? [serverCaDer, previous.serverCaDer]
+    : [serverCaDer]
+}
+
+/** The same of a hub's certificates. */
+export function writtenLeaves(hub: HubRecord, now: Date): readonly Buffer[] {
+  const { certificateDer, previous } = hub
+  return previous !== undefined && now < previous.until
+    ? [certificateDer, previous.certificateDer]
+    : [certificateDer]
 }

@@ -18,6 +18,8 @@ export interface HubRecord {
     readonly certificateDer: Buffer
     readonly pin: string
     readonly until: Date
+    /** Until when clients take it, whose clocks may be late. */
+    readonly graceUntil: Date
   }
 }
 
@@ -38,6 +40,8 @@ export interface ClusterRecord {
     readonly serverCaDer: Buffer
     readonly userCaDer: Buffer
     readonly until: Date
+    /** Until when clients take it, whose clocks may be late. */
+    readonly graceUntil: Date
   }
   /** How many users have to approve a request there; one where it says nothing. */
   readonly approvals?: 2 | undefined
@@ -104,15 +108,24 @@ export interface TimedGrant {
   readonly subject: MemberSubject
   /** `grant:…`. */
   readonly group: string
+  /** Nobody is in it before; absent where it has always begun. */
+  readonly from?: Date
   readonly expires: Date
   /** The number of the request that was approved; absent for a `grant`. */
   readonly request?: number
 }
 
+/** A key that may sign for the fleet. */
+export interface AdminRecord {
+  readonly user: string
+  /** The number of the statement since which it has without a break. */
+  readonly since: number
+}
+
 /** The records a state consists of. */
 export interface StateRecords {
   readonly confirmed: Date | undefined
-  readonly admins: ReadonlyMap<string, { readonly user: string }>
+  readonly admins: ReadonlyMap<string, AdminRecord>
   readonly hubs: readonly HubRecord[]
   readonly clusters: ReadonlyMap<string, ClusterRecord>
   readonly users: ReadonlyMap<string, StandingUser>
@@ -150,8 +163,8 @@ export class DirectoryState {
   /** By number; whatever became of them. */
   readonly requests: ReadonlyMap<number, AccessRequest>
   readonly #records: StateRecords
-  /** By cluster id; made once, because every request of every user asks. */
-  readonly #approved: ReadonlyMap<string, readonly TimedGrant[]>
+  /** By cluster id and user; made once, because every request of every user asks. */
+  readonly #approved: ReadonlyMap<string, ReadonlyMap<string, readonly TimedGrant[]>>
 
   constructor(records: StateRecords) {
     this.admins = records.admins
@@ -222,8 +235,8 @@ export class DirectoryState {
 
   /** Who is in a timed group of a cluster, or was: by a grant, or by a request that was approved and not ended. */
   timedGrants(clusterId: string): readonly TimedGrant[] {
-    const granted = this.#records.timedGrants.get(clusterId)?.values() ?? []
-    return [...granted, ...(this.#approved.get(clusterId) ?? [])]
+    const approved = this.#approved.get(clusterId)?.values() ?? []
+    return [...this.#granted(clusterId), ...[...approved].flat()]
   }
 
   /** What puts a user with these groups into timed groups at that moment. */
@@ -235,22 +248,29 @@ export class DirectoryState {
   ): readonly TimedGrant[] {
     const isOf = ({ kind, name }: MemberSubject) =>
       kind === 'user' ? name === user : groups.includes(name)
-    return this.timedGrants(clusterId).filter(
-      ({ subject, expires }) => isOf(subject) && at < expires,
+    const approved = this.#approved.get(clusterId)?.get(user) ?? []
+    return [...this.#granted(clusterId), ...approved].filter(
+      ({ subject, from, expires }) => isOf(subject) && (!from || from <= at) && at < expires,
     )
+  }
+
+  #granted(clusterId: string): Iterable<TimedGrant> {
+    return this.#records.timedGrants.get(clusterId)?.values() ?? []
   }
 }
 
 function approvedByCluster(
   requests: StateRecords['requests'],
-): ReadonlyMap<string, readonly TimedGrant[]> {
-  const approved = new Map<string, TimedGrant[]>()
+): ReadonlyMap<string, ReadonlyMap<string, readonly TimedGrant[]>> {
+  const approved = new Map<string, Map<string, TimedGrant[]>>()
   for (const request of requests.values()) {
     const timed = requestTimedGrant(request)
     if (!timed) continue
-    const known = approved.get(request.cluster)
+    const users = approved.get(request.cluster) ?? new Map<string, TimedGrant[]>()
+    approved.set(request.cluster, users)
+    const known = users.get(request.user)
     if (known) known.push(timed)
-    else approved.set(request.cluster, [timed])
+    else users.set(request.user, [timed])
   }
   return approved
 }

@@ -71,9 +71,11 @@ class SplicedPair implements Splice {
       from.bytes += chunk.length
     })
     stream.on('error', () => stream.destroy())
+    // Whatever is joined may have ended before, and does not say so again.
+    if (stream.readableEnded) queueMicrotask(() => this.#onEnd(from, to))
+    else stream.once('end', () => this.#onEnd(from, to))
     if (stream.destroyed) queueMicrotask(onClose)
     else stream.once('close', onClose)
-    stream.once('end', () => this.#onEnd(from, to))
     stream.pipe(to.stream, { end: false })
   }
 

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import type { DirectoryState } from '../directory/state.ts'
 import { messageOf } from '../errors.ts'
+import { isDueForNext } from '../pki/hub-certificate.ts'
 import { sha256 } from '../protocol/keys.ts'
 import type { Secret } from '../secret.ts'
 import type { Log, World } from '../world.ts'
@@ -73,7 +74,7 @@ export function followCertificate(options: {
     const work =
       next !== undefined && isDue(options.state(), pinOf(next), now)
         ? () => change(next!)
-        : next === undefined && isOld(current, now)
+        : next === undefined && isDueForNext(new X509Certificate(current.pem).raw, now)
           ? make
           : undefined
     if (work === undefined) return
@@ -102,13 +103,6 @@ export function followCertificate(options: {
 function isDue({ hubs }: DirectoryState, pin: string, now: Date): boolean {
   const hub = hubs.find((each) => each.pin === pin)
   return hub !== undefined && (hub.previous === undefined || now >= hub.previous.until)
-}
-
-/** Two thirds of its life are over. */
-function isOld({ pem }: OwnCertificate, now: Date): boolean {
-  const { validFromDate, validToDate } = new X509Certificate(pem)
-  const [from, to] = [validFromDate.getTime(), validToDate.getTime()]
-  return now.getTime() > from + ((to - from) * 2) / 3
 }
 
 function pinOf({ pem }: OwnCertificate): string {

@@ -38,6 +38,7 @@ export async function hubIdentity(
   renew: boolean,
 ): Promise<HubIdentity> {
   return withFileLock(join(directory, 'hub'), async () => {
+    if (renew) await forgetNext(directory)
     const kept = renew ? undefined : await readIdentity(directory)
     if (!kept) return makeIdentity(world, directory, endpoints)
     requireEndpoints(world, kept, endpoints)
@@ -75,6 +76,12 @@ async function readNext(directory: string): Promise<HubIdentity | undefined> {
   const pem = await readTextIfAny(join(directory, NEXT_CERTIFICATE))
   if (pem === undefined) return undefined
   return readPair(directory, NEXT_CERTIFICATE, NEXT_KEY)
+}
+
+/** Whoever replaces a certificate at once fears for its key, and the next one lies beside it. */
+async function forgetNext(directory: string): Promise<void> {
+  await deleteFile(join(directory, NEXT_CERTIFICATE))
+  await deleteFile(join(directory, NEXT_KEY))
 }
 
 /** The key first: a crash in between is seen by `finishTaking`. */

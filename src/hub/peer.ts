@@ -77,9 +77,14 @@ export function requirePassage(
   const userCas = cluster ? standingUserCas(cluster, now) : [decoyDer]
   const byCertificate = userOfCertificate(peer, userCas)
   const claim = ownDevice(state, peer) ?? byCertificate
+  // Whichever cluster is named, if any: how long a refusal takes says nothing of which there are.
+  const before = claim
+    ? undefined
+    : userOfCertificate(peer, [cluster?.previous?.userCaDer ?? decoyDer])
   const deny = (reason: string) => denied({ reason, user: claim?.user })
   if (peer.certificateDer === undefined) throw deny('no certificate')
   if (!target || !cluster) throw deny('no such cluster')
+  if (before) throw replaced(cluster.name, before.user)
   if (!claim) throw deny('neither a device of the directory nor a certificate of this cluster')
   if (!state.isLiveDevice(claim.device)) throw deny('device unknown or revoked')
   if (state.deviceOwner(claim.device)?.user.name !== claim.user)
@@ -129,6 +134,15 @@ export class Denial {
     this.reason = reason
     this.user = user
   }
+}
+
+/** Whoever has a certificate of the CA before knows that there is this cluster. */
+function replaced(cluster: string, user: string) {
+  return new AccessDeniedError(
+    'MCM_FORBIDDEN',
+    `the CAs of ${cluster} were replaced and this certificate is of one before: run mcm kubeconfig ${cluster} --merge`,
+    { cause: new Denial({ reason: 'a certificate of a CA that was replaced', user }) },
+  )
 }
 
 function denied(why: { readonly reason: string; readonly user: string | undefined }) {

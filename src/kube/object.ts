@@ -5,6 +5,8 @@ export interface ObjectMeta {
   readonly labels?: Readonly<Record<string, string>>
   readonly annotations?: Readonly<Record<string, string>>
   readonly resourceVersion?: string
+  /** RFC 3339; the API server's own word. */
+  readonly creationTimestamp?: string
 }
 
 /** Any object of the Kubernetes API, as plain JSON. */

@@ -91,6 +91,13 @@ export function checkHubCertificate(
   }
 }
 
+/** Whether two thirds of its life are over: time for the next one. `der` is a certificate. */
+export function isDueForNext(der: Buffer, now: Date): boolean {
+  const { notBefore, notAfter } = parseCertificate(der)
+  const [from, to] = [notBefore.getTime(), notAfter.getTime()]
+  return now.getTime() > from + ((to - from) * 2) / 3
+}
+
 function hostsOf(endpoints: readonly string[]): EndpointHost[] {
   const hosts = endpoints.map((endpoint) => {
     const host = endpointHost(endpoint)

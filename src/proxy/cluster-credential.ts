@@ -11,7 +11,7 @@ import { ATTEMPT_MS, withinDeadline } from './deadline.ts'
 export interface ClusterCredential {
   /** One that has not expired. @throws what `Ways.credential` throws */
   current(): Promise<Credential>
-  /** Renews in the background when two thirds of the lifetime are over. Call it now and then. */
+  /** Renews in the background when two thirds of the lifetime are over, or the CA is being replaced. Call it now and then. */
   renewWhenDue(): void
   /** The CA that signed it is being replaced: whoever asks next gets another, or this one while there is none to be had. */
   replace(): void
@@ -71,7 +71,7 @@ export function clusterCredential(
     },
     renewWhenDue: () => {
       const now = world.now().getTime()
-      if (!held || now < held.renewAt || now < retryAt) return
+      if (!held || now < retryAt || (now < held.renewAt && !isReplaced)) return
       retryAt = now + RETRY_MS
       ask().catch((error) => {
         log.warn('certificate not renewed', { cluster: cluster.id, reason: messageOf(error) })

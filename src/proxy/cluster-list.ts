@@ -15,12 +15,15 @@ export interface ClusterList {
    * @throws NotFoundError MCM_CLUSTER_UNKNOWN, and whatever reading the list throws
    */
   find(idOrName: string): Promise<ClusterUpstream>
-  upstreams(): Iterable<ClusterUpstream>
+  /** Every five seconds. What runs with nobody asking for anything hears of new CAs, too. */
+  beat(): void
   close(): Promise<void>
 }
 
 /** How long a list counts for the clusters on it. */
 const FRESH_MS = 5_000
+/** How long it is let be while something is open and nobody asks. */
+const UNASKED_MS = 30_000
 
 export interface ClusterListDeps {
   readonly world: World
@@ -58,13 +61,16 @@ export function clusterList(deps: ClusterListDeps): ClusterList {
     }
   }
 
+  function readBehind(): void {
+    read().catch((error) => deps.log.warn('clusters not read', { reason: messageOf(error) }))
+  }
+
   /** A list that is not fresh but holds the cluster serves; it is read again behind the request's back. */
   async function lookUp(idOrName: string): Promise<ProxyCluster> {
     const now = deps.world.now().getTime()
     const isFresh = now >= readAt && now - readAt < FRESH_MS
     const present = byIdOrName(known, idOrName)
-    if (present && !isFresh)
-      read().catch((error) => deps.log.warn('clusters not read', { reason: messageOf(error) }))
+    if (present && !isFresh) readBehind()
     if (present) return present
     await withinDeadline(read(), 'the hub')
     const found = byIdOrName(known, idOrName)
@@ -81,7 +87,12 @@ export function clusterList(deps: ClusterListDeps): ClusterList {
       opened.set(cluster.id, upstream)
       return upstream
     },
-    upstreams: () => opened.values(),
+    beat: () => {
+      const all = [...opened.values()]
+      for (const upstream of all) upstream.beat()
+      const ageMs = deps.world.now().getTime() - readAt
+      if (ageMs >= UNASKED_MS && all.some((upstream) => upstream.isInUse)) readBehind()
+    },
     close: async () => {
       await Promise.all(Array.from(opened.values(), (upstream) => upstream.close()))
     },

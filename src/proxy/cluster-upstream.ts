@@ -35,6 +35,8 @@ import { isOf, type SessionPool, sessionPool } from './session-pool.ts'
  */
 export interface ClusterUpstream extends Upstream {
   readonly cluster: ProxyCluster
+  /** Whether there are sessions. */
+  readonly isInUse: boolean
   /** The same cluster with other CAs: what is opened from now on goes by them, by a certificate of now. */
   follow(cluster: ProxyCluster): void
   /** Every five seconds, for as long as the proxy runs. */
@@ -115,8 +117,12 @@ class WarmUpstream implements ClusterUpstream, SessionSource {
     this.#credential.replace()
   }
 
+  get isInUse(): boolean {
+    return this.#sessions.size > 0
+  }
+
   beat(): void {
-    if (this.#sessions.size === 0) return
+    if (!this.isInUse) return
     this.#credential.renewWhenDue()
     for (const session of this.#sessions) session.beat()
   }

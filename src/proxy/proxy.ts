@@ -76,9 +76,7 @@ export async function startProxy(
   const service = new ProxyService((name) => clusters.find(name), log)
   const listening = await listenOnLoopback(deps.tls, options.port, (s) => service.accept(s))
   service.hosts = localHosts(listening.port)
-  const beat = setInterval(() => {
-    for (const upstream of clusters.upstreams()) upstream.beat()
-  }, BEAT_MS)
+  const beat = setInterval(() => clusters.beat(), BEAT_MS)
   const { promise: closed, resolve } = Promise.withResolvers<void>()
   const stop = async () => {
     clearInterval(beat)

@@ -89,9 +89,13 @@ export function viewAdmins(admins: readonly Administrator[], screen: Screen): st
 }
 
 export function viewRevocation(revocation: Revocation, screen: Screen): string {
-  const { user, device, clusters } = revocation
+  const { user, device, clusters, approved = [] } = revocation
   const what = device ? `device ${device.name} of ${user}` : `user ${user}`
-  return `revoked: ${what}\n${viewChanges(clusters, screen)}`
+  const rest =
+    approved.length === 0
+      ? ''
+      : `access that ${user} approved goes on: requests ${approved.join(', ')}; mcm requests end NUMBER takes it back\n`
+  return `revoked: ${what}\n${viewChanges(clusters, screen)}${rest}`
 }
 
 export function viewDirectoryStatements(view: DirectoryView, screen: Screen): string {

@@ -70,6 +70,12 @@ export function viewRequestLine(request: RequestSummary): string {
   return plainLine(`${id} ${statusText(request)}: ${what}`)
 }
 
+/** What an approval would do, for whoever is asked. */
+export function approvalText({ user, role, namespace, cluster, seconds, reason }: RequestSummary) {
+  const where = namespace === undefined ? cluster : `${namespace} of ${cluster}`
+  return plainLine(`this gives ${user} ${role} at ${where} for ${lengthText(seconds)} (${reason})`)
+}
+
 export function viewApprovals({ name, id, approvals }: RequestPolicy): string {
   const needed = approvals === 2 ? 'two approvals, of different people' : 'one approval'
   return renderFields({ cluster: `${name} (${id})`, 'access requests need': needed })

@@ -1,20 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { FENCE_NAME } from '../../src/access/fence.ts'
 import { type ImpersonationForm, impersonatorRole } from '../../src/access/impersonator.ts'
-import { agentManifest } from '../../src/access/manifest.ts'
 import { startListedNames } from '../../src/agent/listed-names.ts'
 import { nameAdmission } from '../../src/agent/name-admission.ts'
 import { directTransport } from '../../src/client/direct-transport.ts'
 import { type KubernetesApi, openKubernetes } from '../../src/client/kubernetes.ts'
 import { actingAs } from '../../src/device/direct-api.ts'
 import { setUpFence } from '../../src/device/fence.ts'
-import type { KubernetesObject } from '../../src/kube/object.ts'
 import type { ClusterRole, PolicyRule } from '../../src/kube/rbac.ts'
 import { Secret } from '../../src/secret.ts'
 import { FrozenWorld, RecordedLog } from '../agent/frozen-world.ts'
 import { type ApiServer, apiServerIsPossible, startApiServer } from '../cluster/api-server.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
-import { ask, type Caller, collectionPath } from './api-server-client.ts'
+import { ask, type Caller } from './api-server-client.ts'
+import { install, manifestFor, PREFIX, tokenOf } from './stage.ts'
 
 const ROLES = '/apis/rbac.authorization.k8s.io/v1/clusterroles'
 const ROLE = `${ROLES}/mcm-impersonator`
@@ -69,38 +68,15 @@ describe.each(['1.36.3', '1.33.13'] as const)('the fence on Kubernetes %s', asyn
 
     beforeAll(async () => {
       server = await startApiServer({ version })
-      const manifest = agentManifest({
-        cluster: 'c-aaaaaaaaaa',
-        hub: { endpoints: ['hub.example.org:8443'], pin: 'p'.repeat(43) },
-        fleet: 'f'.repeat(43),
-        joinToken: new Secret('join-token'),
-        pairingSecret: new Secret('pairing-secret'),
-        prefix: 'mcm:',
-        owner: 'alice',
-        listed: LISTED,
-        form,
-      })
-      for (const object of manifest) await create(object)
-      const path = '/api/v1/namespaces/mcm-system/serviceaccounts/mcm-agent/token'
-      const request = {
-        apiVersion: 'authentication.k8s.io/v1',
-        kind: 'TokenRequest',
-        spec: { expirationSeconds: 3600 },
-      }
-      const made = await ask(server, server.admin, path, { method: 'POST', body: request })
-      token = made.body.status.token
+      await install(server, manifestFor({ owner: 'alice', listed: LISTED, form }))
+      token = (await tokenOf(server, 'mcm-agent', 3600)).token
       const transport = transportTo(server, server.admin)
       const { signal } = new AbortController()
-      await setUpFence(openKubernetes(transport), actingAs(transport), 'mcm:', { signal })
+      await setUpFence(openKubernetes(transport), actingAs(transport), PREFIX, { signal })
       await transport.close()
     }, 120_000)
     afterAll(() => server?.stop())
 
-    async function create(object: KubernetesObject): Promise<void> {
-      const path = collectionPath(object).replace(/policys$/, 'policies')
-      const made = await ask(server, server.admin, path, { method: 'POST', body: object })
-      expect(made, `${object.kind} ${object.metadata.name}`).toMatchObject({ status: 201 })
-    }
     const read = async () => (await ask(server, { token }, ROLE)).body as ClusterRole
     async function put(edit: (role: ClusterRole) => object) {
       return ask(server, { token }, ROLE, { method: 'PUT', body: edit(await read()) })

@@ -2,16 +2,15 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { ceilingRole } from '../../src/access/ceiling.ts'
 import { bindingOf } from '../../src/access/grant.ts'
 import { type ImpersonationForm, impersonatorRole } from '../../src/access/impersonator.ts'
-import { agentManifest } from '../../src/access/manifest.ts'
 import { CORE_RESOURCES, presetCeiling } from '../../src/access/preset-ceiling.ts'
 import { formOfRefusal } from '../../src/agent/impersonation-support.ts'
 import type { HeaderPair } from '../../src/kube/impersonation.ts'
 import type { KubernetesObject } from '../../src/kube/object.ts'
 import { RBAC_GROUP } from '../../src/kube/rbac.ts'
-import { Secret } from '../../src/secret.ts'
 import { type ApiServer, apiServerIsPossible, startApiServer } from '../cluster/api-server.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
-import { type Ask, ask, collectionPath } from './api-server-client.ts'
+import { type Ask, ask } from './api-server-client.ts'
+import { as, install, manifestFor, PREFIX, TOKEN_REQUEST, tokenOf } from './stage.ts'
 
 /**
  * What somebody has who stole the impersonator's token, in both forms of impersonation. Alice is cluster-admin
@@ -20,15 +19,6 @@ import { type Ask, ask, collectionPath } from './api-server-client.ts'
 
 const ROLES = `/apis/${RBAC_GROUP}/v1/clusterroles`
 const LISTED = { users: ['mcm:alice', 'mcm:bob'], groups: ['mcm:watchers'] }
-const TOKEN_REQUEST = {
-  apiVersion: 'authentication.k8s.io/v1',
-  kind: 'TokenRequest',
-  spec: { expirationSeconds: 600 },
-}
-
-function as(user: string, ...groups: string[]): HeaderPair[] {
-  return [['Impersonate-User', user], ...groups.map((g) => ['Impersonate-Group', g] as const)]
-}
 
 const ATTEMPTS: readonly [string, HeaderPair[]][] = [
   ['nobody at all', []],
@@ -87,42 +77,21 @@ describe.each(['1.36.3', '1.33.13'] as const)('the impersonator’s token on %s'
     beforeAll(async () => {
       server = await startApiServer({ version })
       const anything = { subject: { kind: 'user', name: 'alice' }, role: 'cluster-admin' } as const
-      const objects: KubernetesObject[] = [
-        ...agentManifest({
-          cluster: 'c-aaaaaaaaaa',
-          hub: { endpoints: ['hub.example.org:8443'], pin: 'p'.repeat(43) },
-          fleet: 'f'.repeat(43),
-          joinToken: new Secret('join-token'),
-          pairingSecret: new Secret('pairing-secret'),
-          prefix: 'mcm:',
-          owner: 'alice',
-          listed: LISTED,
-        }),
-        bindingOf(anything, 'mcm:'),
+      await install(server, [
+        ...manifestFor({ owner: 'alice', listed: LISTED }),
+        bindingOf(anything, PREFIX),
         {
           apiVersion: 'v1',
           kind: 'ServiceAccount',
           metadata: { name: 'power', namespace: 'default' },
         },
         { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'it', namespace: 'default' } },
-      ]
-      for (const object of objects) {
-        const made = await ask(server, server.admin, collectionPath(object), {
-          method: 'POST',
-          body: object,
-        })
-        expect(made, `${object.kind} ${object.metadata.name}`).toMatchObject({ status: 201 })
-      }
-      impersonator = await tokenOf('mcm-impersonator')
-      agent = await tokenOf('mcm-agent')
+      ])
+      impersonator = await tokenOf(server, 'mcm-impersonator')
+      agent = await tokenOf(server, 'mcm-agent')
     })
     afterAll(() => server?.stop())
 
-    async function tokenOf(account: string): Promise<{ token: string }> {
-      const path = `/api/v1/namespaces/mcm-system/serviceaccounts/${account}/token`
-      const made = await ask(server, server.admin, path, { method: 'POST', body: TOKEN_REQUEST })
-      return { token: made.body.status.token }
-    }
     const steal = (path: string, headers: readonly HeaderPair[], asked: Ask = {}) =>
       ask(server, impersonator, path, { ...asked, headers })
     async function put(role: KubernetesObject): Promise<void> {

@@ -4,20 +4,18 @@ import { bindingOf, namesForGrant } from '../../src/access/grant.ts'
 import { impersonationOf } from '../../src/access/identity.ts'
 import type { ImpersonatorNames } from '../../src/access/impersonator.ts'
 import { NO_NAMES, withNames } from '../../src/access/impersonator.ts'
-import { agentManifest } from '../../src/access/manifest.ts'
 import type { Preset } from '../../src/access/role.ts'
 import { PRESETS } from '../../src/access/role.ts'
 import type { HeaderPair } from '../../src/kube/impersonation.ts'
 import { impersonationHeaders } from '../../src/kube/impersonation.ts'
 import type { KubernetesObject } from '../../src/kube/object.ts'
-import { Secret } from '../../src/secret.ts'
 import type { ApiServer } from '../cluster/api-server.ts'
 import { apiServerIsPossible, startApiServer } from '../cluster/api-server.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
 import type { Answer, Ask } from './api-server-client.ts'
-import { ask, collectionPath } from './api-server-client.ts'
+import { ask } from './api-server-client.ts'
+import { as, install, manifestFor, PREFIX, TOKEN_REQUEST, tokenOf } from './stage.ts'
 
-const PREFIX = 'mcm:'
 const NAMESPACED: readonly Preset[] = ['ns-dev', 'ns-ro']
 
 /** One user per preset, called after it; `ns-…` in the namespace `test`. */
@@ -39,16 +37,10 @@ function listedNames(): ImpersonatorNames {
   return all.reduce(withNames, NO_NAMES)
 }
 
-/** Made by the very objects of agent.yaml, and tokens as the agent gets them. */
-async function install(server: ApiServer) {
-  const objects: KubernetesObject[] = [
-    ...agentManifest({
-      cluster: 'c-aaaaaaaaaa',
-      hub: { endpoints: ['hub.example.org:8443'], pin: 'p'.repeat(43) },
-      fleet: 'f'.repeat(43),
-      joinToken: new Secret('join-token'),
-      pairingSecret: new Secret('pairing-secret'),
-      prefix: PREFIX,
+/** The very objects of agent.yaml, and what they are tried on. */
+function objects(): KubernetesObject[] {
+  return [
+    ...manifestFor({
       owner: 'owner',
       listed: listedNames(),
       workload: { image: 'docker.io/library/mcm-agent:0' },
@@ -61,30 +53,6 @@ async function install(server: ApiServer) {
     ...[...GRANTS, GROUP_GRANT].map((grant) => bindingOf(grant, PREFIX)),
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: { name: 'power', namespace: 'test' } },
   ]
-  for (const object of objects) {
-    const created = await ask(server, server.admin, collectionPath(object), {
-      method: 'POST',
-      body: object,
-    })
-    expect(created, `${object.kind} ${object.metadata.name}`).toMatchObject({ status: 201 })
-  }
-}
-
-async function tokenOf(server: ApiServer, account: string): Promise<{ token: string }> {
-  const path = `/api/v1/namespaces/mcm-system/serviceaccounts/${account}/token`
-  const made = await ask(server, server.admin, path, { method: 'POST', body: TOKEN_REQUEST })
-  expect(made.status).toBe(201)
-  return { token: made.body.status.token }
-}
-
-const TOKEN_REQUEST = {
-  apiVersion: 'authentication.k8s.io/v1',
-  kind: 'TokenRequest',
-  spec: { expirationSeconds: 600 },
-}
-
-function as(user: string, ...groups: string[]): HeaderPair[] {
-  return [['Impersonate-User', user], ...groups.map((g) => ['Impersonate-Group', g] as const)]
 }
 
 /** As the agent speaks for somebody: session extra and all. */
@@ -104,7 +72,7 @@ describe.each(['1.36.3', '1.33.13'] as const)('RBAC on Kubernetes %s', async (ve
 
     beforeAll(async () => {
       server = await startApiServer({ version })
-      await install(server)
+      await install(server, objects())
       impersonator = await tokenOf(server, 'mcm-impersonator')
       agent = await tokenOf(server, 'mcm-agent')
     })

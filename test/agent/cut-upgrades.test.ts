@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { controlFrame, dataHead, FLAG_FIN, FRAME } from '../../src/forward/spdy-frames.ts'
 import { HeaderPacker } from '../../src/forward/spdy-headers.ts'
 import { acceptOf } from '../../src/forward/upgrade-client.ts'
+import { sha256 } from '../../src/protocol/keys.ts'
 import { socketFrame } from '../forward/socket-frame.ts'
 import {
   cleanup,
@@ -268,4 +269,45 @@ test('the audit says who broke an exec, and that its time was over', async () =>
   expect(stage.cutRevoked('bob')).toBe(1)
   await closed(second.client.resume())
   await expect.poll(() => stage.audit.at(-1)?.ended).toBe('expired')
+})
+
+describe('what runs on a certificate of a CA that was replaced', () => {
+  const replaceCa = () =>
+    void stage.facts.replacedAuthorities.add(sha256(stage.userAuthority.certificateDer))
+  const inAnHour = () => new Date(stage.facts.now.getTime() + 3_600_000)
+
+  test('goes on while its device has one of the CA of now, and ends when that ends', async () => {
+    const { upstream } = await exec('websocket')
+    replaceCa()
+    stage.facts.successors.set(`bob ${bob.device}`, inAnHour())
+    expect(stage.cutRevoked()).toBe(0)
+    expect(upstream.destroyed).toBe(false)
+    stage.facts.successors.set(`bob ${bob.device}`, new Date(stage.facts.now.getTime() - 1_000))
+    expect(stage.cutRevoked()).toBe(1)
+  })
+
+  test('is cut with the reason where its device has none', async () => {
+    const { client, upstream } = await exec('websocket')
+    const text = readAll(client)
+    replaceCa()
+    expect(stage.cutRevoked()).toBe(1)
+    expect(await text).toContain('a CA that this cluster has replaced')
+    await closed(upstream)
+  })
+
+  test('with nothing under way the connection ends, whatever its device has', async () => {
+    const client = await stage.http1(bob)
+    replaceCa()
+    stage.facts.successors.set(`bob ${bob.device}`, inAnHour())
+    await expect.poll(() => stage.cutRevoked()).toBe(1)
+    await closed(client.resume())
+  })
+
+  test('a successor of somebody else’s device is none', async () => {
+    await exec('websocket')
+    replaceCa()
+    stage.facts.successors.set(`bob ${'x'.repeat(43)}`, inAnHour())
+    stage.facts.successors.set(`alice ${bob.device}`, inAnHour())
+    expect(stage.cutRevoked()).toBe(1)
+  })
 })

@@ -16,8 +16,9 @@ import { RecordedLog } from './frozen-world.ts'
 export class FakeHub {
   directory: Directory
   joinToken = 'join-token'
+  directoryRequests = 0
   readonly joins: { cluster: string; body: Join; key: string | undefined }[] = []
-  readonly tunnels: { tunnel: HubTunnel; key: string | undefined }[] = []
+  readonly tunnels: { tunnel: HubTunnel; key: string | undefined; certificateDer?: Buffer }[] = []
   readonly endpoint: string
   readonly pin: string
   readonly certificateDer: Buffer
@@ -65,7 +66,8 @@ export class FakeHub {
     const der = socket.getPeerX509Certificate()?.raw
     const key = der && peerKeyId(der)
     if (socket.alpnProtocol === 'mcm-tunnel/1') {
-      this.tunnels.push({ tunnel: openTunnel(socket, { log: new RecordedLog() }), key })
+      const tunnel = openTunnel(socket, { log: new RecordedLog() })
+      this.tunnels.push({ tunnel, key, ...(der ? { certificateDer: der } : {}) })
       return
     }
     const session = performServerHandshake(socket)
@@ -84,6 +86,7 @@ export class FakeHub {
     key: string | undefined,
   ): Promise<void> {
     const chunks: Buffer[] = []
+    if (path.startsWith('/v1/directory')) this.directoryRequests += 1
     for await (const chunk of stream) chunks.push(chunk as Buffer)
     const text = Buffer.concat(chunks).toString()
     const [status, body] =

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { revocationOfCertificate } from '../../src/agent/principal-ends.ts'
+import { lastExpiryUnder, revocationOfCertificate } from '../../src/agent/principal-ends.ts'
 import {
   newRecord,
   type PrincipalRecord,
@@ -141,5 +141,34 @@ describe('keys that were ended', () => {
     const record = { ...newRecord(ALICE), devices }
     expect(() => withAdmission(record, admission(id('new'), NOW), NOW)).toThrow('too many devices')
     expect(secretBytes(withEnding(record, 'everything', NOW))).toBeLessThan(512 * 1024)
+  })
+})
+
+describe('the newest certificate of a device by a CA that counts', () => {
+  const hours = (count: number) => new Date(START + count * HOUR_MS)
+  const isNew = (authority: string) => authority === id('new')
+  const certificate = (name: string, device: string, until: number, authority?: string) => ({
+    ...{ fingerprint: id(name), serial: name, device, notBefore: NOW, notAfter: hours(until) },
+    ...(authority === undefined ? {} : { authority: id(authority) }),
+  })
+  const all = [
+    certificate('a', id('laptop'), 12, 'old'),
+    certificate('b', id('laptop'), 13),
+    certificate('c', id('laptop'), 4, 'new'),
+    certificate('d', id('laptop'), 3, 'new'),
+    certificate('e', id('desktop'), 14, 'new'),
+  ]
+  const record = all.reduce((known, each) => withCertificate(known, each, NOW), newRecord(ALICE))
+
+  it('is of that device, and neither of the CA before nor of one that nobody wrote down', () => {
+    expect(lastExpiryUnder(record, id('laptop'), isNew)).toEqual(hours(4))
+    expect(lastExpiryUnder(record, id('laptop'), () => false)).toBeUndefined()
+  })
+
+  it('is none that was revoked or is in the bin', () => {
+    const purged = withPurged(record, 'c', ALICE, NOW)
+    expect(lastExpiryUnder(purged, id('laptop'), isNew)).toEqual(hours(3))
+    const revoked = withEnding(purged, { serial: 'd' }, NOW)
+    expect(lastExpiryUnder(revoked, id('laptop'), isNew)).toBeUndefined()
   })
 })

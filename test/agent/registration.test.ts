@@ -68,7 +68,7 @@ async function startAgent(
   const { cluster, fleet: pin } = configuration
   const directory = await openDirectoryHolder(api, { cluster, fleet: pin }, background)
   const dials: string[] = []
-  const dialReally = await hubDialer({
+  const dialReally = hubDialer({
     agentKey: identity.agentKey,
     world,
     proxyFor: () => undefined,
@@ -314,7 +314,7 @@ describe('from registration to tunnels', () => {
     const tunnels = startTunnels({
       cluster: CLUSTER,
       endpoints: () => hubEndpoints(agent.configuration, agent.directory.state, set.world.now()),
-      dial: await hubDialer({
+      dial: hubDialer({
         agentKey: agent.identity.agentKey,
         world: set.world,
         proxyFor: () => undefined,

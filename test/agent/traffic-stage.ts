@@ -37,6 +37,7 @@ import {
   httpsServer,
   SERVER_NAME,
   socketPair,
+  type TestIdentity,
   testIdentity,
 } from '../forward/stage.ts'
 
@@ -107,6 +108,8 @@ export interface Facts {
   timedGrants: readonly TimedGrant[]
   readonly revokedBySecret: Map<string, Date>
   readonly lastExpiry: Map<string, Date>
+  /** The end of the newest certificate of a device by a CA that counts. */
+  readonly successors: Map<string, Date>
   tokens: string[]
   tokenError: Error | undefined
   issuer: 'agent' | 'local'
@@ -166,6 +169,32 @@ export interface StageOptions {
   readonly apiServer?: { port: number; caPem: string }
 }
 
+interface Standing {
+  readonly userAuthority: Authority
+  readonly serverAuthority: Authority
+  readonly identity: TestIdentity
+  readonly certificates: Parameters<typeof openAgentServers>[0]['certificates']
+}
+
+let made: Promise<Standing> | undefined
+
+/** CAs and certificates of servers, made once: it would take longer than most tests, and none changes them. */
+function standing(): Promise<Standing> {
+  made ??= makeStanding()
+  return made
+}
+
+async function makeStanding(): Promise<Standing> {
+  const world: World = { now: () => new Date(), random: (count) => randomBytes(count) }
+  const userAuthority = await createAuthority(world, { commonName: 'user CA' })
+  const serverAuthority = await createAuthority(world, { commonName: 'server CA' })
+  const certificates = {
+    session: await newServerCertificate(world, serverAuthority, HOST),
+    enrolment: await newServerCertificate(world, serverAuthority, ENROLMENT_HOST),
+  }
+  return { userAuthority, serverAuthority, identity: await testIdentity(), certificates }
+}
+
 export async function openStage(ends: Cleanup, options: StageOptions = {}): Promise<TrafficStage> {
   const facts: Facts = {
     now: new Date(),
@@ -184,6 +213,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     timedGrants: [],
     revokedBySecret: new Map(),
     lastExpiry: new Map(),
+    successors: new Map(),
     tokens: [TOKEN],
     tokenError: undefined,
     issuer: 'agent',
@@ -202,11 +232,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     void lines.push(`${event} ${JSON.stringify(fields ?? {})}`)
   const log: Log = { info: write, warn: write, error: write }
   const world: World = { now: () => facts.now, random: (count) => randomBytes(count) }
-  const [userAuthority, serverAuthority] = await Promise.all([
-    createAuthority(world, { commonName: 'user CA' }),
-    createAuthority(world, { commonName: 'server CA' }),
-  ])
-  const identity = await testIdentity()
+  const { userAuthority, serverAuthority, identity, certificates } = await standing()
   const stage = { answer: whoAmI } as { answer: TrafficStage['answer'] }
   const server = await httpsServer(identity, ends, async (incoming, response) => {
     let body = ''
@@ -258,6 +284,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       },
       isReadable: (user) => !facts.unreadable.has(user),
       lastExpiry: (user, device) => facts.lastExpiry.get(`${user} ${device}`),
+      lastExpiryUnder: (user, device) => facts.successors.get(`${user} ${device}`),
       revocationOf: ({ user, device }) =>
         facts.revokedBySecret.get(user) ?? facts.revokedBySecret.get(device),
     },
@@ -358,10 +385,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       },
     }),
     hosts: { session: HOST, enrolment: ENROLMENT_HOST },
-    certificates: {
-      session: await newServerCertificate(world, serverAuthority, HOST),
-      enrolment: await newServerCertificate(world, serverAuthority, ENROLMENT_HOST),
-    },
+    certificates,
     timeouts: { ...DEFAULT_TIMEOUTS, ...options.timeouts },
     ...(options.handshakeTimeoutMs === undefined
       ? {}
@@ -424,8 +448,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       newPerson(world, facts, userAuthority, user, more),
     cutRevoked: (user?: string) =>
       sessions.cutUnless(
-        ({ certificate, usedGroups }) =>
-          authentication.requireStillStanding(certificate, usedGroups),
+        (session) => authentication.requireStillStanding(session.certificate, session),
         user,
       ),
   }) as unknown as TrafficStage
@@ -435,6 +458,8 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
 async function tunnelTo(ends: Cleanup, servers: AgentServers): Promise<HubTunnel> {
   const quiet = { log: { info: () => {}, warn: () => {}, error: () => {} } }
   const [near, far] = await socketPair(ends)
+  // As on real tunnels: a handshake inside would wait for the kernel's delayed acknowledgements.
+  for (const socket of [near, far]) socket.setNoDelay(true)
   serveTunnel(
     near,
     {

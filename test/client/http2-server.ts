@@ -14,7 +14,7 @@ export async function startHttp2(
 ) {
   const identity = await hubIdentity()
   const server = createSecureServer(
-    { key: identity.keyPem.reveal(), cert: identity.certPem, maxSessionMemory: 256 },
+    { key: identity.keyPem.reveal(), cert: identity.certPem, maxSessionMemory: 256, noDelay: true },
     onRequest,
   )
   const sessions: ServerHttp2Session[] = []

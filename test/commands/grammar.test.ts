@@ -61,9 +61,9 @@ describe.each(commands)('mcm $id', ({ id, command }) => {
     )
   })
 
-  test('asks before it destroys, and can be told not to', () => {
-    const destroys = /(^| )(remove|revoke|purge|logout|apply)$/.test(id)
-    expect(flags.some(([name]) => name === 'yes')).toBe(destroys)
+  test('asks before it destroys, or gives what somebody else has worded, and can be told not to', () => {
+    const asks = /(^| )(remove|revoke|purge|logout|apply|approve)$/.test(id)
+    expect(flags.some(([name]) => name === 'yes')).toBe(asks)
   })
 
   test('has --json, except where another program defines the output', () => {

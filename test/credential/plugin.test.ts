@@ -2,12 +2,23 @@ import { X509Certificate } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { execCredential, plainClusterArgument } from '../../src/credential/exec-credential.ts'
+import { trustOf } from '../../src/credential/given-cluster.ts'
 import { runCredential } from '../../src/credential/plugin.ts'
+import { readCertificateFile } from '../../src/device/certificate-file.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { certificatePath } from '../../src/device/home.ts'
+import { kubeconfigFor } from '../../src/device/kubeconfig.ts'
+import { rotateAuthorities } from '../../src/device/rotate-authorities.ts'
 import { Secret } from '../../src/secret.ts'
 import type { FakeAgent } from '../device/fake-agent.ts'
-import { foundedFleet, registeredCluster, removeDevices, type TestFleet } from '../device/fleet.ts'
+import {
+  asAda,
+  foundedFleet,
+  HOUR,
+  registeredCluster,
+  removeDevices,
+  type TestFleet,
+} from '../device/fleet.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
@@ -32,8 +43,8 @@ const streams = {
   stdout: { write: (text: string) => (printed += text) },
   stderr: { write: (text: string) => (said += text) },
 }
-const run = (...argv: string[]) =>
-  runCredential(argv, { MCM_HOME: fleet.ada.home.directory, MCM_KEYCHAIN: 'never' }, streams)
+const environment = () => ({ MCM_HOME: fleet.ada.home.directory, MCM_KEYCHAIN: 'never' })
+const run = (...argv: string[]) => runCredential(argv, environment(), streams)
 
 test('a fresh certificate is printed as client.authentication.k8s.io/v1 without any connection', async () => {
   expect(await run('--cluster', agent.id)).toBe(0)
@@ -118,4 +129,39 @@ test('a cluster nobody knows is one sentence on stderr, nothing on stdout, and e
   expect(await run('--cluster', 'c-aaaaaaaaaa')).toBe(3)
   expect(printed).toBe('')
   expect(said).toMatch(/^mcm: no cluster c-aaaaaaaaaa is known to you\ntry: .*\n$/)
+})
+
+/** As kubectl calls it for an entry. */
+async function runFor(cluster: Readonly<Record<string, unknown>>): Promise<string> {
+  said = ''
+  const KUBERNETES_EXEC_INFO = JSON.stringify({ spec: { cluster } })
+  const env = { ...environment(), KUBERNETES_EXEC_INFO }
+  expect(await runCredential(['--cluster', agent.id], env, streams)).toBe(0)
+  return said
+}
+
+const checked = async () =>
+  (await readCertificateFile(certificatePath(fleet.ada.home, agent.id)))!.checked
+
+async function entryOfNow() {
+  const self = { command: 'mcm', args: [] }
+  const options = { clusters: [], mode: 'exec', self, env: {} } as const
+  const [entries] = await asAda(fleet, (session) => kubeconfigFor(session, options))
+  return entries!.cluster
+}
+
+test('an entry that is good is looked at once, and again when the directory says something else', async () => {
+  const entry = await entryOfNow()
+  expect(await runFor(entry)).toBe('')
+  expect(await checked()).toMatchObject({ trust: trustOf(entry) })
+  await asAda(fleet, (session) => rotateAuthorities(session, 'idc-k8s', HOUR))
+  expect(await runFor(entry)).toContain('mcm kubeconfig idc-k8s --merge')
+  expect(await runFor(entry)).toContain('mcm kubeconfig idc-k8s --merge')
+  expect(await runFor(await entryOfNow())).toBe('')
+  expect((await checked())!.until).toBeDefined()
+})
+
+test('an entry of another cluster or of nobody changes nothing of what is printed', async () => {
+  await runFor({ server: 'https://elsewhere' })
+  expect(JSON.parse(printed).kind).toBe('ExecCredential')
 })

@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { createBot } from '../../src/device/bots.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
+import { createInvite } from '../../src/device/invite.ts'
 import { login } from '../../src/device/login.ts'
 import { asAda, DAY, joinedDevice, loginOptions, newDevice, type TestFleet } from './fleet.ts'
 import { eachWithFleet } from './scene.ts'
@@ -32,4 +33,16 @@ test('no bot has the name of a person, who would lose their groups by it', async
   await asAda(fleet, async ({ directory }) =>
     expect(directory.state.users.get('bob')).toMatchObject({ bot: false, groups: ['dev'] }),
   )
+})
+
+test('neither becomes the other by an invite, and a bot is invited into no group', async () => {
+  await joinedDevice(fleet, 'bob', ['dev'])
+  const invite = (user: string, options: { bot: boolean; groups?: string[] }) =>
+    asAda(fleet, (session) => createInvite(session, { user, expiresInMs: DAY, ...options }))
+  await invite('deploy', { bot: true })
+  const { head } = fleet.hub.directory
+  await expect(invite('bob', { bot: true })).rejects.toThrow('bob is the name of a person')
+  await expect(invite('deploy', { bot: false })).rejects.toThrow('deploy is the name of a bot')
+  await expect(invite('backup', { bot: true, groups: ['dev'] })).rejects.toThrow(/in no group/)
+  expect(fleet.hub.directory.head).toEqual(head)
 })

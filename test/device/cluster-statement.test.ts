@@ -17,7 +17,8 @@ const WHOLE: Required<ClusterDetail> = {
   previous: { serverCa: 'AAAC', userCa: 'AAAD', until: '2026-01-02T00:00:00Z' },
   approvals: 2,
 }
+const SIGNED = { seq: 7, time: new Date('2026-01-01T00:00:00Z') }
 
 test('a cluster that is signed anew keeps everything that was said of it, two approvals above all', () => {
-  expect(clusterDetailOf(clusterRecord(7, WHOLE))).toEqual(WHOLE)
+  expect(clusterDetailOf(clusterRecord(SIGNED, WHOLE))).toEqual(WHOLE)
 })

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { openInner } from '../../src/client/inner.ts'
 import { pemCertificate } from '../../src/device/agent-connection.ts'
 import { revokeCertificates } from '../../src/device/certificate-end.ts'
@@ -8,42 +8,32 @@ import { credentialFor } from '../../src/device/credentials.ts'
 import { setDirectAddress } from '../../src/device/direct-address.ts'
 import { withFleetOrAgents } from '../../src/device/fleet-or-agents.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
-import { grantRole } from '../../src/device/grant.ts'
 import { openProxyWays } from '../../src/device/proxy-ways.ts'
 import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
 import { AccessDeniedError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import {
-  asAda,
-  DAY,
-  foundedFleet,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { asAda, DAY, registeredCluster, type TestFleet } from './fleet.ts'
+import { eachWithCluster, readersDevice } from './scene.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
 const servers: Server[] = []
 const sockets = new Set<Socket>()
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
 })
-afterEach(async () => {
-  await fleet.hub.stop()
+afterEach(() => {
   for (const socket of sockets) socket.destroy()
   for (const server of servers.splice(0)) server.close()
   sockets.clear()
-  await removeDevices()
 })
 
 async function listen(onSocket: (socket: Socket) => void, port = 0): Promise<number> {
-  const server = createServer((socket) => {
+  const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket)
     socket.on('error', () => {})
     onSocket(socket)
@@ -97,10 +87,7 @@ describe('the address', () => {
   })
 
   test('is for admins to say', async () => {
-    const bob = await joinedDevice(fleet, 'bob')
-    await asAda(fleet, (session) =>
-      grantRole(session, { subject: { kind: 'user', name: 'bob' }, role: 'ro' }, ['idc-k8s']),
-    )
+    const bob = await readersDevice(fleet, 'bob')
     const direct = { sessions: 'evil:1', enrolment: 'evil:2' }
     await expect(
       withFleet(bob, (session) => setDirectAddress(session, 'idc-k8s', direct)),

@@ -323,7 +323,7 @@ export function answerJson(stream: ServerHttp2Stream, status: number, body: unkn
   stream.respond({ ':status': status, 'content-type': 'application/json' })
   stream.write(JSON.stringify(body))
   // Not in the same read as the head: how an answer is cut into reads is nothing to rely on here.
-  setTimeout(() => stream.end(), 5)
+  setTimeout(() => stream.end(), 1)
 }
 
 export function answerError(stream: ServerHttp2Stream, error: unknown): void {

@@ -47,6 +47,7 @@ export class FakeApiServer {
     if (method === 'PUT' && version && version !== found?.metadata.resourceVersion) {
       return status(409, 'Conflict', 'the object has been modified')
     }
+    if (new URLSearchParams(query).has('dryRun')) return { status: 200, body: object }
     this.put(path, object)
     return { status: 200, body: this.objects.get(path) }
   }

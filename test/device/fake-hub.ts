@@ -93,6 +93,8 @@ export class FakeHub {
       requestCert: true,
       rejectUnauthorized: false,
       minVersion: 'TLSv1.3',
+      // As a real hub's: what is inside a stream would wait for the kernel's delayed acknowledgements.
+      noDelay: true,
     })
     server.on('sessionError', () => {})
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -1,6 +1,11 @@
-import { expect, test } from 'vitest'
-import { withFleet } from '../../src/device/fleet-session.ts'
-import { signHubCertificate } from '../../src/device/sign-hub-certificate.ts'
+import { describe, expect, test } from 'vitest'
+import { appendStatements } from '../../src/device/append.ts'
+import { openFleet, withFleet } from '../../src/device/fleet-session.ts'
+import { type HubCandidate, hubCandidates } from '../../src/device/hub-connection.ts'
+import {
+  signHubCertificate,
+  signHubCertificateWhenDue,
+} from '../../src/device/sign-hub-certificate.ts'
 import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
@@ -13,10 +18,10 @@ eachWithFleet((founded) => {
   fleet = founded
 })
 
-async function nextCertificate() {
+async function nextCertificate(laterMs = -HOUR) {
   const { privateKeyPem } = generateKeyPair()
-  const made = { ...fleet.world, now: () => new Date(fleet.world.now().getTime() - HOUR) }
-  const world = { now: made.now, random: (count: number) => fleet.world.random(count) }
+  const now = () => new Date(fleet.world.now().getTime() + laterMs)
+  const world = { now, random: (count: number) => fleet.world.random(count) }
   const { pem, der } = await createHubCertificate(world, privateKeyPem, ['127.0.0.1:8443'])
   return { pem, der, privateKeyPem, pin: sha256(der) }
 }
@@ -91,4 +96,62 @@ test('a certificate that is no hub’s is not signed', async () => {
   fleet.hub.nextCertificate = Buffer.from('nonsense').toString('base64')
   const sign = asAda(fleet, (session) => signHubCertificate(session, HOUR))
   await expect(sign).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
+})
+
+describe('a hub whose certificate is in the last third of its life', () => {
+  const YEAR = 365 * 24 * HOUR
+
+  test('gets the next one signed by whatever an administrator does, once, and by nobody else', async () => {
+    const bob = await joinedDevice(fleet, 'bob')
+    const next = await nextCertificate(7 * YEAR)
+    fleet.hub.nextCertificate = next.der.toString('base64')
+    const due = (device = fleet.ada) => withFleet(device, signHubCertificateWhenDue)
+    await due()
+    expect(fleet.hub.directory.state.hubs[0]!.previous).toBeUndefined()
+    fleet.world.advance(7 * YEAR)
+    await due(bob)
+    expect(fleet.hub.directory.state.hubs[0]!.previous).toBeUndefined()
+    await due()
+    const [hub] = fleet.hub.directory.state.hubs
+    expect(hub).toMatchObject({ pin: next.pin, previous: { pin: fleet.hub.pin } })
+    const days = (hub!.previous!.until.getTime() - fleet.world.now().getTime()) / (24 * HOUR)
+    expect(Math.round(days)).toBe(30)
+    await due()
+    expect(fleet.hub.directory.state.hubs[0]!.seq).toBe(hub!.seq)
+  })
+
+  test('that has none ready is nobody’s obstacle', async () => {
+    fleet.world.advance(7 * YEAR)
+    await expect(asAda(fleet, signHubCertificateWhenDue)).resolves.toBeDefined()
+  })
+})
+
+test('a certificate that was replaced at once is over at once: nobody tries its pin any more', async () => {
+  const stolen = fleet.hub.pin
+  const { pem, privateKeyPem, pin } = await nextCertificate()
+  fleet.hub.showCertificate(pem, privateKeyPem)
+  const bold = (candidates: HubCandidate[]) => candidates.map((each) => ({ ...each, pin }))
+  const session = await openFleet(fleet.ada, bold)
+  expect((await signHubCertificate(session, HOUR)).from).toBeUndefined()
+  session.hub.close()
+  await withFleet(fleet.ada, async ({ state, directory }) => {
+    const pins = hubCandidates(state, directory, fleet.world.now()).map((each) => each.pin)
+    expect(pins).toContain(pin)
+    expect(pins).not.toContain(stolen)
+  })
+})
+
+test('an administrator who signs it while another changes where the hub is undoes nothing', async () => {
+  const next = await nextCertificate()
+  fleet.hub.nextCertificate = next.der.toString('base64')
+  const [hub] = fleet.hub.directory.state.hubs
+  const moved = ['127.0.0.1:1', ...hub!.endpoints]
+  fleet.hub.beforeAppend = () =>
+    asAda(fleet, async (session) => {
+      const certificate = hub!.certificateDer.toString('base64')
+      const detail = { endpoints: moved, privateEndpoints: [], certificate }
+      await appendStatements(session, ({ key }) => [{ type: 'hub', detail, signers: [key] }])
+    })
+  await asAda(fleet, (session) => signHubCertificate(session, HOUR))
+  expect(fleet.hub.directory.state.hubs[0]).toMatchObject({ pin: next.pin, endpoints: moved })
 })

@@ -1,18 +1,11 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { grantRole } from '../../src/device/grant.ts'
 import { openProxyWays, type ProxyWays } from '../../src/device/proxy-ways.ts'
 import { revokeUser } from '../../src/device/revoke.ts'
 import { ProvenEnd } from '../../src/pipe/initiator.ts'
 import { pipeHost } from '../../src/protocol/names.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import {
-  asAda,
-  foundedFleet,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { asAda, type TestFleet } from './fleet.ts'
+import { eachWithCluster, readersDevice } from './scene.ts'
 
 /** Carriers for the pipes of `mcm proxy`. */
 
@@ -23,21 +16,17 @@ const { signal } = new AbortController()
 const FIRST = { replica: undefined, attempt: 0, signal }
 const AGAIN = { replica: 'agent-a', attempt: 1, signal }
 
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
+})
+
 beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
-  const bob = await joinedDevice(fleet, 'bob')
-  const grant = { subject: { kind: 'user', name: 'bob' }, role: 'ro' } as const
-  await asAda(fleet, (session) => grantRole(session, grant, ['idc-k8s']))
-  bobs = openProxyWays(bob)
+  bobs = openProxyWays(await readersDevice(fleet, 'bob'))
   await bobs.clusters()
 })
 
-afterEach(async () => {
-  bobs.close()
-  await fleet.hub.stop()
-  await removeDevices()
-})
+afterEach(() => bobs.close())
 
 const asked = () => fleet.hub.requests.filter((line) => line.startsWith('CONNECT pipe.'))
 

@@ -1,33 +1,24 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { grantRole } from '../../src/device/grant.ts'
 import { openProxyWays, type ProxyWays } from '../../src/device/proxy-ways.ts'
 import { revokeUser } from '../../src/device/revoke.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import {
-  asAda,
-  DAY,
-  foundedFleet,
-  joinedDevice,
-  registeredCluster,
-  removeDevices,
-  type TestFleet,
-} from './fleet.ts'
+import { asAda, DAY, registeredCluster, type TestFleet } from './fleet.ts'
+import { eachWithCluster, readersDevice } from './scene.ts'
 
 let fleet: TestFleet
 let agent: FakeAgent
 let ways: ProxyWays
 
-beforeEach(async () => {
-  fleet = await foundedFleet()
-  agent = await registeredCluster(fleet, 'idc-k8s')
+eachWithCluster((founded, registered) => {
+  fleet = founded
+  agent = registered
+})
+
+beforeEach(() => {
   ways = openProxyWays(fleet.ada)
 })
 
-afterEach(async () => {
-  ways.close()
-  await fleet.hub.stop()
-  await removeDevices()
-})
+afterEach(() => ways.close())
 
 test('clusters are those of the directory at this moment', async () => {
   expect(await ways.clusters()).toMatchObject([{ id: agent.id, name: 'idc-k8s' }])
@@ -63,10 +54,7 @@ test('while the hub is down the clusters of before are still known', async () =>
 })
 
 test('someone who was revoked is shown nothing any more', async () => {
-  const bob = await joinedDevice(fleet, 'bob')
-  const grant = { subject: { kind: 'user', name: 'bob' }, role: 'ro' } as const
-  await asAda(fleet, (session) => grantRole(session, grant, ['idc-k8s']))
-  const his = openProxyWays(bob)
+  const his = openProxyWays(await readersDevice(fleet, 'bob'))
   expect(await his.clusters()).toHaveLength(1)
   await asAda(fleet, (session) => revokeUser(session, 'bob', ''))
   await expect(his.clusters()).rejects.toMatchObject({ code: 'MCM_REVOKED' })

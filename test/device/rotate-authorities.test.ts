@@ -1,4 +1,6 @@
+import { readFile, writeFile } from 'node:fs/promises'
 import { beforeEach, describe, expect, test } from 'vitest'
+import { pemCertificate } from '../../src/device/agent-connection.ts'
 import { appendStatements } from '../../src/device/append.ts'
 import { readCertificateFile } from '../../src/device/certificate-file.ts'
 import { fetchCertificates } from '../../src/device/certificates.ts'
@@ -43,7 +45,7 @@ test('the statement carries what the agent has made, what was before, and until 
   expect(after.serverCaDer).toEqual(agent.next!.serverCa.certificateDer)
   expect(after.userCaDer).toEqual(agent.next!.userCa!.certificateDer)
   const { serverCaDer, userCaDer } = before
-  expect(after.previous).toEqual({ serverCaDer, userCaDer, until: new Date(until) })
+  expect(after.previous).toMatchObject({ serverCaDer, userCaDer, until: new Date(until) })
   expect(after).toMatchObject({ name: 'idc-k8s', agentKey: before.agentKey, prefix: before.prefix })
 })
 
@@ -78,6 +80,12 @@ test('after it the new server CA alone is trusted, and everything goes on', asyn
   await expect(reach()).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
 })
 
+test('a server CA whose key was stolen is trusted by nobody from the statement on', async () => {
+  await rotate(0)
+  // The agent shows it still: whoever has the key could.
+  await expect(reach()).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED' })
+})
+
 test('a device that hears of it later renews at its next use, too', async () => {
   const bob = await joinedDevice(fleet, 'bob')
   await asAda(fleet, (session) => {
@@ -90,6 +98,14 @@ test('a device that hears of it later renews at its next use, too', async () => 
   await withFleet(bob, async () => {})
   const file = await readCertificateFile(certificatePath(bob.home, agent.id))
   expect(Date.parse(file!.renewAfter)).toBeLessThanOrEqual(fleet.world.now().getTime())
+})
+
+test('the certificate before is not ended by the one of the new CA: it ends with its own', async () => {
+  await credentialFor(fleet.ada, agent.id)
+  const orders = agent.enrolled.length
+  await rotate()
+  await credentialFor(fleet.ada, agent.id)
+  expect(agent.enrolled.slice(orders).map(({ replaces }) => replaces)).toEqual([undefined])
 })
 
 test('a second rotation waits for the end of the first', async () => {
@@ -164,9 +180,27 @@ describe('a kubeconfig', () => {
     await rotate(HOUR)
     await write()
     expect(cas()).toBe(3)
-    fleet.world.advance(HOUR + 11 * 60_000)
+    fleet.world.advance(HOUR)
     await write()
     expect(cas()).toBe(2)
+  })
+
+  test('refreshed in the overlap is named again after it: it trusts what is over', async () => {
+    await rotate(HOUR)
+    await write()
+    expect(await stale()).toBeUndefined()
+    fleet.world.advance(HOUR)
+    expect(await stale()).toContain('mcm kubeconfig idc-k8s --merge')
+    await write()
+    expect(await stale()).toBeUndefined()
+  })
+
+  test('made after a stolen key was replaced without an overlap never holds it', async () => {
+    const stolen = pemCertificate(record().serverCaDer).trim()
+    await rotate(0)
+    await write()
+    const data = /certificate-authority-data: (\S+)/.exec(text)![1]!
+    expect(Buffer.from(data, 'base64').toString()).not.toContain(stolen)
   })
 
   test('that is damaged is nobody’s obstacle', async () => {
@@ -188,4 +222,49 @@ test('where the owner issues, the owner’s machine makes the user CA and signs 
   const { certificatePem } = await credentialFor(fleet.ada, local.id)
   const raw = Buffer.from(certificatePem.replace(/-----[^-]*-----/g, ''), 'base64')
   expect(readUserCertificate(raw, found().userCaDer).user).toBe('ada')
+})
+
+describe('a rotation that was interrupted', () => {
+  test('between the agent’s offer and the statement goes on with the same CAs when it is run again', async () => {
+    const offered = await asAda(fleet, (session) =>
+      withCluster(session, record(), ({ agent }) => agent.nextAuthorities({})),
+    )
+    expect(record().previous).toBeUndefined()
+    await rotate()
+    const { serverCaDer, userCaDer } = record()
+    expect([serverCaDer, userCaDer].map((der) => der.toString('base64'))).toEqual([
+      offered.serverCa,
+      offered.userCa,
+    ])
+  })
+
+  test('after the statement is said to be under way, and the certificates here are renewed all the same', async () => {
+    await credentialFor(fleet.ada, agent.id)
+    const before = await Promise.all(
+      [fleet.ada.home.directoryCache, fleet.ada.home.state].map((path) => readFile(path)),
+    )
+    const { until } = await rotate()
+    // As if it had been killed before it wrote down what it had signed.
+    await writeFile(fleet.ada.home.directoryCache, before[0]!)
+    await writeFile(fleet.ada.home.state, before[1]!)
+    await expect(rotate()).rejects.toMatchObject({ message: expect.stringContaining(until) })
+    const file = await readCertificateFile(certificatePath(fleet.ada.home, agent.id))
+    expect(Date.parse(file!.renewAfter)).toBeLessThanOrEqual(fleet.world.now().getTime())
+  })
+
+  test('by another administrator at the same moment is one rotation, signed once', async () => {
+    const seq = record().seq
+    const both = await Promise.allSettled([rotate(HOUR), rotate(2 * HOUR)])
+    const done = both.flatMap((each) => (each.status === 'fulfilled' ? [each.value.until] : []))
+    const failed = both.flatMap((each) => (each.status === 'rejected' ? [each.reason] : []))
+    expect(done.length).toBeGreaterThan(0)
+    // Both hear the same end, or the later one that it is under way.
+    const { until } = record().previous!
+    for (const each of done) expect(Date.parse(each)).toBe(until.getTime())
+    for (const each of failed) expect(each).toMatchObject({ code: 'MCM_USAGE' })
+    const signed = fleet.hub.directory.statements.filter((each) => each.type === 'cluster')
+    expect(signed.filter((each) => each.seq > seq)).toHaveLength(1)
+    const next = agent.next!.serverCa.certificateDer
+    expect(record().serverCaDer).toEqual(next)
+  })
 })

@@ -1,6 +1,15 @@
 import { afterEach, beforeEach } from 'vitest'
+import { grantRole } from '../../src/device/grant.ts'
 import type { FakeAgent } from './fake-agent.ts'
-import { foundedFleet, registeredCluster, removeDevices, type TestFleet } from './fleet.ts'
+import {
+  asAda,
+  foundedFleet,
+  joinedDevice,
+  registeredCluster,
+  removeDevices,
+  type TestDevice,
+  type TestFleet,
+} from './fleet.ts'
 
 /** What most tests of a person's machine begin with. */
 
@@ -25,4 +34,12 @@ export function eachWithCluster(take: (fleet: TestFleet, agent: FakeAgent) => vo
     fleet = founded
   })
   beforeEach(async () => take(fleet, await registeredCluster(fleet, 'idc-k8s')))
+}
+
+/** Somebody who has joined and may read everything in idc-k8s. */
+export async function readersDevice(fleet: TestFleet, user: string): Promise<TestDevice> {
+  const device = await joinedDevice(fleet, user)
+  const grant = { subject: { kind: 'user', name: user }, role: 'ro' } as const
+  await asAda(fleet, (session) => grantRole(session, grant, ['idc-k8s']))
+  return device
 }

@@ -1,6 +1,12 @@
 import { expect, test } from 'vitest'
 import type { ClusterDetail, HubDetail } from '../../src/directory/details.ts'
-import { standingLeaves, standingServerCas, standingUserCas } from '../../src/directory/overlap.ts'
+import {
+  standingLeaves,
+  standingServerCas,
+  standingUserCas,
+  writtenLeaves,
+  writtenServerCas,
+} from '../../src/directory/overlap.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
 import { CLUSTER, clusterDraft, Fleet, hubDraft } from './fleet.ts'
 
@@ -9,12 +15,14 @@ const [OLD, NEW] = ['b2xk', 'bmV3']
 const der = (text: string) => Buffer.from(text, 'base64')
 const at = (minutes: number) => new Date(Date.parse(UNTIL) + minutes * 60_000)
 
-async function rotated() {
+async function rotated(overlapMinutes?: number) {
   const fleet = await Fleet.found()
   const { detail } = clusterDraft(CLUSTER, 'idc-k8s', 'k'.repeat(43))
   const previous = { serverCa: OLD, userCa: OLD, until: UNTIL }
   const cas = { serverCa: NEW, userCa: NEW, previous }
-  await fleet.append({ type: 'cluster', detail: { ...(detail as ClusterDetail), ...cas } })
+  const draft = { type: 'cluster', detail: { ...(detail as ClusterDetail), ...cas } } as const
+  const time = overlapMinutes === undefined ? undefined : at(-overlapMinutes)
+  await fleet.append(draft, undefined, time)
   return fleet.state.clusters.get(CLUSTER)!
 }
 
@@ -49,4 +57,26 @@ test('a hub may show the certificate before until its time, and ten minutes more
   const pins = (minutes: number) => standingLeaves(hub, at(minutes)).map(({ pin }) => pin)
   expect(pins(9)).toEqual([sha256(der(NEW)), sha256(der(OLD))])
   expect(pins(10)).toEqual([sha256(der(NEW))])
+  expect(writtenLeaves(hub, at(-1))).toEqual([der(NEW), der(OLD)])
+  expect(writtenLeaves(hub, at(0))).toEqual([der(NEW)])
+})
+
+test('what stood beside the new one for three minutes gets three minutes of grace, and for none gets none', async () => {
+  const short = await rotated(3)
+  expect(standingServerCas(short, at(2))).toHaveLength(2)
+  expect(standingServerCas(short, at(3))).toEqual([der(NEW)])
+  expect(standingServerCas(await rotated(0), at(0))).toEqual([der(NEW)])
+})
+
+test('what kubectl is to trust ends with the overlap: it forgets nothing by itself', async () => {
+  const cluster = await rotated()
+  expect(writtenServerCas(cluster, at(-1))).toEqual([der(NEW), der(OLD)])
+  expect(writtenServerCas(cluster, at(0))).toEqual([der(NEW)])
+})
+
+test('whatever was signed, nothing stands beside its successor for more than ninety days', async () => {
+  const days = 24 * 60
+  const cluster = await rotated(100 * days)
+  expect(cluster.previous!.until).toEqual(at(-10 * days))
+  expect(standingUserCas(cluster, at(-10 * days))).toEqual([der(NEW)])
 })

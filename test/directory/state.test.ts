@@ -20,7 +20,7 @@ function bob() {
 describe('the founder', () => {
   test('is a user with one device, which is the first admin', () => {
     const { state, alice } = fleet
-    expect(state.admins.get(alice.id)).toEqual({ user: 'alice' })
+    expect(state.admins.get(alice.id)).toEqual({ user: 'alice', since: 0 })
     expect(state.deviceOwner(alice.id)).toMatchObject({
       user: { name: 'alice', bot: false, groups: [] },
       device: { id: alice.id, key: alice.jwk, name: 'alice’s laptop', since: fleet.timeOf(0) },
@@ -89,8 +89,8 @@ describe('a cluster', () => {
 
 describe('an invite and its device', () => {
   test('bring a user, groups and a device', async () => {
-    const invited = await fleet.invite('bob', { groups: ['dev', 'dev', 'qa'], bot: true })
-    expect(bob()).toMatchObject({ groups: ['dev', 'qa'], bot: true })
+    const invited = await fleet.invite('bob', { groups: ['dev', 'dev', 'qa'] })
+    expect(bob()).toMatchObject({ groups: ['dev', 'qa'], bot: false })
     expect(bob().invites).toEqual([
       {
         seq: invited.seq,
@@ -414,6 +414,14 @@ describe('groups', () => {
     await fleet.revoke({ user: 'bob' })
     await groups('bob', ['dev'])
     expect(reason()).toMatch(/there is no user bob/)
+    expect(bob().groups).toEqual([])
+  })
+
+  test('are people’s: a bot is in none, whatever an invite or an admin says', async () => {
+    await fleet.invite('bob', { groups: ['dev'], bot: true })
+    expect(bob()).toMatchObject({ groups: [], bot: true })
+    await groups('bob', ['dev'])
+    expect(reason()).toMatch(/bots are in no group/)
     expect(bob().groups).toEqual([])
   })
 })

@@ -27,6 +27,7 @@ import { realWorld } from '../../src/runtime.ts'
 import { Secret } from '../../src/secret.ts'
 import { startRelay } from '../../src/tunnel/relay.ts'
 import type { Log } from '../../src/world.ts'
+import { without } from './shown-directory.ts'
 
 /** What the hub owns: everybody pins this certificate. */
 export interface HubIdentity {
@@ -52,41 +53,36 @@ export const relayHonestly: Deed = async ({ authority, client }, hub) => {
 export class HostileHub {
   /** What becomes of the CONNECTs from now on. */
   deed: Deed = relayHonestly
+  /** The directory as it is told to agents; people are told the truth. */
+  show: (directory: Directory) => Directory = (directory) => directory
+  /** What agents said to pushes that they refused. */
+  readonly refusals: string[] = []
   readonly identity: HubIdentity
   readonly #database: HubDatabase
-  readonly #links: Tunnels
   readonly #book: Book
-  /** All that agents get to see, where that is less than everybody else does. */
-  #shown: Directory | undefined
-  #withheld: 'nothing' | 'statements' | 'details' = 'nothing'
+  #links!: Tunnels
   readonly #clients = new Set<Duplex>()
   #listener!: Listener
 
-  private constructor(identity: HubIdentity, database: HubDatabase, links: Tunnels, book: Book) {
-    this.#book = book
+  private constructor(identity: HubIdentity, database: HubDatabase, book: Book) {
     this.identity = identity
     this.#database = database
-    this.#links = links
+    this.#book = book
   }
 
   /** Takes the place of a hub that has ended: its data, its address. */
   static async takeOver(data: string, at: { host: string; port: number }): Promise<HostileHub> {
     const identity = await readIdentity(data)
     const database = await openHubDatabase(hubDatabasePath(data))
-    const [world, limits, log] = [realWorld(), DEFAULT_LIMITS, SILENT]
-    const [events, metrics, store] = [hubEvents(log), hubMetrics(), hubStore(database)]
+    const [world, limits, metrics] = [realWorld(), DEFAULT_LIMITS, hubMetrics()]
+    const store = hubStore(database)
     const book = await openBook(store, world)
-    const toAgents: Book = {
-      get current() {
-        return hub.#shown ?? book.current
-      },
-      append: (update) => book.append(update),
-      found: (update, pin) => book.found(update, pin),
-      onAppend: (listener) => book.onAppend(listener),
-    }
-    const links = tunnels({ world, log, limits, events, store, book: toAgents })
-    const hub: HostileHub = new HostileHub(identity, database, links, book)
-    book.onAppend((_before, after) => void hub.#showAgents(after))
+    const hub = new HostileHub(identity, database, book)
+    const log = hub.#log()
+    const events = hubEvents(log)
+    const links = tunnels({ world, log, limits, events, store, book: hub.#shownBook() })
+    hub.#links = links
+    book.onAppend(() => void hub.tellAgents())
     const switchboard = {
       open: async (peer: Peer, authority: string) => hub.#line(peer, authority),
     }
@@ -111,31 +107,52 @@ export class HostileHub {
     return hub
   }
 
+  /** What it shows now, to every agent that is connected. */
+  tellAgents(): Promise<void> {
+    return this.#links.follow(this.show(this.#book.current))
+  }
+
+  /** From now on agents get no new statements, or all of them and no new word of who is ended; or everything again. */
+  withhold(what: 'nothing' | 'statements' | 'details'): Promise<void> {
+    const before = this.#book.current
+    const last = before.head!.seq
+    if (what === 'nothing') this.show = (directory) => directory
+    else if (what === 'statements') this.show = () => before
+    else
+      this.show = (directory) =>
+        without(directory, (seq, { type }) => seq > last && type === 'revoke')
+    return this.tellAgents()
+  }
+
+  get directory(): Directory {
+    return this.#book.current
+  }
+
+  #shownBook(): Book {
+    const [book, shown] = [this.#book, () => this.show(this.#book.current)]
+    return {
+      get current() {
+        return shown()
+      },
+      append: (update) => book.append(update),
+      found: (update, ownPin) => book.found(update, ownPin),
+      onAppend: (listener) => book.onAppend(listener),
+    }
+  }
+
+  #log(): Log {
+    const warn = (event: string, fields: Readonly<Record<string, unknown>> = {}) => {
+      if (event === 'directory_push_refused') this.refusals.push(String(fields['reason']))
+    }
+    return { info: () => {}, warn, error: () => {} }
+  }
+
   /** A stream of its own to an agent: of the cluster the authority names, unless told. */
   toAgent(
     authority: string,
     cluster = parseClusterAuthority(authority)?.id ?? '',
   ): Promise<Duplex> {
     return this.#links.connect(cluster, authority, '192.0.2.1:1')
-  }
-
-  /** From now on agents get no new statements, or all of them and no new word of who is ended; or everything again. */
-  withhold(what: 'nothing' | 'statements' | 'details'): Promise<void> {
-    this.#withheld = what
-    this.#shown = what === 'nothing' ? undefined : this.#book.current
-    return this.#showAgents(this.#book.current)
-  }
-
-  async #showAgents(directory: Directory): Promise<void> {
-    if (this.#withheld === 'statements') return
-    if (this.#withheld === 'details') {
-      const before = this.#shown!
-      const added = directory.page(before.head!.seq)
-      const isEnd = (seq: number) => directory.statements[seq]!.type === 'revoke'
-      const details = added.details.filter(({ seq }) => !isEnd(seq))
-      this.#shown = await before.extend({ statements: added.statements, details })
-    }
-    await this.#links.follow(this.#shown ?? directory)
   }
 
   agentsOf(cluster: string): number {
@@ -171,5 +188,3 @@ async function readIdentity(data: string): Promise<HubIdentity> {
   const keyPem = await readFile(join(data, 'hub-key.pem'), 'utf8')
   return { pem, keyPem, der: new X509Certificate(pem).raw }
 }
-
-const SILENT: Log = { info: () => {}, warn: () => {}, error: () => {} }

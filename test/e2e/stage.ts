@@ -58,7 +58,8 @@ export class Stage {
     return join(this.directory, 'hub')
   }
 
-  async startHub(host = this.hubHost): Promise<void> {
+  /** @param flags more than a hub always gets here */
+  async startHub(host = this.hubHost, flags: readonly string[] = []): Promise<void> {
     const args = [
       'hub',
       'start',
@@ -70,6 +71,7 @@ export class Stage {
       '--data',
       this.hubData,
       '--json',
+      ...flags,
     ]
     this.hub = new LongRunning(process.execPath, [MCM, ...args], {
       MCM_HOME: join(this.directory, 'hub-home'),

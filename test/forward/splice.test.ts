@@ -61,6 +61,17 @@ test('one that goes away without an end takes the other with it at once', async 
   })
 })
 
+test('a side that had ended before it was joined ends the other, as one that ends then', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  server.end()
+  await once(right.resume(), 'end')
+  const { done } = splice(left, right.pause())
+  await once(client.resume(), 'end')
+  client.end('thanks')
+  expect(await done).toEqual({ sent: 6, received: 0, first: 'right' })
+})
+
 test('two ends in good order are nobody’s fault, whoever was first', async () => {
   const [left, client] = await socketPair(ends, true)
   const [right, server] = await socketPair(ends, true)

@@ -46,7 +46,8 @@ test('a certificate that waits is offered, and shown from the signed moment on',
   const { second, world, facts, change, shown } = await stage()
   expect(change.next()).toBe(second.der.toString('base64'))
   const until = new Date(world.now().getTime() + 3_600_000)
-  facts.hubs = [{ pin: second.pin, previous: { pin: '', certificateDer: Buffer.alloc(0), until } }]
+  const before = { pin: '', certificateDer: Buffer.alloc(0), until, graceUntil: until }
+  facts.hubs = [{ pin: second.pin, previous: before }]
   change.look()
   expect(shown).toEqual([])
   world.advance(3_600_000)

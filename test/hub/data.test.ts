@@ -98,3 +98,11 @@ test('a crash while the next certificate takes its place is mended at the next s
   expect((await open(endpoints)).pin).toBe(next.pin)
   expect(await waitingHubIdentity(directory)).toBeUndefined()
 })
+
+test('whoever replaces a certificate at once has no next one ready that lay beside it', async () => {
+  const endpoints = ['hub.example.com:8443']
+  await open(endpoints)
+  await nextHubIdentity(world, directory, endpoints)
+  await open(endpoints, true)
+  expect(await waitingHubIdentity(directory)).toBeUndefined()
+})

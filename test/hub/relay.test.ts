@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { generateSigningKey } from '../../src/directory/signing-key.ts'
+import { generateSigningKey, signingKeyPem } from '../../src/directory/signing-key.ts'
+import { createKeyCertificate } from '../../src/pki/profiles.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import { closed, readText, Stage, type TestCluster, until } from './stage.ts'
 
@@ -25,6 +26,18 @@ describe('kubectl through the hub', () => {
     expect(socket.alpnProtocol).toBe('http/1.1')
     socket.end('ping')
     expect(await readText(socket)).toBe('ping')
+  })
+
+  it('is put through by a device’s key, whatever the dates of the certificate around it', async () => {
+    const cluster = await stage.cluster('alice')
+    await stage.agent(cluster)
+    const keyPem = signingKeyPem(stage.alice)
+    const { random } = stage.world
+    const longAgo = { now: () => new Date('2001-01-01T00:00:00Z'), random }
+    const certPem = await createKeyCertificate(longAgo, keyPem)
+    const { status, socket } = await stage.connect(cluster.authority, { keyPem, certPem })
+    expect(status).toBe(200)
+    socket.destroy()
   })
 
   it('is put through without ALPN, and with http/1.1 alone', async () => {
@@ -100,6 +113,24 @@ describe('whom the hub puts through to nobody', () => {
     expect(opened).toEqual([])
     expect(stage.log.of('relay_opened')).toEqual([])
   }
+
+  it('a certificate of a CA that was replaced, and is told what to run', async () => {
+    const identity = await stage.userIdentity(cluster, 'alice', stage.alice.id)
+    await stage.rotate(cluster, new Date(stage.world.now().getTime() - 1_000))
+    const { status, phrase } = await stage.connect(cluster.authority, identity)
+    expect(status).toBe(403)
+    expect(phrase).toBe(
+      `the CAs of ${cluster.id} were replaced and this certificate is of one before: run mcm kubeconfig ${cluster.id} --merge`,
+    )
+    expect(opened).toEqual([])
+  })
+
+  it('a certificate of a CA that another cluster has replaced', async () => {
+    const other = await stage.cluster('alice')
+    const identity = await stage.userIdentity(other, 'alice', stage.alice.id)
+    await stage.rotate(other, new Date(stage.world.now().getTime() - 1_000))
+    await expectDenied(cluster.authority, identity)
+  })
 
   it('a client without a certificate', () => expectDenied(cluster.authority))
 

@@ -17,6 +17,7 @@ import {
   signingKeyPem,
 } from '../../src/directory/signing-key.ts'
 import { signStatement } from '../../src/directory/statement.ts'
+import { formatTime } from '../../src/directory/time.ts'
 import { NotFoundError } from '../../src/errors.ts'
 import { type HubOptions, startHub } from '../../src/hub/hub.ts'
 import { ensureStartToken } from '../../src/hub/start-token.ts'
@@ -262,6 +263,19 @@ export class Stage {
     await this.append({ type: 'cluster', detail })
     for (const user of members) await this.member('add', user, id)
     return { id, authority: `${clusterHost(id)}:443`, userCa, agentKey }
+  }
+
+  /** Signs a cluster anew with another user CA, and the one before until then. */
+  async rotate({ id, userCa }: TestCluster, until: Date): Promise<void> {
+    const { certificateDer } = await createAuthority(this.world, { commonName: `${id} next` })
+    const [before, ca] = [userCa.certificateDer, certificateDer].map((der) =>
+      der.toString('base64'),
+    )
+    const { name, agentKey } = this.directory.state.clusters.get(id)!
+    const previous = { serverCa: before!, userCa: before!, until: formatTime(until) }
+    const kept = { id, name, labels: {}, agentKey, issuer: 'agent', prefix: 'mcm:' } as const
+    const detail = { ...kept, serverCa: ca!, userCa: ca!, previous }
+    await this.append({ type: 'cluster', detail })
   }
 
   /** Many clusters at once, without members or agents; their ids. */

@@ -32,7 +32,7 @@ test('in exec mode no key stands in the file and the plugin never asks a termina
     args: ['/opt/mcm/bin/run.js', 'credential', '--cluster', 'c-aaaaaaaaaa'],
     env: [{ name: 'MCM_HOME', value: '/home/a/.mcm' }],
     interactiveMode: 'Never',
-    provideClusterInfo: false,
+    provideClusterInfo: true,
   })
 })
 

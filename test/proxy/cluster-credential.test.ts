@@ -145,3 +145,15 @@ it('of a CA that is being replaced is exchanged by whoever asks next, and serves
   expect(await subject.current()).toBe(second)
   expect(asked).toHaveLength(3)
 })
+
+it('is replaced ahead of its time when its CA is, though nobody asks for it', async () => {
+  const first = await subject.current()
+  subject.renewWhenDue()
+  expect(asked).toHaveLength(1)
+  subject.replace()
+  subject.renewWhenDue()
+  await vi.waitFor(() => expect(changes).toHaveLength(2))
+  expect(await subject.current()).not.toBe(first)
+  subject.renewWhenDue()
+  expect(asked).toHaveLength(2)
+})

@@ -15,7 +15,7 @@ const cluster = (...cas: string[]): ProxyCluster => ({
 function stage(first: ProxyCluster) {
   const world = new FrozenWorld()
   const said: string[] = []
-  const facts = { now: first }
+  const facts = { now: first, isInUse: true }
   const open = (opened: ProxyCluster): ClusterUpstream => {
     said.push('open')
     const upstream = {
@@ -25,6 +25,10 @@ function stage(first: ProxyCluster) {
         said.push(`follow ${next.serverCaPem.length}`)
       },
       close: async () => void said.push('close'),
+      beat: () => {},
+      get isInUse() {
+        return facts.isInUse
+      },
     }
     return upstream as unknown as ClusterUpstream
   }
@@ -41,7 +45,7 @@ function stage(first: ProxyCluster) {
     await new Promise((resolve) => setImmediate(resolve))
     return (await list.find('idc')).cluster
   }
-  return { facts, find, said }
+  return { facts, find, said, list, world }
 }
 
 test('a cluster whose CAs change by a rotation stays open and goes by the new ones', async () => {
@@ -60,4 +64,23 @@ test('one whose CA is simply another is closed', async () => {
   facts.now = cluster('other')
   expect(await find()).toEqual(cluster('other'))
   expect(said.filter((line) => !line.startsWith('follow'))).toEqual(['open', 'close', 'open'])
+})
+
+test('while something is open and nobody asks, new CAs are heard of by itself; otherwise nobody is asked', async () => {
+  const { facts, said, list, world, find } = stage(cluster('old'))
+  await find()
+  const followed = () => said.filter((line) => line.startsWith('follow')).length
+  const before = followed()
+  list.beat()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(followed()).toBe(before)
+  world.advance(60_000)
+  facts.isInUse = false
+  list.beat()
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(followed()).toBe(before)
+  facts.isInUse = true
+  facts.now = cluster('new', 'old')
+  list.beat()
+  await expect.poll(followed).toBe(before + 1)
 })

@@ -179,6 +179,7 @@ export async function startAgent(
   const subject = { publicKeyDer: key.publicKeyDer, host: HOST }
   const certificate = await issueServerCertificate(world, serverCa, subject, 24 * HOUR_SECONDS)
   const server = createSecureServer({
+    noDelay: true,
     allowHTTP1: true,
     maxSessionMemory: 256,
     settings: { enableConnectProtocol: offersConnect },
@@ -292,7 +293,7 @@ async function issue(world: World, userCa: Authority, ways: TestWays): Promise<C
 /** A byte stream to a port, that can be cut, or frozen: then nothing passes and nobody is told. */
 async function connectThrough(port: number) {
   const [stream, inside] = duplexPair()
-  const socket = connectTcp(port, '127.0.0.1')
+  const socket = connectTcp({ port, host: '127.0.0.1', noDelay: true })
   await once(socket, 'connect')
   socket.on('error', () => inside.destroy())
   inside.on('error', () => socket.destroy())

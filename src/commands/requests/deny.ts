@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
-import { denyRequest } from '../../device/request-decision.ts'
+import { denyRequest, exitCodeOfDecision } from '../../device/request-decision.ts'
 import { requestArgument } from '../../terminal/flag-values.ts'
 import { viewDecided } from '../../terminal/request-views.ts'
 
@@ -17,6 +17,7 @@ export default class RequestsDeny extends McmCommand {
     const decided = await this.fleet((session) =>
       denyRequest(session, requestArgument(args.request)),
     )
+    this.end = { exitCode: exitCodeOfDecision(decided), signal: null }
     return this.show(decided, viewDecided)
   }
 }

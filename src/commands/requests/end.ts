@@ -1,6 +1,6 @@
 import { Args } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
-import { endRequest } from '../../device/request-decision.ts'
+import { endRequest, exitCodeOfDecision } from '../../device/request-decision.ts'
 import { requestArgument } from '../../terminal/flag-values.ts'
 import { viewDecided } from '../../terminal/request-views.ts'
 
@@ -19,6 +19,7 @@ export default class RequestsEnd extends McmCommand {
     const decided = await this.fleet((session) =>
       endRequest(session, requestArgument(args.request)),
     )
+    this.end = { exitCode: exitCodeOfDecision(decided), signal: null }
     return this.show(decided, viewDecided)
   }
 }
