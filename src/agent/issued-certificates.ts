@@ -1,11 +1,11 @@
 import { formatTime } from '../directory/time.ts'
 import { AccessDeniedError, NotFoundError } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
+import { revocationOfCertificate } from './principal-ends.ts'
 import {
   type PrincipalRecord,
   REPLACED_OVERLAP_MS,
   type RecordedCertificate,
-  revocationOfCertificate,
 } from './principal-record.ts'
 
 /** What a record says of one certificate: to whoever judges a request, and to whoever asks for a list. */
@@ -48,8 +48,19 @@ export function owns(
   return certificates.some(({ serial }) => serial === what.serial)
 }
 
+/** Those on the list, or in the bin, that have not expired, as the protocol shows them. */
+export function issuedIn(
+  record: PrincipalRecord,
+  where: 'list' | 'bin',
+  now: Date,
+): IssuedCertificate[] {
+  const isThere = ({ purged, notAfter }: RecordedCertificate) =>
+    notAfter > now && (purged !== undefined) === (where === 'bin')
+  return record.certificates.filter(isThere).map((each) => issuedCertificate(record, each))
+}
+
 /** A certificate as the protocol shows it (PROTOCOL §8.3). */
-export function issuedCertificate(
+function issuedCertificate(
   record: PrincipalRecord,
   certificate: RecordedCertificate,
 ): IssuedCertificate {

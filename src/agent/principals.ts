@@ -12,27 +12,31 @@ import { isMcmError, messageOf } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
 import {
   type IssuedTo,
-  issuedCertificate,
+  issuedIn,
   issuedTo,
   owns,
   requireSerial,
   revokedError,
   unknownOwner,
 } from './issued-certificates.ts'
+import { NowhereToBeFound } from './nowhere-to-be-found.ts'
+import { OneAtATime } from './one-at-a-time.ts'
+import {
+  endedBetween,
+  lastExpiryUnder,
+  type Revoked,
+  revocationOfDevice,
+} from './principal-ends.ts'
 import {
   admissionsIn,
   type CountingCas,
   type Ending,
-  endedBetween,
-  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   type RecordedCertificate,
-  type Revoked,
   readRecord,
   recordSecret,
   requireRoom,
-  revocationOfDevice,
   withAdmission,
   withCertificate,
   withEnding,
@@ -57,7 +61,7 @@ import {
 } from './watched-collection.ts'
 
 export type { IssuedTo } from './issued-certificates.ts'
-export type { Revoked } from './principal-record.ts'
+export type { Revoked } from './principal-ends.ts'
 
 /** A certificate that was just made. */
 export interface NewCertificate
@@ -78,10 +82,7 @@ export type RevocationOrder =
 export interface Principals {
   /** Resolves when everything has been read once. */
   readonly ready: Promise<void>
-  /**
-   * False when nothing was heard from the API server for so long that a revocation may have been
-   * missed.
-   */
+  /** False when nothing was heard from the API server for so long that a revocation may have been missed. */
   isFresh(): boolean
   /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
   find(fingerprint: string): IssuedTo | undefined
@@ -137,13 +138,6 @@ export interface Principals {
   onRevoked(listener: (what: Revoked) => void): () => void
 }
 
-/**
- * How long it is believed that a certificate is nowhere: a stranger must not make us ask per
- * request.
- */
-const UNKNOWN_FOR_MS = 1_000
-const MAX_UNKNOWN = 10_000
-
 export interface PrincipalsOptions {
   readonly cluster: string
   /** This agent issues; where the owner does, only these records say what has ended. */
@@ -175,12 +169,12 @@ class WatchedPrincipals implements Principals {
   readonly #byFingerprint = new Map<string, IssuedTo>()
   /** Secrets, by name. */
   readonly #unreadable = new Set<string>()
-  readonly #unknownUntil = new Map<string, number>()
+  readonly #nowhere: NowhereToBeFound
   readonly #reads = new Map<string, Promise<void>>()
   readonly #listeners = new Set<(what: Revoked) => void>()
   #admissions: readonly Admission[] | undefined
   /** Writes to one user's Secret stand in line, so that only replicas ever meet. */
-  readonly #writes = new Map<string, Promise<unknown>>()
+  readonly #writes = new OneAtATime()
 
   constructor(
     api: KubernetesApi,
@@ -193,6 +187,7 @@ class WatchedPrincipals implements Principals {
     this.#isIssuer = isIssuer
     this.#secrets = secrets
     this.#background = background
+    this.#nowhere = new NowhereToBeFound(background.world)
     secrets.onChange((after, before) => this.#replace(after, before))
   }
 
@@ -210,10 +205,10 @@ class WatchedPrincipals implements Principals {
 
   async lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined> {
     const known = this.find(fingerprint)
-    if (known !== undefined || this.#isKnownUnknown(fingerprint)) return known
+    if (known !== undefined || this.#nowhere.has(fingerprint)) return known
     await this.#readOnce(user)
     const found = this.find(fingerprint)
-    if (found === undefined) this.#rememberUnknown(fingerprint)
+    if (found === undefined) this.#nowhere.add(fingerprint)
     return found
   }
 
@@ -266,15 +261,10 @@ class WatchedPrincipals implements Principals {
     return records.find((record) => owns(record, what))?.user
   }
 
-  certificatesOf(user: string | undefined, where = 'list'): IssuedCertificate[] {
+  certificatesOf(user: string | undefined, where: 'list' | 'bin' = 'list'): IssuedCertificate[] {
     const own = user === undefined ? undefined : this.#records.get(user)
     const records = user === undefined ? [...this.#records.values()] : own ? [own] : []
-    const now = this.#now()
-    const isThere = ({ purged, notAfter }: RecordedCertificate) =>
-      notAfter > now && (purged !== undefined) === (where === 'bin')
-    return records.flatMap((record) =>
-      record.certificates.filter(isThere).map((each) => issuedCertificate(record, each)),
-    )
+    return records.flatMap((record) => issuedIn(record, where, this.#now()))
   }
 
   purgedBy(serial: string): string | undefined {
@@ -328,15 +318,8 @@ class WatchedPrincipals implements Principals {
     if (secret !== undefined) this.#secrets.learn(secret)
   }
 
-  async #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
-    const before = this.#writes.get(user) ?? Promise.resolve()
-    const write = before.catch(() => {}).then(() => this.#write(user, change))
-    this.#writes.set(user, write)
-    try {
-      await write
-    } finally {
-      if (this.#writes.get(user) === write) this.#writes.delete(user)
-    }
+  #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
+    return this.#writes.run(user, () => this.#write(user, change))
   }
 
   async #write(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
@@ -369,7 +352,7 @@ class WatchedPrincipals implements Principals {
     for (const certificate of record.certificates) {
       const { fingerprint } = certificate
       this.#byFingerprint.set(fingerprint, issuedTo(record, certificate))
-      this.#unknownUntil.delete(fingerprint)
+      this.#nowhere.delete(fingerprint)
     }
   }
 
@@ -405,15 +388,6 @@ class WatchedPrincipals implements Principals {
         this.#background.log.error('revocation_listener_failed', { reason: messageOf(error) })
       }
     }
-  }
-
-  #isKnownUnknown(fingerprint: string): boolean {
-    return (this.#unknownUntil.get(fingerprint) ?? 0) > this.#now().getTime()
-  }
-
-  #rememberUnknown(fingerprint: string): void {
-    if (this.#unknownUntil.size >= MAX_UNKNOWN) this.#unknownUntil.clear()
-    this.#unknownUntil.set(fingerprint, this.#now().getTime() + UNKNOWN_FOR_MS)
   }
 
   #now(): Date {

@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { lastExpiryUnder, revocationOfCertificate } from '../../src/agent/principal-ends.ts'
 import {
-  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   recordSecret,
   requireRoom,
-  revocationOfCertificate,
   withAdmission,
   withCertificate,
   withEnding,
