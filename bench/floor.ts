@@ -1,6 +1,6 @@
 /**
- * What Node needs at the least: two bare relays in place of hub and agent, one TLS between them, no HTTP/2, no inner
- * layer, nobody judged. What they lose against a straight connection on the same two cores no hub could win.
+ * What Node needs at the least: three bare relays in place of `mcm proxy`, hub and agent, TLS between them, no HTTP/2, no
+ * inner layer, nobody judged. What they lose against a straight connection on the same two cores nothing of ours could win.
  */
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -13,6 +13,7 @@ import { median, round } from './timing.ts'
 
 const BARE_RELAY = join(import.meta.dirname, 'fixtures', 'bare-relay.mjs')
 const RUNS = 3
+const FLOOR = 'floor (three bare relays of Node)'
 
 export interface FloorSizes {
   readonly copyBytes: number
@@ -27,39 +28,36 @@ export async function floorLines(
   { copyBytes, keys }: FloorSizes,
 ): Promise<void> {
   const far = await startRelay('far', `${stage.node.host}:${stage.node.port}`)
-  const near = await startRelay('near', far.address)
+  const middle = await startRelay('middle', far.address)
+  const near = await startRelay('near', middle.address)
   try {
-    const bare = await throughRelay(stage, near.address)
+    const bare = await throughRelays(stage, near.address)
     const [down, up, cpu]: [number[], number[], number[]] = [[], [], []]
     for (let run = 0; run < RUNS; run++) {
-      const before = await cpuMs(near.pid)
+      const before = await cpuMs(middle.pid)
       down.push(await measures.copyDown(bare, 'direct', copyBytes))
-      cpu.push(((await cpuMs(near.pid)) - before) / (copyBytes / 1e6))
+      cpu.push(((await cpuMs(middle.pid)) - before) / (copyBytes / 1e6))
       up.push(await measures.copyUp(bare, 'direct', source, copyBytes))
     }
-    const rates = `${round(median(down), 0)}, ${round(median(up), 0)} MB/s`
-    report.add({ what: 'floor (two bare relays of Node): cp from, to the pod', hub: rates })
-    report.add({
-      what: 'floor: CPU of one of them, from the pod',
-      hub: `${round(median(cpu))} ms/MB`,
-    })
     const { p50Ms, p99Ms } = await measures.keystrokes(bare, 'direct', keys)
+    const rates = `${round(median(down), 0)}, ${round(median(up), 0)} MB/s`
     const echo = `${round(p50Ms, 1)}, ${round(p99Ms, 1)} ms`
-    report.add({ what: 'floor: a keystroke beside a download, p50, p99', hub: echo })
+    report.add({ what: `${FLOOR}: cp from, to the pod`, proxy: rates })
+    report.add({ what: `${FLOOR}: CPU of the middle one`, hub: `${round(median(cpu))} ms/MB` })
+    report.add({ what: `${FLOOR}: a keystroke beside a download, p50, p99`, proxy: echo })
   } finally {
-    await near.program.stop('SIGKILL')
-    await far.program.stop('SIGKILL')
+    for (const { program } of [near, middle, far]) await program.stop('SIGKILL')
   }
 }
 
-async function startRelay(role: 'near' | 'far', target: string) {
+async function startRelay(role: 'near' | 'middle' | 'far', target: string) {
   const program = new LongRunning(process.execPath, [BARE_RELAY, role, target], {})
   const port = (await program.shows(/^listening on (\d+)$/m))[1]!
   return { program, address: `127.0.0.1:${port}`, pid: program.child.pid! }
 }
 
-/** The same stage, its straight way through the relay. */
-async function throughRelay(stage: StreamStage, address: string): Promise<StreamStage> {
+/** The same stage, its straight way through the relays. */
+async function throughRelays(stage: StreamStage, address: string): Promise<StreamStage> {
   const text = await readFile(stage.kubeconfigs.direct, 'utf8')
   const direct = join(stage.scratch, 'floor')
   await writeFile(direct, text.replaceAll(stage.node.url, `https://${address}`), { mode: 0o600 })

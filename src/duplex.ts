@@ -91,9 +91,11 @@ const BULK_BYTES = 8 << 10
  * What bulk brings in one turn of the event loop becomes one write to `stream`: call the function it gives with every
  * piece, before that is written. TLS reads record by record, and a record within a record is a large piece
  * and a few bytes behind it, so that half of all pieces are tiny; each would cost as much as a large one. A piece that
- * comes alone and is small, such as a keystroke, is written at once.
+ * comes alone and is small, such as a keystroke, is written at once; so is everything where `stream` takes one piece at a
+ * time.
  */
 export function gatherBulk(stream: Writable): (piece: Buffer) => void {
+  if (!stream._writev) return () => {}
   let isGathering = false
   const flush = () => {
     isGathering = false

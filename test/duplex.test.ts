@@ -117,6 +117,22 @@ describe('gathering what bulk brings in one turn', () => {
     expect(writes).toEqual([['1x']])
   })
 
+  it('keeps nothing from a stream that takes one piece at a time', () => {
+    const written: string[] = []
+    const stream = new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        written.push(nameOf(chunk))
+        done()
+      },
+    })
+    const gather = gatherBulk(stream)
+    for (const piece of record('a')) {
+      gather(piece)
+      stream.write(piece)
+    }
+    expect(written).toEqual(['16384a', '22a'])
+  })
+
   it('begins anew in every turn', async () => {
     const { stream, writes } = recorded()
     const gather = gatherBulk(stream)
