@@ -18,7 +18,6 @@ import { HostileHub } from './hostile-hub.ts'
 import { shown, without } from './hostile-hub-shown.ts'
 import { hubHasAgent } from './hostile-hub-stage.ts'
 import { runProgram } from './program.ts'
-import { shown, without } from './shown-directory.ts'
 import { type Person, Stage } from './stage.ts'
 
 /**

@@ -27,7 +27,6 @@ import { realWorld } from '../../src/runtime.ts'
 import { Secret } from '../../src/secret.ts'
 import { startRelay } from '../../src/tunnel/relay.ts'
 import type { Log } from '../../src/world.ts'
-import { without } from './shown-directory.ts'
 
 /** What the hub owns: everybody pins this certificate. */
 export interface HubIdentity {
@@ -110,18 +109,6 @@ export class HostileHub {
   /** What it shows now, to every agent that is connected. */
   tellAgents(): Promise<void> {
     return this.#links.follow(this.show(this.#book.current))
-  }
-
-  /** From now on agents get no new statements, or all of them and no new word of who is ended; or everything again. */
-  withhold(what: 'nothing' | 'statements' | 'details'): Promise<void> {
-    const before = this.#book.current
-    const last = before.head!.seq
-    if (what === 'nothing') this.show = (directory) => directory
-    else if (what === 'statements') this.show = () => before
-    else
-      this.show = (directory) =>
-        without(directory, (seq, { type }) => seq > last && type === 'revoke')
-    return this.tellAgents()
   }
 
   get directory(): Directory {
