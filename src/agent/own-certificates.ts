@@ -8,7 +8,7 @@ import {
   revocationSchema,
 } from '../protocol/messages.ts'
 import type { ResourceQuestion } from './access-review.ts'
-import type { OwnRequest } from './own-endpoints.ts'
+import type { OwnRequest } from './own-request.ts'
 import type { RevocationOrder } from './principals.ts'
 
 /**

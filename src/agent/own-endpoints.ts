@@ -9,7 +9,6 @@ import type { Ceiling } from '../access/ceiling.ts'
 import type { Identity } from '../access/identity.ts'
 import type { ImpersonationForm, ImpersonatorList } from '../access/impersonator.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
-import type { UserCertificate } from '../pki/user-certificate.ts'
 import {
   type AuthoritiesOrder,
   authoritiesOrderSchema,
@@ -21,7 +20,6 @@ import {
   type OfferedAuthorities,
   type Whoami,
 } from '../protocol/messages.ts'
-import type { Standing } from './authenticate.ts'
 import type { DirectoryWitness } from './directory-witness.ts'
 import {
   listCertificates,
@@ -30,6 +28,7 @@ import {
   restore,
   revoke,
 } from './own-certificates.ts'
+import type { OwnRequest } from './own-request.ts'
 import { identitySecretName } from './state-secret.ts'
 
 export const OWN_PREFIX = '/.mcm/'
@@ -53,17 +52,6 @@ export interface Protection {
   readonly ceiling: Ceiling | undefined
   /** Undefined: it cannot be told. */
   readonly server: ImpersonationForm | undefined
-}
-
-export interface OwnRequest {
-  readonly method: string
-  /** Without the query. */
-  readonly path: string
-  readonly query: URLSearchParams
-  readonly standing: Standing
-  readonly certificate: UserCertificate
-  /** Reads the body as JSON, of 32 KiB unless told. */
-  body(maxBytes?: number): Promise<unknown>
 }
 
 /**

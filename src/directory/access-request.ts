@@ -1,5 +1,4 @@
 import { timedGroupOf } from '../access/timed-group.ts'
-import type { TimedGrant } from './state.ts'
 
 /** Somebody asks for a role for some time, and others say yes or no (PROTOCOL §3.7). */
 
@@ -73,12 +72,4 @@ export function requestGroup({
 }: Pick<AccessRequest, 'seq' | 'user' | 'role' | 'namespace'>): string {
   const where = namespace === undefined ? {} : { namespace }
   return timedGroupOf({ subject: { kind: 'user', name: user }, role, ...where, request: seq })
-}
-
-/** Who is in its group until when; undefined for one that is not approved, or was ended. */
-export function requestTimedGrant(request: AccessRequest): TimedGrant | undefined {
-  const { running, end, user: name, seq } = request
-  if (!running || end) return undefined
-  const subject = { kind: 'user', name } as const
-  return { subject, group: requestGroup(request), expires: running.until, request: seq }
 }

@@ -1,5 +1,5 @@
 import type { PublicJwk } from '../protocol/keys.ts'
-import { type AccessRequest, requestTimedGrant } from './access-request.ts'
+import { type AccessRequest, requestGroup } from './access-request.ts'
 import type { DirectAddress, MemberSubject } from './details.ts'
 import { isNameOf, type ProviderDetail } from './provider.ts'
 
@@ -262,6 +262,14 @@ function isStanding({ expires }: Membership, at: Date | undefined): boolean {
 /** One text for a subject, for looking it up. A name holds no colon. */
 export function subjectKey({ kind, name }: MemberSubject): string {
   return `${kind}:${name}`
+}
+
+/** Who is in its group until when; undefined for one that is not approved, or was ended. */
+function requestTimedGrant(request: AccessRequest): TimedGrant | undefined {
+  const { running, end, user: name, seq } = request
+  if (!running || end) return undefined
+  const subject = { kind: 'user', name } as const
+  return { subject, group: requestGroup(request), expires: running.until, request: seq }
 }
 
 /** One text for a subject in a timed group. */
