@@ -66,7 +66,7 @@ export async function openState(
   const witness = directoryWitness(directory, { maximumAgeSeconds }, background)
   const uses = startCertificateUses(api, { cluster, replica: options.replica }, background)
   const sources = { configuration, identity: authorities, principals, names, tokens, world, log }
-  const admitName = nameAdmission(api, names)
+  const admitName = nameAdmission(api, names, world)
   const hear = (user: string, head: Head) => void witness.hear(user, head)
   const issuance = openIssuance({ ...sources, admitName, directory: people, hear })
   const judged = { directory, people, principals, names, ceiling }

@@ -113,8 +113,9 @@ export function openIssuance(options: IssuanceOptions): Issuance {
     publicKeyDer: Buffer,
     circumstances: Circumstances,
   ): Promise<Issued> {
-    await requireName(options, owner)
+    // Before anything is asked of the API server.
     requireWithinLimit(owner.user.name, owner.device.id)
+    await requireName(options, owner)
     return issue(options, owner, publicKeyDer, circumstances)
   }
   return {
@@ -129,6 +130,7 @@ export function openIssuance(options: IssuanceOptions): Issuance {
         ? requireTokens(options).directoryWith(admission)
         : options.directory
       const owner = requireDevice(options, state, keyId)
+      if (admission && admission.user !== owner.user.name) throw otherName(owner, admission)
       requireWindow(options, state, owner)
       if (head) options.hear?.(owner.user.name, head)
       return issueTo(owner, publicKeyDer, { admission, replaces })
@@ -324,6 +326,15 @@ function unknownDevice(): IdentityError {
   return new IdentityError('MCM_DEVICE_UNKNOWN', 'the directory knows no such device', {
     hint: 'run mcm login with an invite; right after that, try again in a moment',
   })
+}
+
+/** Kept with the owner's certificates it would count as their login. */
+function otherName({ user }: Owner, admission: Admission): IdentityError {
+  return new IdentityError(
+    'MCM_TOKEN_REFUSED',
+    `the token is refused: it is ${admission.user}’s, and this device is ${user.name}’s`,
+    { hint: `log in as ${user.name}, or mcm logout first` },
+  )
 }
 
 function badProof(why: string): IdentityError {

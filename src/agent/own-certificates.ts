@@ -23,7 +23,7 @@ export interface OwnCertificateSources {
     purgedBy(serial: string): string | undefined
     restore(order: { user: string; serial: string }): Promise<void>
     secretName(user: string): string
-    ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
+    ownersOf(what: { readonly device: string } | { readonly serial: string }): string[]
   }
   /** When each certificate was used last, by fingerprint, in every replica. */
   readonly uses: { last(): Promise<ReadonlyMap<string, CertificateUse>> }
@@ -58,30 +58,36 @@ export async function revoke(sources: OwnCertificateSources, request: OwnRequest
   if (!parsed.success)
     throw new UsageError('MCM_BAD_REQUEST', 'a revocation names one device, serial or user')
   const order = parsed.data
-  const owner = 'user' in order ? order.user : ownerFor(sources, request, order)
-  const isOwn = !('user' in order) && owner === request.certificate.user
-  const user = await requireOwner(sources, request, owner, isOwn)
-  await sources.principals.revoke({ ...order, user })
+  const { user: caller } = request.certificate
+  const owners = 'user' in order ? [order.user] : ownersFor(sources, request, order)
+  // A key that is somebody else's as well is ended as the caller's; the rest is no affair of theirs.
+  if (!('user' in order) && owners.includes(caller))
+    return void (await sources.principals.revoke({ ...order, user: caller }))
+  if (owners.length === 0) await requireOwner(sources, request, undefined, false)
+  for (const owner of owners) {
+    const user = await requireOwner(sources, request, owner, false)
+    await sources.principals.revoke({ ...order, user })
+  }
 }
 
 /**
  * A device that nobody has here becomes, so that it can be ended, one of a caller whom a token let in: it may come
  * yet, and theirs can be ended by no statement of their own. It concerns that caller's name only.
  */
-function ownerFor(
+function ownersFor(
   { principals }: OwnCertificateSources,
   { standing, certificate }: OwnRequest,
   order: { readonly device: string } | { readonly serial: string },
-): string | undefined {
-  const known = principals.ownerOf(order)
+): string[] {
+  const known = principals.ownersOf(order)
   const mayCome = 'device' in order && standing.isAdmitted
-  return known ?? (mayCome ? certificate.user : undefined)
+  return known.length === 0 && mayCome ? [certificate.user] : known
 }
 
 /** @throws as `revoke` */
 export async function purge(sources: OwnCertificateSources, request: OwnRequest): Promise<void> {
   const serial = await serialIn(request)
-  const owner = sources.principals.ownerOf({ serial })
+  const [owner] = sources.principals.ownersOf({ serial })
   const isOwn = owner === request.certificate.user
   const user = await requireOwner(sources, request, owner, isOwn)
   await sources.principals.purge({ user, serial, by: request.certificate.user })
@@ -91,7 +97,7 @@ export async function purge(sources: OwnCertificateSources, request: OwnRequest)
 export async function restore(sources: OwnCertificateSources, request: OwnRequest): Promise<void> {
   const serial = await serialIn(request)
   const { user: caller } = request.certificate
-  const owner = sources.principals.ownerOf({ serial })
+  const [owner] = sources.principals.ownersOf({ serial })
   const isOwn = owner === caller && sources.principals.purgedBy(serial) === caller
   const user = await requireOwner(sources, request, owner, isOwn)
   if (sources.principals.purgedBy(serial) === undefined)

@@ -17,7 +17,6 @@ import {
   owns,
   requireSerial,
   revokedError,
-  unknownOwner,
 } from './issued-certificates.ts'
 import {
   admissionsIn,
@@ -66,11 +65,11 @@ export interface NewCertificate
   readonly replaces?: string
 }
 
-/** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
+/** What to revoke of a user; with neither of them everything. */
 export type RevocationOrder =
   | { readonly user: string }
-  | { readonly device: string; readonly user?: string }
-  | { readonly serial: string; readonly user?: string }
+  | { readonly user: string; readonly device: string }
+  | { readonly user: string; readonly serial: string }
 
 export interface Principals {
   /** Resolves when everything has been read once. */
@@ -104,14 +103,17 @@ export interface Principals {
    */
   record(user: string, certificate: NewCertificate): Promise<void>
   /**
-   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it;
+   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN for a serial that is not theirs;
    * UnreachableError
    */
   revoke(order: RevocationOrder): Promise<Revoked>
   /** Its Secret: whoever may delete it may revoke that user (docs/PROTOCOL.md §8). */
   secretName(user: string): string
-  /** Whose a device or a certificate is, as far as certificates were issued here. */
-  ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
+  /**
+   * Whose a device or a certificate is, as far as certificates were issued here. A key that tokens admitted under
+   * one name after another is of several.
+   */
+  ownersOf(what: { readonly device: string } | { readonly serial: string }): string[]
   /** A user's certificates that have not expired, or everybody's: those on the list unless told. */
   certificatesOf(user: string | undefined, where?: 'list' | 'bin'): IssuedCertificate[]
   /** Whoever put a certificate into the bin; undefined when it is not there. */
@@ -226,8 +228,7 @@ class WatchedPrincipals implements Principals {
   }
 
   async revoke(order: RevocationOrder): Promise<Revoked> {
-    const user = order.user ?? this.ownerOf(order as { device: string } | { serial: string })
-    if (user === undefined) throw unknownOwner()
+    const { user } = order
     const ending: Ending =
       'device' in order ? { device: order.device } : 'serial' in order ? order : 'everything'
     await this.#change(user, (record) => {
@@ -241,9 +242,10 @@ class WatchedPrincipals implements Principals {
     return principalSecretName(this.#cluster, user)
   }
 
-  ownerOf(what: { device: string } | { serial: string }): string | undefined {
-    const records = [...this.#records.values()]
-    return records.find((record) => owns(record, what))?.user
+  ownersOf(what: { device: string } | { serial: string }): string[] {
+    return [...this.#records.values()]
+      .filter((record) => owns(record, what))
+      .map(({ user }) => user)
   }
 
   certificatesOf(user: string | undefined, where = 'list'): IssuedCertificate[] {

@@ -118,6 +118,8 @@ export interface Facts {
   unconfirmed: Error | undefined
   /** Whose a serial is, and who has put it into the bin. */
   readonly serials: Map<string, string>
+  /** By key id: under which other names it was here. */
+  readonly formerOwners: Map<string, readonly string[]>
   readonly purgedBy: Map<string, string>
   readonly uses: Map<string, CertificateUse>
   issued: (user: string | undefined, where: 'list' | 'bin') => IssuedCertificate[]
@@ -191,6 +193,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     unreadable: new Set(),
     unconfirmed: undefined,
     serials: new Map(),
+    formerOwners: new Map(),
     purgedBy: new Map(),
     uses: new Map(),
     issued: () => [],
@@ -305,9 +308,10 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => {
-          if ('device' in what) return facts.devices.get(what.device)?.user
-          return facts.serials.get(what.serial)
+        ownersOf: (what) => {
+          if ('serial' in what) return [facts.serials.get(what.serial) ?? []].flat()
+          const owner = facts.devices.get(what.device)?.user
+          return [...(owner ? [owner] : []), ...(facts.formerOwners.get(what.device) ?? [])]
         },
         purge: async (order) => write('purged', order),
         purgedBy: (serial) => facts.purgedBy.get(serial),
