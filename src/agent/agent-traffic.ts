@@ -57,8 +57,8 @@ export async function openTraffic(
 ): Promise<Traffic> {
   const { world, log } = deps
   const { cluster } = configuration
-  const { identity, authorities, people, principals, names, ceiling, issuance, uses, witness } =
-    state
+  const { identity, authorities, people, principals, names, ceiling } = state
+  const { issuance, policy, uses, witness } = state
   const audit = deps.audit ?? ((event: AuditEvent) => log.info('audit', { ...event }))
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
   const upstream = upstreamOf(deps.apiServer)
@@ -91,6 +91,7 @@ export async function openTraffic(
     own: {
       cluster,
       issuance,
+      policy,
       principals,
       authorities,
       uses,

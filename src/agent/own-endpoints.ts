@@ -21,6 +21,7 @@ import {
   type Whoami,
 } from '../protocol/messages.ts'
 import type { DirectoryWitness } from './directory-witness.ts'
+import type { IssuePolicy } from './issue-policy.ts'
 import {
   listCertificates,
   type OwnCertificateSources,
@@ -44,6 +45,7 @@ export interface OwnEndpointSources extends OwnCertificateSources {
   }
   readonly authorities: { offer(order: AuthoritiesOrder): Promise<OfferedAuthorities> }
   readonly witness: DirectoryWitness
+  readonly policy: IssuePolicy
 }
 
 export interface Protection {
@@ -66,7 +68,7 @@ export async function answerOwn(
     case 'GET /.mcm/v1/whoami':
       return whoami(sources.cluster, request)
     case 'GET /.mcm/v1/cluster':
-      return { ...clusterFacts(await sources.protection()), directory: sources.witness.facts() }
+      return clusterFacts(await sources.protection(), sources)
     case 'POST /.mcm/v1/head':
       return { head: sources.witness.hear(user, await headIn(request)) }
     case 'POST /.mcm/v1/directory':
@@ -114,7 +116,10 @@ function whoami(cluster: string, { standing, certificate }: OwnRequest): Whoami 
   }
 }
 
-function clusterFacts({ names, ceiling, server }: Protection): ClusterFacts {
+function clusterFacts(
+  { names, ceiling, server }: Protection,
+  { witness, policy }: Pick<OwnEndpointSources, 'witness' | 'policy'>,
+): ClusterFacts {
   const list = names.isConstrained ? 'constrained' : 'legacy'
   return {
     impersonation: {
@@ -123,6 +128,8 @@ function clusterFacts({ names, ceiling, server }: Protection): ClusterFacts {
       ...(server === undefined ? {} : { server }),
     },
     ...(ceiling === undefined ? {} : { ceiling: ceiling.name }),
+    directory: witness.facts(),
+    botMaximumLife: policy.botMaximumLifeSeconds,
   }
 }
 

@@ -19,9 +19,13 @@ export default class Invite extends McmCommand {
     user: Args.string({ required: true, description: 'name of the user, as clusters will see it' }),
   }
   static override flags = {
-    group: Flags.string({ multiple: true, description: 'a group of the user (default: as now)' }),
+    group: Flags.string({
+      multiple: true,
+      description: 'a group of the user (default: as now)',
+      exclusive: ['bot'],
+    }),
     expires: Flags.string({ default: '24h', description: 'how long the link works: 30m, 24h, 7d' }),
-    bot: Flags.boolean({ description: 'a program, not a person' }),
+    bot: Flags.boolean({ description: 'a program, not a person; in no group' }),
     cluster: Flags.string({
       multiple: true,
       description: 'grant --role there as well',

@@ -1,4 +1,3 @@
-import { UsageError } from '../errors.ts'
 import { requirePrincipalName } from '../protocol/names.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { createInvite, type Invite, type InviteOptions } from './invite.ts'
@@ -7,20 +6,13 @@ import { createInvite, type Invite, type InviteOptions } from './invite.ts'
 
 /**
  * A link for a program; for one that is there already, for another machine of it.
- * @throws UsageError MCM_BAD_NAME MCM_USAGE for the name of a person, AccessDeniedError MCM_FORBIDDEN
+ * @throws UsageError MCM_BAD_NAME MCM_USAGE for the name of a person, or a longer life than a cluster named
+ *   allows; AccessDeniedError MCM_FORBIDDEN
  */
 export async function createBot(
   session: FleetSession,
   options: Omit<InviteOptions, 'bot' | 'groups'>,
 ): Promise<Invite> {
-  const name = requirePrincipalName(options.user, 'bot')
-  const known = session.directory.state.users.get(name)
-  if (known && !known.bot) throw notABot(name)
+  requirePrincipalName(options.user, 'bot')
   return createInvite(session, { ...options, groups: [], bot: true })
-}
-
-function notABot(name: string): UsageError {
-  return new UsageError('MCM_USAGE', `${name} is the name of a person`, {
-    hint: 'give the program a name of its own: it never has a person’s rights',
-  })
 }

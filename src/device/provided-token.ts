@@ -81,7 +81,7 @@ async function tokensOfPerson(
   nonce: string,
 ): Promise<ProviderTokens> {
   const { signal, progress, openBrowser } = device
-  if (source.kind === 'refresh') return refreshTokens(client, source.refreshToken)
+  if (source.kind === 'refresh') return refreshed(device, client, source.refreshToken)
   if (source.kind !== 'device-code' && openBrowser) {
     return logInByBrowser(client, {
       nonce,
@@ -99,6 +99,20 @@ async function tokensOfPerson(
     tell: ({ uri, code, complete }) =>
       progress.say(`to log in open ${complete ?? uri} on any device; the code is ${code}`),
   })
+}
+
+/**
+ * A provider may take the old one back with the answer (RFC 9700 §4.14.2), so the next one is kept before anybody
+ * judges the rest: a hub that is away must not cost the login.
+ */
+async function refreshed(
+  { secrets }: Device,
+  client: ProviderClient,
+  refreshToken: Secret<string>,
+): Promise<ProviderTokens> {
+  const tokens = await refreshTokens(client, refreshToken)
+  if (tokens.refreshToken) await secrets.set(REFRESH_TOKEN, tokens.refreshToken)
+  return tokens
 }
 
 const MAX_TOKEN_CHARACTERS = 16_384

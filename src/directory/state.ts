@@ -73,6 +73,8 @@ export interface InviteRecord {
 export interface UserRecord {
   readonly name: string
   readonly bot: boolean
+  /** Of its certificates, in seconds, where its latest invite says it. */
+  readonly lifetime?: number
   /** How people call the user. */
   readonly nickname?: string
   /** Those of the latest `invite` or `groups`. */

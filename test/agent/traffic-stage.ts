@@ -303,6 +303,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         ceiling: facts.ceiling,
         server: 'constrained',
       }),
+      policy: { botMaximumLifeSeconds: 86_400 },
       issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
         certificatesOf: (user, where) => facts.issued(user, where),

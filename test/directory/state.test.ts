@@ -89,8 +89,8 @@ describe('a cluster', () => {
 
 describe('an invite and its device', () => {
   test('bring a user, groups and a device', async () => {
-    const invited = await fleet.invite('bob', { groups: ['dev', 'dev', 'qa'], bot: true })
-    expect(bob()).toMatchObject({ groups: ['dev', 'qa'], bot: true })
+    const invited = await fleet.invite('bob', { groups: ['dev', 'dev', 'qa'] })
+    expect(bob()).toMatchObject({ groups: ['dev', 'qa'], bot: false })
     expect(bob().invites).toEqual([
       {
         seq: invited.seq,
@@ -104,6 +104,32 @@ describe('an invite and its device', () => {
     expect(fleet.state.deviceOwner(device.id)!.user.name).toBe('bob')
     expect(fleet.state.isLiveDevice(device.id)).toBe(true)
     expect(fleet.state.admins.has(device.id)).toBe(false)
+  })
+
+  test('puts no bot into a group, and makes no bot of a person nor a person of a bot', async () => {
+    await fleet.invite('deploy', { groups: ['dev'], bot: true })
+    expect(reason()).toBe('a bot is in no group')
+    expect(fleet.state.users.has('deploy')).toBe(false)
+    const device = await fleet.join('deploy', await fleet.invite('deploy', { bot: true }))
+    await fleet.append({ type: 'groups', detail: { user: 'deploy', groups: ['dev'] } })
+    expect(reason()).toBe('a bot is in no group')
+    await fleet.invite('deploy', { groups: ['dev'] })
+    expect(reason()).toBe('deploy is the name of a bot')
+    expect(fleet.state.deviceOwner(device.id)?.user).toMatchObject({ bot: true, groups: [] })
+    await fleet.admit('bob', ['dev'])
+    await fleet.invite('bob', { bot: true })
+    expect(reason()).toBe('bob is the name of a person')
+    expect(bob()).toMatchObject({ bot: false, groups: ['dev'] })
+    await fleet.revoke({ user: 'bob' })
+    await fleet.invite('bob', { bot: true })
+    expect(bob()).toMatchObject({ bot: true, groups: [] })
+  })
+
+  test('says how long certificates of a bot live; the latest one counts', async () => {
+    await fleet.invite('deploy', { bot: true, lifetime: 86_400 * 30 })
+    expect(fleet.state.users.get('deploy')?.lifetime).toBe(86_400 * 30)
+    await fleet.invite('deploy', { bot: true })
+    expect(fleet.state.users.get('deploy')).not.toHaveProperty('lifetime')
   })
 
   test('a later invite adds a device and sets the groups anew', async () => {

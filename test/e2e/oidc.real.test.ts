@@ -1,10 +1,10 @@
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
+import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { browse } from '../client/browse.ts'
 import { ForgedProvider } from '../client/forged-provider.ts'
 import { RealProvider } from '../client/real-provider.ts'
 import { kubectlPath } from '../cluster/kubectl.ts'
+import { confirmCode, endLogin, setProvider, withBrowser } from './oidc-stage.ts'
 import { runProgram } from './program.ts'
 import { type SandboxCluster, startSandboxCluster } from './sandbox-cluster.ts'
 import { type Person, Stage } from './stage.ts'
@@ -33,40 +33,13 @@ beforeAll(async () => {
   provider.account = { email: ANN, email_verified: true, groups: ['developers'] }
   alice = await stage.found()
   await stage.addCluster(alice, 'prod', cluster)
-  link = await setProvider()
+  link = await setProvider(stage, alice, provider)
   await alice.must(['grant', ANN, '--role', 'ro', '--cluster', 'prod'])
 }, LONG_MS)
 
 afterAll(async () => {
   await Promise.all([stage?.close(), cluster?.stop(), provider?.stop(), ci?.stop()])
 })
-
-async function setProvider(): Promise<string> {
-  const ca = join(stage.directory, 'provider-ca.pem')
-  await writeFile(ca, provider.caPem)
-  const people = ['--client-id', 'mcm', '--group', 'developers=dev', '--scope', 'email']
-  const scopes = ['--scope', 'groups', '--scope', 'offline_access', '--json']
-  const where = ['--issuer', provider.issuer, '--domain', 'example.com', '--ca', ca]
-  const [set] = JSON.parse(
-    await alice.must(['oidc', 'set', 'corp', ...where, ...people, ...scopes]),
-  ) as [{ link: string }]
-  return set.link
-}
-
-/** Somebody with a browser, which writes down where it goes. */
-async function withBrowser(name: string) {
-  const person = stage.person(name)
-  const [log, script] = [join(stage.directory, `${name}.log`), join(stage.directory, `${name}.sh`)]
-  const fixture = join(import.meta.dirname, 'fixtures', 'browse.ts')
-  await writeFile(log, '')
-  await writeFile(
-    script,
-    `#!/bin/sh\necho "$1" >>"${log}"\n"${process.execPath}" "${fixture}" "$1"\n`,
-  )
-  await chmod(script, 0o700)
-  const windows = async () => (await readFile(log, 'utf8')).split('\n').filter(Boolean).length
-  return { person, windows, env: { BROWSER: script } }
-}
 
 const kubeconfigs = new Map<string, string>()
 
@@ -78,18 +51,9 @@ async function namespaces(person: Person, mode: 'exec' | 'static' = 'exec') {
   return runProgram(kubectl, args, { env: person.env })
 }
 
-/** As if the login had ended long ago, and every certificate with it. */
-async function endLogin({ home }: Person): Promise<void> {
-  const path = join(home, 'state.json')
-  const state = JSON.parse(await readFile(path, 'utf8'))
-  state.provided.admission.until = '2020-01-01T00:00:00Z'
-  await writeFile(path, JSON.stringify(state))
-  await rm(join(home, 'certificates'), { recursive: true })
-}
-
 describe('a person of the provider', () => {
   it('logs in in the browser and reaches the cluster with plain kubectl, as themselves', async () => {
-    const { person, windows, env } = await withBrowser('ann')
+    const { person, windows, env } = await withBrowser(stage, 'ann')
     await person.must(['login', '--oidc', link], { env })
     expect(await windows()).toBe(1)
     const who = JSON.parse(await person.must(['whoami', '--json']))
@@ -111,7 +75,7 @@ describe('a person of the provider', () => {
   }, 120_000)
 
   it('whose login ends gets the next one silently, where the provider refreshes', async () => {
-    const { person, windows, env } = await withBrowser('ann')
+    const { person, windows, env } = await withBrowser(stage, 'ann')
     await endLogin(person)
     const result = await namespaces(person)
     expect(result.stdout, result.stderr).toContain('namespace/default')
@@ -120,7 +84,7 @@ describe('a person of the provider', () => {
   }, 120_000)
 
   it('sees one browser window, however many programs ask at once', async () => {
-    const { person, windows, env } = await withBrowser('ann')
+    const { person, windows, env } = await withBrowser(stage, 'ann')
     await endLogin(person)
     await rm(join(person.home, 'keys', 'refresh-token'))
     const id = JSON.parse(await alice.must(['clusters', '--json']))[0].id as string
@@ -150,7 +114,7 @@ describe('a person of the provider', () => {
       'server',
     ])
     const [, uri = ''] = await login.shows(/to log in open (\S+) on any device/)
-    await confirm(new URL(uri))
+    await confirmCode(new URL(uri))
     expect(await login.ended).toBe(0)
     const devices = JSON.parse(await ann.must(['devices', '--json'])) as { name: string }[]
     expect(devices.map(({ name }) => name)).toContain('server')
@@ -162,31 +126,17 @@ describe('a person of the provider', () => {
   }, 180_000)
 
   it('whom an administrator revokes is out, and no new login brings them back', async () => {
-    const { person, env } = await withBrowser('ann')
+    const { person, env } = await withBrowser(stage, 'ann')
     await alice.must(['revoke', ANN, '--yes'])
     expect((await namespaces(person)).exitCode).not.toBe(0)
     const again = await person.mcm(['login', '--oidc', link], { env })
     expect(again.exitCode).not.toBe(0)
     expect(again.stderr).toContain('revoked')
-    const { person: fresh, env: freshEnv } = await withBrowser('ann-new-laptop')
+    const { person: fresh, env: freshEnv } = await withBrowser(stage, 'ann-new-laptop')
     const elsewhere = await fresh.mcm(['login', '--oidc', link], { env: freshEnv })
     expect(elsewhere.exitCode).not.toBe(0)
   }, 180_000)
 })
-
-async function confirm(uri: URL): Promise<void> {
-  const cookies = new Map<string, string>()
-  const code = uri.searchParams.get('user_code')!
-  const page = await browse(uri, cookies)
-  const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)![1]!
-  const asked = await browse(new URL(uri.pathname, uri), cookies, { xsrf, user_code: code })
-  const again = /name="xsrf" value="([^"]+)"/.exec(asked.text)?.[1] ?? xsrf
-  await browse(new URL(uri.pathname, uri), cookies, {
-    xsrf: again,
-    user_code: code,
-    confirm: 'yes',
-  })
-}
 
 it('a program comes by the token of its CI system, as a bot in no group', async () => {
   const ca = join(stage.directory, 'ci-ca.pem')
