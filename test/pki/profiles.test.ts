@@ -32,6 +32,7 @@ test('a user certificate reads back as what was issued', async () => {
     groups: ['dev', 'qa'],
     device: DEVICE,
     publicKeyDer,
+    authority: sha256(authority.certificateDer),
     ...said,
   })
   expect(said.notBefore).toEqual(new Date('2026-03-04T05:01:07Z'))

@@ -64,6 +64,7 @@ describe('a certificate of ours', () => {
       groups: ['dev'],
       device: DEVICE,
       publicKeyDer,
+      authority: sha256(authority.certificateDer),
       fingerprint: sha256(der),
       serial: '5a'.repeat(16),
       notBefore: new Date('2026-03-04T05:01:07Z'),
