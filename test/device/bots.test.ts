@@ -3,7 +3,15 @@ import { createBot } from '../../src/device/bots.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { createInvite } from '../../src/device/invite.ts'
 import { login } from '../../src/device/login.ts'
-import { asAda, DAY, joinedDevice, loginOptions, newDevice, registeredCluster, type TestFleet } from './fleet.ts'
+import {
+  asAda,
+  DAY,
+  joinedDevice,
+  loginOptions,
+  newDevice,
+  registeredCluster,
+  type TestFleet,
+} from './fleet.ts'
 import { eachWithFleet } from './scene.ts'
 
 let fleet: TestFleet
