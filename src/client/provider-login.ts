@@ -8,6 +8,7 @@ import type { AddressInfo } from 'node:net'
 import {
   authorizationCodeGrant,
   buildAuthorizationUrl,
+  ClientSecretPost,
   type Configuration,
   calculatePKCECodeChallenge,
   customFetch,
@@ -28,6 +29,8 @@ import { type ProviderFetch, type ProviderPlace, providerFetch } from './provide
 export interface ProviderClient extends ProviderPlace {
   readonly issuer: string
   readonly clientId: string
+  /** Where the provider wants one of a program that everybody has; no secret (RFC 8252 §8.5). */
+  readonly clientSecret?: string | undefined
   readonly scopes: readonly string[]
 }
 
@@ -146,11 +149,15 @@ export async function refreshTokens(
 }
 
 async function configure(client: ProviderClient): Promise<Configuration> {
-  const { issuer, clientId } = client
+  const { issuer, clientId, clientSecret: secret } = client
   const fetch = providerFetch(client)
-  const metadata = { token_endpoint_auth_method: 'none' }
+  const method = secret === undefined ? 'none' : 'client_secret_post'
+  const metadata = { token_endpoint_auth_method: method }
+  const authentication = secret === undefined ? None() : ClientSecretPost(secret)
   return asked(() =>
-    discovery(new URL(issuer), clientId, metadata, None(), { [customFetch]: adapted(fetch) }),
+    discovery(new URL(issuer), clientId, metadata, authentication, {
+      [customFetch]: adapted(fetch),
+    }),
   )
 }
 

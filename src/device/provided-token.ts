@@ -89,8 +89,8 @@ function clientOf(device: Device, { name, issuer, caDer, people }: Provider): Pr
     throw new AccessDeniedError('MCM_FORBIDDEN', `provider ${name} lets in programs only`, {
       hint: 'a program logs in with --token-command',
     })
-  const { clientId, scopes } = people
-  return { issuer, clientId, scopes, caDer, proxyFor: (url) => device.proxyFor(url) }
+  const { clientId, clientSecret, scopes } = people
+  return { issuer, clientId, clientSecret, scopes, caDer, proxyFor: (url) => device.proxyFor(url) }
 }
 
 async function tokensOfPerson(

@@ -118,6 +118,15 @@ describe('a person in the browser', () => {
     })
   })
 
+  it('logs in with a client that has a secret, which everybody knows, and not without it', async () => {
+    const desktop = { ...client(), clientId: 'mcm-desktop' }
+    const flow = { nonce, signal, show: async (url: URL) => void (await browse(url)) }
+    const { idToken } = await logInByBrowser({ ...desktop, clientSecret: 'not a secret' }, flow)
+    expect(decodeJwt(idToken.reveal())).toMatchObject({ aud: 'mcm-desktop', nonce })
+    for (const wrong of [desktop, { ...desktop, clientSecret: 'another' }])
+      await expect(logInByBrowser(wrong, flow)).rejects.toMatchObject({ code: 'MCM_TOKEN_REFUSED' })
+  })
+
   it('who comes back from another provider is refused (RFC 9207)', async () => {
     const login = logInByBrowser(client(), {
       nonce,

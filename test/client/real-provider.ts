@@ -67,6 +67,16 @@ export class RealProvider {
           ],
           response_types: ['code'],
         },
+        {
+          // As providers have them that insist on a secret of every client.
+          client_id: 'mcm-desktop',
+          client_secret: 'not a secret',
+          application_type: 'native',
+          token_endpoint_auth_method: 'client_secret_post',
+          redirect_uris: ['http://127.0.0.1/callback'],
+          grant_types: ['authorization_code', 'refresh_token'],
+          response_types: ['code'],
+        },
       ],
       claims: { openid: ['sub'], email: ['email', 'email_verified'], groups: ['groups'] },
       scopes: ['openid', 'offline_access'],

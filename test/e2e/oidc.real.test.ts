@@ -1,4 +1,5 @@
-import { rm, writeFile } from 'node:fs/promises'
+import { X509Certificate } from 'node:crypto'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ForgedProvider } from '../client/forged-provider.ts'
@@ -164,4 +165,61 @@ it('a program comes by the token of its CI system, as a bot in no group', async 
     .mcm(['login', '--oidc', set.link, '--token-command', command])
   expect(stranger.exitCode).toBe(5)
   expect(stranger.stderr).toContain('no rule fits')
+}, 180_000)
+
+it('a program whose token lies in a file has one that names its key, and no other', async () => {
+  const ca = join(stage.directory, 'pods-ca.pem')
+  await writeFile(ca, ci.caPem)
+  ci.job = 'system:serviceaccount:ci:deployer'
+  const where = ['--issuer', ci.issuer, '--domain', 'pods.example.com', '--ca', ca]
+  const rule = ['--workload', `deployer=sub=${ci.job}`, '--json']
+  const [set] = JSON.parse(await alice.must(['oidc', 'set', 'pods', ...where, ...rule])) as [
+    { link: string },
+  ]
+  await alice.must(['grant', 'deployer@pods.example.com', '--role', 'ro', '--cluster', 'prod'])
+  const pod = stage.person('pod')
+  const file = join(stage.directory, 'projected-token')
+  const login = ['login', '--oidc', set.link, '--token-file', file]
+  await writeFile(file, await ci.mint('mcm'))
+  const first = await pod.mcm(login)
+  expect(first.exitCode).not.toBe(0)
+  const [audience = ''] = /mcm:[\w-]+:[\w-]+/.exec(first.stderr) ?? []
+  await writeFile(file, await ci.mint(audience))
+  await pod.must(login)
+  const result = await namespaces(pod)
+  expect(result.stdout, result.stderr).toContain('namespace/default')
+
+  const thief = await stage.person('pod-thief').mcm(login)
+  expect(thief.exitCode).not.toBe(0)
+  await endLogin(pod)
+  expect((await namespaces(pod)).stdout).toContain('namespace/default')
+  await endLogin(pod)
+  const inVariable = ['login', '--oidc', set.link, '--token-env', 'POD_TOKEN']
+  await pod.must(inVariable, { env: { POD_TOKEN: await ci.mint(audience) } })
+}, 180_000)
+
+it('a bot’s static kubeconfig lives as long as it was made for, and no longer than the owner allows', async () => {
+  const where = ['--cluster', 'prod', '--role', 'ro']
+  const tooLong = await alice.mcm(['bots', 'create', 'nightly', '--for', '30d', ...where])
+  expect(tooLong.exitCode).not.toBe(0)
+  expect(tooLong.stderr).toContain('the owner of prod allows bots 1d at most')
+  const link = (await alice.must(['bots', 'create', 'nightly', '--for', '2h', ...where])).trim()
+  const runner = stage.person('runner')
+  await runner.must(['login', link])
+  const who = JSON.parse(await runner.must(['whoami', '--json']))
+  expect(who).toMatchObject({ user: 'nightly', groups: [] })
+  const result = await namespaces(runner, 'static')
+  expect(result.stdout, result.stderr).toContain('namespace/default')
+  const text = await readFile(kubeconfigs.get('runner')!, 'utf8')
+  const pem = Buffer.from(/client-certificate-data: (\S+)/.exec(text)![1]!, 'base64')
+  const { validFromDate, validToDate } = new X509Certificate(pem)
+  // Valid from five minutes before it was made.
+  expect(validToDate.getTime() - validFromDate.getTime()).toBe((2 * 60 + 5) * 60_000)
+
+  const elsewhere = (await alice.must(['bots', 'create', 'yearly', '--for', '90d'])).trim()
+  await alice.must(['grant', 'yearly', '--role', 'ro', '--cluster', 'prod'])
+  const refused = await stage.person('yearly').mcm(['login', elsewhere])
+  expect(`${refused.stdout}${refused.stderr}`).toContain('allows bots 1d')
+  const group = await alice.mcm(['invite', 'weekly', '--bot', '--group', 'dev'])
+  expect(group.exitCode).not.toBe(0)
 }, 180_000)
