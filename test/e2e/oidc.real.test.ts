@@ -223,3 +223,22 @@ it('a bot’s static kubeconfig lives as long as it was made for, and no longer 
   const group = await alice.mcm(['invite', 'weekly', '--bot', '--group', 'dev'])
   expect(group.exitCode).not.toBe(0)
 }, 180_000)
+
+it('the secret of a desktop client becomes public only after somebody has said so, and lets people log in', async () => {
+  const ca = join(stage.directory, 'provider-ca.pem')
+  const secret = join(stage.directory, 'client-secret')
+  await writeFile(secret, 'not a secret\n')
+  const where = ['--issuer', provider.issuer, '--domain', 'desktop.example.com', '--ca', ca]
+  const people = ['--client-id', 'mcm-desktop', '--client-secret-file', secret, '--json']
+  const set = ['oidc', 'set', 'desktop', ...where, ...people]
+  const unasked = await alice.mcm(set)
+  expect(unasked.exitCode).not.toBe(0)
+  expect(unasked.stderr).toContain('can read this secret')
+  const text = await alice.must([...set, '--public-client-secret'])
+  expect(text).not.toContain('not a secret')
+  const [{ link: desktop }] = JSON.parse(text) as [{ link: string }]
+  provider.account = { email: 'dot@desktop.example.com', email_verified: true, groups: [] }
+  const { person, env } = await withBrowser(stage, 'dot')
+  await person.must(['login', '--oidc', desktop], { env })
+  expect(JSON.parse(await person.must(['whoami', '--json'])).user).toBe('dot@desktop.example.com')
+}, 120_000)

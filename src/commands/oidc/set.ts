@@ -1,14 +1,15 @@
 import { Args, Flags } from '@oclif/core'
 import { McmCommand } from '../../command.ts'
 import { setProvider } from '../../device/providers.ts'
+import { UsageError } from '../../errors.ts'
 import { durationFlag, pairsFlag } from '../../terminal/flag-values.ts'
-import { confirm, readInput } from '../../terminal/prompt.ts'
+import { readInput } from '../../terminal/prompt.ts'
 import { viewProviders } from '../../terminal/provider-views.ts'
 import { workloadsFlag } from '../../terminal/workload-flag.ts'
 
 interface SecretFlags {
   readonly 'client-secret-file'?: string | undefined
-  readonly yes: boolean
+  readonly 'public-client-secret': boolean
 }
 
 const PUBLIC =
@@ -22,7 +23,7 @@ export default class OidcSet extends McmCommand {
     'one of its own: where an API server or another program takes tokens of the same client, hub and agents could use there what they are shown.'
   static override examples = [
     '<%= config.bin %> oidc set corp --issuer https://id.example.com --domain example.com --client-id mcm --group platform=ops --group developers=dev',
-    '<%= config.bin %> oidc set google --issuer https://accounts.google.com --domain example.com --client-id ID --client-secret-file desktop-client.txt',
+    '<%= config.bin %> oidc set google --issuer https://accounts.google.com --domain example.com --client-id ID --client-secret-file desktop-client.txt --public-client-secret',
     '<%= config.bin %> oidc set github --issuer https://token.actions.githubusercontent.com --domain ci.example.com --workload deploy=sub=repo:example/app:ref:refs/heads/main',
   ]
   static override args = {
@@ -37,7 +38,10 @@ export default class OidcSet extends McmCommand {
         'of a desktop client whose provider insists on one: it becomes PUBLIC, as it is in every program that people run',
       dependsOn: ['client-id'],
     }),
-    yes: Flags.boolean({ description: 'do not ask before a client secret is made public' }),
+    'public-client-secret': Flags.boolean({
+      description: 'I know that everybody can read that secret from then on',
+      dependsOn: ['client-secret-file'],
+    }),
     scope: Flags.string({
       multiple: true,
       description: 'asked for besides openid (default: email)',
@@ -90,10 +94,11 @@ export default class OidcSet extends McmCommand {
   }
 
   /** Never the secret of a client that has power of its own: whoever holds the link reads it. */
-  async #clientSecret({ 'client-secret-file': file, yes }: SecretFlags) {
+  async #clientSecret(flags: SecretFlags) {
+    const file = flags['client-secret-file']
     if (file === undefined) return {}
-    const { screen, stdin } = this.runtime
-    if (!yes) await confirm(screen, stdin, PUBLIC)
+    if (!flags['public-client-secret'])
+      throw new UsageError('MCM_USAGE', PUBLIC, { hint: 'if so, add --public-client-secret' })
     const clientSecret = (await readInput(this.#input(), file, 'paste the secret: ')).trim()
     return { clientSecret }
   }
