@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto'
-import { readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { ForgedProvider } from '../client/forged-provider.ts'
@@ -83,25 +83,6 @@ describe('a person of the provider', () => {
     expect(await windows()).toBe(0)
     expect(env.BROWSER).toBeDefined()
   }, 120_000)
-
-  it('sees one browser window, however many programs ask at once', async () => {
-    const { person, windows, env } = await withBrowser(stage, 'ann')
-    await endLogin(person)
-    await rm(join(person.home, 'keys', 'refresh-token'))
-    const id = JSON.parse(await alice.must(['clusters', '--json']))[0].id as string
-    const asked = Array.from({ length: 12 }, () =>
-      person.mcm(['credential', '--cluster', id], { env }),
-    )
-    const results = await Promise.all(asked)
-    for (const { exitCode, stdout, stderr } of results) {
-      expect(stderr.replace(/log in in the browser.*\n/, '')).toBe('')
-      expect({ exitCode, kind: JSON.parse(stdout).kind }).toEqual({
-        exitCode: 0,
-        kind: 'ExecCredential',
-      })
-    }
-    expect(await windows()).toBe(1)
-  }, 180_000)
 
   it('has a second device by a code, sees both, and ends one that is lost', async () => {
     const ann = stage.person('ann')
