@@ -152,12 +152,12 @@ it('a program whose token lies in a file has one that names its key, and no othe
   const ca = join(stage.directory, 'pods-ca.pem')
   await writeFile(ca, ci.caPem)
   ci.job = 'system:serviceaccount:ci:deployer'
-  const where = ['--issuer', ci.issuer, '--domain', 'pods.example.com', '--ca', ca]
+  const where = ['--issuer', ci.issuer, '--domain', 'ci.example.com', '--ca', ca]
   const rule = ['--workload', `deployer=sub=${ci.job}`, '--json']
-  const [set] = JSON.parse(await alice.must(['oidc', 'set', 'pods', ...where, ...rule])) as [
+  const [set] = JSON.parse(await alice.must(['oidc', 'set', 'ci', ...where, ...rule])) as [
     { link: string },
   ]
-  await alice.must(['grant', 'deployer@pods.example.com', '--role', 'ro', '--cluster', 'prod'])
+  await alice.must(['grant', 'deployer@ci.example.com', '--role', 'ro', '--cluster', 'prod'])
   const pod = stage.person('pod')
   const file = join(stage.directory, 'projected-token')
   const login = ['login', '--oidc', set.link, '--token-file', file]
@@ -214,7 +214,7 @@ it('the secret of a desktop client becomes public only after somebody has said s
   const set = ['oidc', 'set', 'desktop', ...where, ...people]
   const unasked = await alice.mcm(set)
   expect(unasked.exitCode).not.toBe(0)
-  expect(unasked.stderr).toContain('can read this secret')
+  expect(`${unasked.stdout}${unasked.stderr}`).toContain('can read this secret')
   const text = await alice.must([...set, '--public-client-secret'])
   expect(text).not.toContain('not a secret')
   const [{ link: desktop }] = JSON.parse(text) as [{ link: string }]
