@@ -115,7 +115,7 @@ export function openRuntime(env: Environment = process.env): Runtime {
       signal,
       proxyFor,
       ...(openBrowser ? { openBrowser } : {}),
-      runCommand: lineRunner(env, signal),
+      runCommand: lineRunner(env, signal, (chunk) => void screen.talk.write(chunk)),
     }),
     openLog,
     nodeFacts: {

@@ -38,6 +38,8 @@ export interface AgentWorkload {
   readonly direct?: DirectExposure
   /** How old an administrator's confirmation of the directory may be, as `7d`; any age unless told. */
   readonly directoryMaximumAge?: string
+  /** How long certificates of bots may live, as `30d`; a day unless told. */
+  readonly botMaximumLife?: string
   /** Changes when the mounted configuration does, so that the pods are replaced. No secret. */
   readonly configurationHash: string
 }
@@ -110,10 +112,11 @@ function podSpec(workload: AgentWorkload) {
   }
 }
 
-function container({ image, direct, directoryMaximumAge: age }: AgentWorkload) {
+function container({ image, direct, directoryMaximumAge: age, botMaximumLife }: AgentWorkload) {
   const args = [
     ...(direct ? DIRECT_ARGUMENTS : []),
     ...(age === undefined ? [] : [`--directory-max-age=${age}`]),
+    ...(botMaximumLife === undefined ? [] : [`--bot-max-life=${botMaximumLife}`]),
   ]
   const probe = { periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 }
   return {

@@ -33,4 +33,6 @@ export interface AgentOptions {
   readonly direct?: Pick<DirectListenerOptions, 'host' | 'ports'>
   /** How old an admin's confirmation of the directory may be; any age unless told. */
   readonly directoryMaximumAgeSeconds?: number
+  /** How long a bot's certificate may live; a day unless told. */
+  readonly botMaximumLifeSeconds?: number
 }

@@ -3,6 +3,7 @@ import type { KubernetesApi } from '../client/kubernetes.ts'
 import { messageOf, UnreachableError } from '../errors.ts'
 import type { Head } from '../protocol/messages.ts'
 import { fullJitterBackoff } from '../tunnel/backoff.ts'
+import type { AgentOptions } from './agent-deps.ts'
 import { type Authorities, startAuthorities } from './authorities.ts'
 import { type CeilingHolder, startCeiling } from './ceiling-holder.ts'
 import { type CertificateUses, startCertificateUses } from './certificate-uses.ts'
@@ -12,6 +13,7 @@ import { type DirectoryHolder, openDirectoryHolder } from './directory-holder.ts
 import { type DirectoryWitness, directoryWitness } from './directory-witness.ts'
 import { type AgentIdentity, loadOrCreateIdentity } from './identity-secret.ts'
 import { type Issuance, openIssuance } from './issuance.ts'
+import { BOT_MAXIMUM_LIFE_SECONDS, type IssuePolicy } from './issue-policy.ts'
 import { type ListedNames, startListedNames } from './listed-names.ts'
 import { nameAdmission } from './name-admission.ts'
 import { type Principals, startPrincipals } from './principals.ts'
@@ -29,6 +31,7 @@ export interface AgentState {
   /** What the directory says, with the people whom tokens admitted here. */
   readonly people: PeopleView
   readonly issuance: Issuance
+  readonly policy: IssuePolicy
   readonly uses: CertificateUses
   readonly witness: DirectoryWitness
 }
@@ -44,7 +47,7 @@ export async function openState(
   configuration: AgentConfiguration,
   background: Background,
   proxyFor: (endpoint: string) => string | undefined,
-  options: { readonly replica: string; readonly directoryMaximumAgeSeconds?: number },
+  options: Pick<AgentOptions, 'replica' | 'directoryMaximumAgeSeconds' | 'botMaximumLifeSeconds'>,
 ): Promise<AgentState> {
   const { world, log } = background
   const { cluster, fleet } = configuration
@@ -69,11 +72,14 @@ export async function openState(
   const place = { cluster, replica: options.replica }
   const uses = startCertificateUses(api, place, userOf, background)
   const sources = { configuration, identity: authorities, principals, names, tokens, world, log }
-  const admitName = nameAdmission(api, names)
+  const admitName = nameAdmission(api, names, world)
   const hear = (user: string, head: Head) => void witness.hear(user, head)
-  const issuance = openIssuance({ ...sources, admitName, directory: people, hear })
+  const policy = {
+    botMaximumLifeSeconds: options.botMaximumLifeSeconds ?? BOT_MAXIMUM_LIFE_SECONDS,
+  }
+  const issuance = openIssuance({ ...sources, admitName, directory: people, hear, policy })
   const judged = { directory, people, principals, names, ceiling }
-  return { identity, authorities, ...judged, issuance, uses, witness }
+  return { identity, authorities, ...judged, issuance, policy, uses, witness }
 }
 
 function peopleOf(

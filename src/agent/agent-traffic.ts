@@ -58,8 +58,8 @@ export async function openTraffic(
 ): Promise<Traffic> {
   const { world, log } = deps
   const { cluster } = configuration
-  const { identity, authorities, people, principals, names, ceiling, issuance, uses, witness } =
-    state
+  const { identity, authorities, people, principals, names, ceiling } = state
+  const { issuance, policy, uses, witness } = state
   const audit = deps.audit ?? ((event: AuditEvent) => log.info('audit', { ...event }))
   const replace = replaceOnUse(principals, world, log)
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
@@ -92,6 +92,7 @@ export async function openTraffic(
     review,
     own: {
       cluster,
+      policy,
       principals,
       deviceOwner: (device) => people.state.deviceOwner(device)?.user.name,
       devicesOf: (user) => [...(people.state.users.get(user)?.devices.keys() ?? [])],

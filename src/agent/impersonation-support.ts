@@ -18,6 +18,8 @@ export interface ImpersonationSupport {
 /** Whom nobody can be: a listed name has a prefix with a colon. */
 const NOBODY = 'mcm-probe'
 const MAXIMUM_AGE_MS = 60_000
+/** Anybody with a session makes it be asked. */
+const UNTOLD_MS = 10_000
 const MAX_ANSWER_BYTES = 65_536
 
 const refusalSchema = z.object({ message: z.string() })
@@ -27,17 +29,24 @@ export function impersonationSupport(
   transport: KubernetesTransport,
   { world, log }: { readonly world: World; readonly log: Log },
 ): ImpersonationSupport {
-  let known: { readonly form: ImpersonationForm; readonly at: number } | undefined
+  let known: { readonly form: ImpersonationForm | undefined; readonly at: number } | undefined
+  let underWay: Promise<ImpersonationForm | undefined> | undefined
+  async function ask(): Promise<ImpersonationForm | undefined> {
+    const form = await probe(transport).catch((error: unknown) => {
+      log.warn('impersonation_not_probed', { reason: messageOf(error) })
+      return undefined
+    })
+    known = { form, at: world.now().getTime() }
+    return form
+  }
   return {
     async current() {
-      const now = world.now().getTime()
-      if (known && Math.abs(now - known.at) < MAXIMUM_AGE_MS) return known.form
-      const form = await probe(transport).catch((error: unknown) => {
-        log.warn('impersonation_not_probed', { reason: messageOf(error) })
-        return undefined
+      const maximumAgeMs = known?.form === undefined ? UNTOLD_MS : MAXIMUM_AGE_MS
+      if (known && Math.abs(world.now().getTime() - known.at) < maximumAgeMs) return known.form
+      underWay ??= ask().finally(() => {
+        underWay = undefined
       })
-      known = form && { form, at: now }
-      return form
+      return underWay
     },
   }
 }

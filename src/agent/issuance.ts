@@ -28,6 +28,7 @@ import type { Log, World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import type { PeopleView } from './directory-age.ts'
 import { issueLimit } from './issue-limit.ts'
+import { type IssuePolicy, lifeFor, requireAllowedLife, windowFor } from './issue-policy.ts'
 import { isListedUser, type ListedNames } from './listed-names.ts'
 import type { AdmitName } from './name-admission.ts'
 import type { Principals } from './principals.ts'
@@ -55,13 +56,6 @@ export interface Issued {
   readonly notAfter: Date
 }
 
-export interface IssuancePolicy {
-  /** How long a certificate lives. */
-  readonly lifetimeSeconds: number
-  /** How long after its last certificate a device may come back by itself. */
-  readonly windowSeconds: number
-}
-
 export interface IssuanceOptions {
   readonly configuration: Pick<AgentConfiguration, 'cluster' | 'prefix'>
   /** Signs them, at this moment; undefined where the owner does. */
@@ -77,15 +71,9 @@ export interface IssuanceOptions {
   readonly hear?: (user: string, head: Head) => void
   readonly world: World
   readonly log: Log
-  readonly policy?: { readonly person: IssuancePolicy; readonly bot: IssuancePolicy }
+  readonly policy?: IssuePolicy
 }
 
-const HOUR = 3600
-const DAY = 24 * HOUR
-const POLICY = {
-  person: { lifetimeSeconds: 12 * HOUR, windowSeconds: 30 * DAY },
-  bot: { lifetimeSeconds: 24 * HOUR, windowSeconds: 90 * DAY },
-}
 /** The certificate would not be good for a clock that is further off. */
 const MAX_SKEW_MS = 10 * 60_000
 const EXPORTER_BYTES = 32
@@ -116,10 +104,13 @@ export function openIssuance(options: IssuanceOptions): Issuance {
         ? requireTokens(options).directoryWith(admission)
         : options.directory
       const owner = requireDevice(options, state, keyId)
+      if (admission && admission.user !== owner.user.name) throw otherName(owner, admission)
       requireWindow(options, state, owner)
       if (head) options.hear?.(owner.user.name, head)
-      await requireName(options, owner)
+      // Before anything is asked of the API server.
       requireWithinLimit(owner.user.name, owner.device.id)
+      requireAllowedLife(owner.user, options.policy)
+      await requireName(options, owner)
       return issue(options, owner, publicKeyDer, { admission, replaces })
     },
   }
@@ -207,11 +198,11 @@ function requireWindow(
   const now = options.world.now()
   const memberSince = state.memberSince(user.name, options.configuration.cluster, now)
   const from = Math.max(lastExpiry.getTime(), memberSince?.getTime() ?? 0)
-  const { windowSeconds } = policyOf(options, user)
+  const windowSeconds = windowFor(user)
   if (now.getTime() <= from + windowSeconds * 1000) return
   throw new IdentityError(
     'MCM_CERTIFICATE_EXPIRED',
-    `the last certificate of this device ended at ${formatTime(lastExpiry)}, more than ${windowSeconds / DAY} days ago`,
+    `the last certificate of this device ended at ${formatTime(lastExpiry)}, more than ${windowSeconds / 86_400} days ago`,
     { hint: 'ask an administrator for a new invite' },
   )
 }
@@ -280,7 +271,7 @@ async function record(
 
 /** No longer than the token behind it says (PROTOCOL §11.3). */
 function lifetimeSeconds(options: IssuanceOptions, { user, device }: Owner): number {
-  const { lifetimeSeconds } = policyOf(options, user)
+  const lifetimeSeconds = lifeFor(user, options.policy)
   if (device.until === undefined) return lifetimeSeconds
   const left = Math.floor((device.until.getTime() - options.world.now().getTime()) / 1000)
   return Math.min(lifetimeSeconds, left)
@@ -289,10 +280,6 @@ function lifetimeSeconds(options: IssuanceOptions, { user, device }: Owner): num
 function requireTokens({ tokens }: IssuanceOptions): TokenAdmissions {
   if (tokens) return tokens
   throw new AccessDeniedError('MCM_FORBIDDEN', 'nobody is let in here by a token')
-}
-
-function policyOf({ policy = POLICY }: Pick<IssuanceOptions, 'policy'>, user: UserRecord) {
-  return user.bot ? policy.bot : policy.person
 }
 
 /** The first thing to ask: where the owner issues, nothing else of a request matters. */
@@ -309,6 +296,15 @@ function unknownDevice(): IdentityError {
   return new IdentityError('MCM_DEVICE_UNKNOWN', 'the directory knows no such device', {
     hint: 'run mcm login with an invite; right after that, try again in a moment',
   })
+}
+
+/** Kept with the owner's certificates it would count as their login. */
+function otherName({ user }: Owner, admission: Admission): IdentityError {
+  return new IdentityError(
+    'MCM_TOKEN_REFUSED',
+    `the token is refused: it is ${admission.user}’s, and this device is ${user.name}’s`,
+    { hint: `log in as ${user.name}, or mcm logout first` },
+  )
 }
 
 function badProof(why: string): IdentityError {

@@ -5,7 +5,7 @@ import { binnedSchema, type IssuedCertificate, revocationSchema } from '../proto
 import type { Log } from '../world.ts'
 import type { ResourceQuestion } from './access-review.ts'
 import type { LastUses } from './certificate-uses.ts'
-import type { OwnRequest } from './own-endpoints.ts'
+import type { OwnRequest } from './own-request.ts'
 import type { RevocationOrder } from './principals.ts'
 
 /**
@@ -20,7 +20,7 @@ export interface OwnCertificateSources {
     purgedBy(serial: string): string | undefined
     restore(order: { user: string; serial: string }): Promise<void>
     secretName(user: string): string
-    ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
+    ownersOf(what: { readonly device: string } | { readonly serial: string }): string[]
   }
   /** Whose a device is by the directory and by tokens, whether it ever was here or not. */
   deviceOwner(device: string): string | undefined
@@ -60,13 +60,18 @@ export async function revoke(sources: OwnCertificateSources, request: OwnRequest
   if (!parsed.success)
     throw new UsageError('MCM_BAD_REQUEST', 'a revocation names one device, serial or user')
   const order = parsed.data
-  const owner = 'user' in order ? order.user : ownerFor(sources, request, order)
-  const isOwn = !('user' in order) && owner === request.certificate.user
-  const user = await requireOwner(sources, request, owner, isOwn)
-  // By the ids: when they came is their own word, and may be later than this agent's now.
-  const all = 'user' in order ? { devices: sources.devicesOf(user) } : {}
-  await sources.principals.revoke({ ...order, user, ...all })
-  noteEnding(sources, request, 'revoked', { ...order, user })
+  const { user: caller } = request.certificate
+  const owners = 'user' in order ? [order.user] : ownersFor(sources, request, order)
+  // A key that is somebody else's as well is ended as the caller's; the rest is no affair of theirs.
+  const isOwn = !('user' in order) && owners.includes(caller)
+  if (owners.length === 0) await requireOwner(sources, request, undefined, false)
+  for (const owner of isOwn ? [caller] : owners) {
+    const user = await requireOwner(sources, request, owner, isOwn)
+    // By the ids: when they came is their own word, and may be later than this agent's now.
+    const all = 'user' in order ? { devices: sources.devicesOf(user) } : {}
+    await sources.principals.revoke({ ...order, user, ...all })
+    noteEnding(sources, request, 'revoked', { ...order, user })
+  }
 }
 
 /**
@@ -74,14 +79,15 @@ export async function revoke(sources: OwnCertificateSources, request: OwnRequest
  * nobody has becomes, so that it can be ended, one of a caller whom a token let in: it may come yet, and theirs
  * can be ended by no statement of their own. It concerns that caller's name only.
  */
-function ownerFor(
+function ownersFor(
   { principals, deviceOwner }: OwnCertificateSources,
   { standing, certificate }: OwnRequest,
   order: { readonly device: string } | { readonly serial: string },
-): string | undefined {
-  if (!('device' in order)) return principals.ownerOf(order)
-  const known = deviceOwner(order.device) ?? principals.ownerOf(order)
-  return known ?? (standing.isAdmitted ? certificate.user : undefined)
+): string[] {
+  const here = principals.ownersOf(order)
+  if (!('device' in order)) return here
+  const known = new Set([deviceOwner(order.device) ?? [], here].flat())
+  return known.size === 0 && standing.isAdmitted ? [certificate.user] : [...known]
 }
 
 /** The audit has the path of a request, and what it ended is in the body. */
@@ -100,7 +106,7 @@ function noteEnding(
 /** @throws as `revoke` */
 export async function purge(sources: OwnCertificateSources, request: OwnRequest): Promise<void> {
   const serial = await serialIn(request)
-  const owner = sources.principals.ownerOf({ serial })
+  const [owner] = sources.principals.ownersOf({ serial })
   const isOwn = owner === request.certificate.user
   const user = await requireOwner(sources, request, owner, isOwn)
   await sources.principals.purge({ user, serial, by: request.certificate.user })
@@ -111,7 +117,7 @@ export async function purge(sources: OwnCertificateSources, request: OwnRequest)
 export async function restore(sources: OwnCertificateSources, request: OwnRequest): Promise<void> {
   const serial = await serialIn(request)
   const { user: caller } = request.certificate
-  const owner = sources.principals.ownerOf({ serial })
+  const [owner] = sources.principals.ownersOf({ serial })
   const isOwn = owner === caller && sources.principals.purgedBy(serial) === caller
   const user = await requireOwner(sources, request, owner, isOwn)
   if (sources.principals.purgedBy(serial) === undefined)

@@ -8,7 +8,6 @@ import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
 import type { Ceiling } from '../access/ceiling.ts'
 import type { ImpersonationForm, ImpersonatorList } from '../access/impersonator.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
-import type { UserCertificate } from '../pki/user-certificate.ts'
 import {
   type AuthoritiesOrder,
   authoritiesOrderSchema,
@@ -20,8 +19,8 @@ import {
   type OfferedAuthorities,
   type Whoami,
 } from '../protocol/messages.ts'
-import type { Standing } from './authenticate.ts'
 import type { DirectoryWitness } from './directory-witness.ts'
+import type { IssuePolicy } from './issue-policy.ts'
 import {
   listCertificates,
   type OwnCertificateSources,
@@ -29,6 +28,7 @@ import {
   restore,
   revoke,
 } from './own-certificates.ts'
+import type { OwnRequest } from './own-request.ts'
 import { identitySecretName } from './state-secret.ts'
 
 export const OWN_PREFIX = '/.mcm/'
@@ -40,6 +40,7 @@ export interface OwnEndpointSources extends OwnCertificateSources {
   protection(): Promise<Protection>
   readonly authorities: { offer(order: AuthoritiesOrder): Promise<OfferedAuthorities> }
   readonly witness: DirectoryWitness
+  readonly policy: IssuePolicy
 }
 
 export interface Protection {
@@ -48,17 +49,6 @@ export interface Protection {
   readonly ceiling: Ceiling | undefined
   /** Undefined: it cannot be told. */
   readonly server: ImpersonationForm | undefined
-}
-
-export interface OwnRequest {
-  readonly method: string
-  /** Without the query. */
-  readonly path: string
-  readonly query: URLSearchParams
-  readonly standing: Standing
-  readonly certificate: UserCertificate
-  /** Reads the body as JSON, of 32 KiB unless told. */
-  body(maxBytes?: number): Promise<unknown>
 }
 
 /**
@@ -73,7 +63,7 @@ export async function answerOwn(
     case 'GET /.mcm/v1/whoami':
       return whoami(sources.cluster, request)
     case 'GET /.mcm/v1/cluster':
-      return { ...clusterFacts(await sources.protection()), directory: sources.witness.facts() }
+      return clusterFacts(await sources.protection(), sources)
     case 'POST /.mcm/v1/head':
       return sources.witness.hear(user, await headIn(request))
     case 'POST /.mcm/v1/directory':
@@ -117,7 +107,10 @@ function whoami(cluster: string, { standing, certificate }: OwnRequest): Whoami 
   }
 }
 
-function clusterFacts({ names, ceiling, server }: Protection): ClusterFacts {
+function clusterFacts(
+  { names, ceiling, server }: Protection,
+  { witness, policy }: Pick<OwnEndpointSources, 'witness' | 'policy'>,
+): ClusterFacts {
   const list = names.isConstrained ? 'constrained' : 'legacy'
   return {
     impersonation: {
@@ -126,6 +119,8 @@ function clusterFacts({ names, ceiling, server }: Protection): ClusterFacts {
       ...(server === undefined ? {} : { server }),
     },
     ...(ceiling === undefined ? {} : { ceiling: ceiling.name }),
+    directory: witness.facts(),
+    botMaximumLife: policy.botMaximumLifeSeconds,
   }
 }
 

@@ -17,7 +17,6 @@ import {
   owns,
   requireSerial,
   revokedError,
-  unknownOwner,
 } from './issued-certificates.ts'
 import { NowhereToBeFound } from './nowhere-to-be-found.ts'
 import { OneAtATime } from './one-at-a-time.ts'
@@ -72,12 +71,12 @@ export interface NewCertificate
   readonly admission?: Admission
 }
 
-/** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
+/** What to revoke of a user; with neither of them everything. */
 export type RevocationOrder =
   /** `devices`: those known to be of that user today, whether they ever were here or not. */
   | { readonly user: string; readonly devices?: readonly string[] }
-  | { readonly device: string; readonly user?: string }
-  | { readonly serial: string; readonly user?: string }
+  | { readonly user: string; readonly device: string }
+  | { readonly user: string; readonly serial: string }
 
 export interface Principals {
   /** Resolves when everything has been read once. */
@@ -108,14 +107,17 @@ export interface Principals {
   /** Puts out of service what a certificate takes the place of, now that it is used. @throws UnreachableError */
   replace(what: { readonly user: string; readonly fingerprint: string }): Promise<void>
   /**
-   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it;
+   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN for a serial that is not theirs;
    * UnreachableError
    */
   revoke(order: RevocationOrder): Promise<Revoked>
   /** Its Secret: whoever may delete it may revoke that user (docs/PROTOCOL.md §8). */
   secretName(user: string): string
-  /** Whose a device or a certificate is, as far as certificates were issued here. */
-  ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
+  /**
+   * Whose a device or a certificate is, as far as certificates were issued here. A key that tokens admitted under
+   * one name after another is of several.
+   */
+  ownersOf(what: { readonly device: string } | { readonly serial: string }): string[]
   /** A user's certificates that have not expired, or everybody's: those on the list unless told. */
   certificatesOf(user: string | undefined, where?: 'list' | 'bin'): IssuedCertificate[]
   /** Whoever put a certificate into the bin; undefined when it is not there. */
@@ -240,8 +242,7 @@ class WatchedPrincipals implements Principals {
   }
 
   async revoke(order: RevocationOrder): Promise<Revoked> {
-    const user = order.user ?? this.ownerOf(order as { device: string } | { serial: string })
-    if (user === undefined) throw unknownOwner()
+    const { user } = order
     const ending: Ending =
       'device' in order ? { device: order.device } : 'serial' in order ? order : 'everything'
     const others = 'devices' in order ? order.devices : []
@@ -256,9 +257,10 @@ class WatchedPrincipals implements Principals {
     return principalSecretName(this.#cluster, user)
   }
 
-  ownerOf(what: { device: string } | { serial: string }): string | undefined {
-    const records = [...this.#records.values()]
-    return records.find((record) => owns(record, what))?.user
+  ownersOf(what: { device: string } | { serial: string }): string[] {
+    return [...this.#records.values()]
+      .filter((record) => owns(record, what))
+      .map(({ user }) => user)
   }
 
   certificatesOf(user: string | undefined, where: 'list' | 'bin' = 'list'): IssuedCertificate[] {

@@ -1,5 +1,6 @@
 import { tokenJudge } from '../client/provider-token.ts'
-import { type Admission, plainDeviceName, withAdmitted } from '../directory/admission.ts'
+import { type Admission, plainDeviceName } from '../directory/admission.ts'
+import { withAdmitted } from '../directory/admitted-directory.ts'
 import type { Directory } from '../directory/directory.ts'
 import { AccessDeniedError, UnreachableError } from '../errors.ts'
 import { type PublicJwk, sha256 } from '../protocol/keys.ts'

@@ -1,5 +1,6 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { finished } from 'node:stream/promises'
 
 /**
  * The loopback address to which a browser comes back (RFC 8252 §7.3): any free port of 127.0.0.1, one path, one
@@ -28,19 +29,19 @@ export async function waitForRedirect<T>(
   const server = createServer((request, response) => {
     const url = redirectOf(request.method, request.url, server.address() as AddressInfo)
     if (isTaken || url?.searchParams.get('state') !== state) {
-      answer(response, 404, 'There is nothing here.')
+      void answer(response, 404, 'There is nothing here.')
       return
     }
     isTaken = true
     handlers.redirected(url).then(
-      (value) => {
-        answer(response, 200, 'You are logged in. This window may be closed.')
-        outcome.resolve(value)
-      },
-      (error) => {
-        answer(response, 400, 'The login has failed. The terminal says why.')
-        outcome.reject(error)
-      },
+      (value) =>
+        answer(response, 200, 'You are logged in. This window may be closed.').then(() =>
+          outcome.resolve(value),
+        ),
+      (error) =>
+        answer(response, 400, 'The login has failed. The terminal says why.').then(() =>
+          outcome.reject(error),
+        ),
     )
   })
   const abort = () => outcome.reject(signal.reason)
@@ -56,7 +57,8 @@ export async function waitForRedirect<T>(
   } finally {
     signal.removeEventListener('abort', abort)
     server.close()
-    server.closeIdleConnections()
+    // Also one that has said nothing yet: a browser opens some in advance, and anybody on this machine may.
+    server.closeAllConnections()
   }
 }
 
@@ -71,7 +73,8 @@ function redirectOf(
   return url.pathname === PATH && url.origin === base ? url : undefined
 }
 
-function answer(response: ServerResponse, status: number, sentence: string): void {
+/** Resolves when it is on its way, or nobody is there any more. */
+async function answer(response: ServerResponse, status: number, sentence: string): Promise<void> {
   const page = `<!doctype html><meta charset="utf-8"><title>mcm</title><p>${sentence}</p>`
   response.writeHead(status, {
     'content-type': 'text/html; charset=utf-8',
@@ -81,4 +84,5 @@ function answer(response: ServerResponse, status: number, sentence: string): voi
     connection: 'close',
   })
   response.end(page)
+  await finished(response).catch(() => {})
 }

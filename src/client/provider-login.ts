@@ -8,9 +8,11 @@ import type { AddressInfo } from 'node:net'
 import {
   authorizationCodeGrant,
   buildAuthorizationUrl,
+  ClientSecretPost,
   type Configuration,
   calculatePKCECodeChallenge,
   customFetch,
+  type DeviceAuthorizationResponse,
   discovery,
   initiateDeviceAuthorization,
   None,
@@ -27,6 +29,8 @@ import { type ProviderFetch, type ProviderPlace, providerFetch } from './provide
 export interface ProviderClient extends ProviderPlace {
   readonly issuer: string
   readonly clientId: string
+  /** Where the provider wants one of a program that everybody has; no secret (RFC 8252 §8.5). */
+  readonly clientSecret?: string | undefined
   readonly scopes: readonly string[]
 }
 
@@ -47,12 +51,16 @@ export interface CodeFlow {
 export interface DeviceFlow {
   readonly nonce: string
   readonly signal: AbortSignal
+  /** How long a person may take, whatever the provider allows; 15 minutes unless told. */
+  readonly patienceMs?: number
   /** Tells the person where to type which code; `complete` has it in it already. */
   tell(page: { readonly uri: string; readonly code: string; readonly complete?: string }): void
 }
 
-/** How long a person may take. */
+/** How long a person may take, who has the page before them. */
 const PATIENCE_MS = 5 * 60_000
+/** The same on another machine, whatever the provider allows. */
+const DEVICE_PATIENCE_MS = 15 * 60_000
 
 /** @throws IdentityError MCM_TOKEN_REFUSED when the provider or the person says no, UnreachableError */
 export async function logInByBrowser(
@@ -85,7 +93,7 @@ export async function logInByBrowser(
         )
       }),
   }).catch((error: unknown) => {
-    if (wait.aborted && !signal.aborted) throw tooLate()
+    if (wait.aborted && !signal.aborted) throw tooLate('in the browser in 5 minutes')
     throw error
   })
 }
@@ -93,22 +101,38 @@ export async function logInByBrowser(
 /** The same for a machine without a browser. @throws as logInByBrowser */
 export async function logInByDeviceCode(
   client: ProviderClient,
-  { nonce, signal, tell }: DeviceFlow,
+  { nonce, signal, tell, patienceMs = DEVICE_PATIENCE_MS }: DeviceFlow,
 ): Promise<ProviderTokens> {
   const configuration = await configure(client)
+  const wait = AbortSignal.any([signal, AbortSignal.timeout(patienceMs)])
   return asked(async () => {
     const scope = scopeOf(client)
     const started = await initiateDeviceAuthorization(configuration, { scope, nonce })
-    const complete = started.verification_uri_complete
-    tell({
-      uri: started.verification_uri,
-      code: started.user_code,
-      ...(complete === undefined ? {} : { complete }),
-    })
-    return tokensOf(
-      await pollDeviceAuthorizationGrant(configuration, started, undefined, { signal }),
-    )
+    tell(pageOf(started))
+    const options = { signal: wait }
+    return tokensOf(await pollDeviceAuthorizationGrant(configuration, started, undefined, options))
+  }).catch((error: unknown) => {
+    if (wait.aborted && !signal.aborted) throw tooLate('with the code in time')
+    throw error
   })
+}
+
+/** RFC 8628 §3.2: what a person is told to type and to open, and nothing else. */
+function pageOf(started: DeviceAuthorizationResponse) {
+  const { user_code: code, verification_uri: uri, verification_uri_complete: complete } = started
+  if (!/^[\x21-\x7e]([\x20-\x7e]{0,62}[\x21-\x7e])?$/.test(code))
+    throw refused('its code cannot be typed')
+  return {
+    uri: webPage(uri),
+    code,
+    ...(complete === undefined ? {} : { complete: webPage(complete) }),
+  }
+}
+
+function webPage(uri: string): string {
+  const url = URL.canParse(uri) ? new URL(uri) : undefined
+  if (url?.protocol === 'https:') return url.href
+  throw refused('the page it sends people to is no https URL')
 }
 
 /** New tokens without anybody. @throws as logInByBrowser */
@@ -125,11 +149,15 @@ export async function refreshTokens(
 }
 
 async function configure(client: ProviderClient): Promise<Configuration> {
-  const { issuer, clientId } = client
+  const { issuer, clientId, clientSecret: secret } = client
   const fetch = providerFetch(client)
-  const metadata = { token_endpoint_auth_method: 'none' }
+  const method = secret === undefined ? 'none' : 'client_secret_post'
+  const metadata = { token_endpoint_auth_method: method }
+  const authentication = secret === undefined ? None() : ClientSecretPost(secret)
   return asked(() =>
-    discovery(new URL(issuer), clientId, metadata, None(), { [customFetch]: adapted(fetch) }),
+    discovery(new URL(issuer), clientId, metadata, authentication, {
+      [customFetch]: adapted(fetch),
+    }),
   )
 }
 
@@ -178,8 +206,8 @@ function refused(why: string, cause?: unknown): IdentityError {
   })
 }
 
-function tooLate(): UnreachableError {
-  return new UnreachableError('MCM_TIMEOUT', 'nobody has logged in in the browser in 5 minutes', {
+function tooLate(where: string): UnreachableError {
+  return new UnreachableError('MCM_TIMEOUT', `nobody has logged in ${where}`, {
     hint: 'try again; on a machine without a browser: mcm login --device-code',
   })
 }

@@ -163,6 +163,7 @@ async function verified(
   } catch (error) {
     if (isMcmError(error)) throw error
     if (error instanceof errors.JWKSTimeout) throw unreachable('its keys do not come', error)
+    if (error instanceof errors.JWKSNoMatchingKey) throw unknownKey(error)
     throw refused(messageOf(error), error)
   }
 }
@@ -211,6 +212,14 @@ function providerKeys({ now, proxyFor, cooldownMs = COOLDOWN_MS }: TokenJudgeOpt
 function refused(why: string, cause?: unknown): IdentityError {
   return new IdentityError('MCM_TOKEN_REFUSED', `the token is refused: ${why}`, {
     hint: 'log in again: mcm login',
+    cause,
+  })
+}
+
+/** Keys are not read again at once (PROTOCOL §11.2). */
+function unknownKey(cause: unknown): IdentityError {
+  return new IdentityError('MCM_TOKEN_REFUSED', 'the token is refused: its key is not known', {
+    hint: 'if the provider has just changed its keys, try again in half a minute; otherwise log in again: mcm login',
     cause,
   })
 }

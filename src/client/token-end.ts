@@ -9,3 +9,12 @@ export function unverifiedTokenEnd(token: string): Date | undefined {
     return undefined
   }
 }
+
+/** Whom a token is for by its own word, which nobody has checked; nobody for what is no token. */
+export function unverifiedAudiences(token: string): string[] {
+  try {
+    return [decodeJwt(token).aud ?? []].flat()
+  } catch {
+    return []
+  }
+}

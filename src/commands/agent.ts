@@ -13,7 +13,7 @@ import { readMountedConfiguration } from '../agent/mounted-configuration.ts'
 import { openKubernetes } from '../client/kubernetes.ts'
 import { McmCommand } from '../command.ts'
 import { connectionFromKubeconfig } from '../kubeconfig/connect.ts'
-import { directListenFlag, maximumAgeFlag } from '../terminal/flag-values.ts'
+import { botLifeFlag, directListenFlag, maximumAgeFlag } from '../terminal/flag-values.ts'
 import type { Log } from '../world.ts'
 
 type Inside = Pick<AgentDeps, 'apiServer' | 'joinToken'> & Pick<AgentOptions, 'configuration'>
@@ -42,6 +42,9 @@ export default class Agent extends McmCommand {
       description:
         'let nobody in when no administrator has confirmed the directory for so long, such as 7d, at least 2d (default: any age)',
     }),
+    'bot-max-life': Flags.string({
+      description: 'how long a certificate of a bot may live, such as 30d (default: 1d)',
+    }),
     'direct-listen': Flags.string({
       description:
         'ADDRESS:PORT[,PORT] of the direct address, sessions and enrolment (default: not at all)',
@@ -66,6 +69,7 @@ export default class Agent extends McmCommand {
     )
     const age = flags['directory-max-age']
     const maximumAge = age && maximumAgeFlag('directory-max-age', age) / 1000
+    const life = flags['bot-max-life']
     const agent = await startAgent(
       {
         ...deps,
@@ -82,6 +86,7 @@ export default class Agent extends McmCommand {
         ...(port === undefined ? {} : { health: { host: this.runtime.anyAddress, port } }),
         ...(direct === undefined ? {} : { direct }),
         ...(maximumAge ? { directoryMaximumAgeSeconds: maximumAge } : {}),
+        ...(life ? { botMaximumLifeSeconds: botLifeFlag('bot-max-life', life) } : {}),
       },
     )
     log.info('agent_started', { cluster: configuration.cluster, health: agent.address })

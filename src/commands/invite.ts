@@ -18,8 +18,12 @@ export default class Invite extends InviteCommand {
   }
   static override flags = {
     ...InviteCommand.inviteFlags,
-    group: Flags.string({ multiple: true, description: 'a group of the user (default: as now)' }),
-    bot: Flags.boolean({ description: 'a program, not a person' }),
+    group: Flags.string({
+      multiple: true,
+      description: 'a group of the user (default: as now)',
+      exclusive: ['bot'],
+    }),
+    bot: Flags.boolean({ description: 'a program, not a person; in no group' }),
   }
 
   async run() {

@@ -5,13 +5,18 @@ import type { TokenSource } from '../device/provided-token.ts'
 import { requireState } from '../device/state.ts'
 import { viewLogin } from '../terminal/fleet-views.ts'
 import { readLine } from '../terminal/prompt.ts'
+import { tokenInFile, tokenInVariable } from '../terminal/token-flags.ts'
 
 function tokenSource(flags: {
   readonly 'device-code': boolean
   readonly 'token-command'?: string | undefined
+  readonly 'token-file'?: string | undefined
+  readonly 'token-env'?: string | undefined
 }): TokenSource | undefined {
-  const command = flags['token-command']
+  const { 'token-command': command, 'token-file': file, 'token-env': variable } = flags
   if (command !== undefined) return { kind: 'command', command }
+  if (file !== undefined) return tokenInFile(file)
+  if (variable !== undefined) return tokenInVariable('token-env', variable)
   return flags['device-code'] ? { kind: 'device-code' } : undefined
 }
 
@@ -26,6 +31,7 @@ export default class Login extends McmCommand {
     'pass show mcm-invite | <%= config.bin %> login -',
     "<%= config.bin %> login --oidc 'mcm://hub.example.com:8443/oidc#pin=…&fleet=…&detail=…'",
     "<%= config.bin %> login --oidc 'mcm://hub.example.com:8443/oidc#pin=…&fleet=…&detail=…' --token-command ./ci-token",
+    "<%= config.bin %> login --oidc 'mcm://hub.example.com:8443/oidc#pin=…&fleet=…&detail=…' --token-file /var/run/secrets/mcm/token",
   ]
   static override args = {
     link: Args.string({ description: 'the link, in quotes; - reads it from stdin' }),
@@ -39,6 +45,17 @@ export default class Login extends McmCommand {
     'token-command': Flags.string({
       description:
         'for a program: prints its token for the audience in MCM_AUDIENCE; kept and run again',
+    }),
+    'token-file': Flags.string({
+      description:
+        'for a program whose key stays (MCM_HOME): its token lies in this file, made for the audience that the first try names',
+      dependsOn: ['oidc'],
+      exclusive: ['token-command', 'token-env', 'device-code'],
+    }),
+    'token-env': Flags.string({
+      description: 'the same, where its token is in this environment variable',
+      dependsOn: ['oidc'],
+      exclusive: ['token-command', 'token-file', 'device-code'],
     }),
     name: Flags.string({ description: 'your name as first administrator, for a start link' }),
     'device-name': Flags.string({

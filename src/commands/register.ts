@@ -5,7 +5,7 @@ import { readCeilingWish } from '../device/ceiling-wish.ts'
 import { registerCluster } from '../device/registering.ts'
 import type { DirectAddress } from '../directory/details.ts'
 import { viewRegistered } from '../terminal/cluster-views.ts'
-import { directFlag, maximumAgeFlag, pairsFlag } from '../terminal/flag-values.ts'
+import { botLifeFlag, directFlag, maximumAgeFlag, pairsFlag } from '../terminal/flag-values.ts'
 
 export default class Register extends McmCommand {
   static override summary = 'bring a cluster into the fleet'
@@ -78,6 +78,10 @@ export default class Register extends McmCommand {
       description:
         'let nobody in there when no administrator has confirmed the directory for so long, such as 7d, at least 2d (default: any age); without a hub for longer nobody gets in, administrators neither, until the argument is taken out of the Deployment',
     }),
+    'bot-max-life': Flags.string({
+      description:
+        'how long a certificate of a bot may live there, in static kubeconfigs, such as 30d (default: 1d)',
+    }),
     timeout: Flags.integer({ default: 900, min: 0, description: 'seconds to wait for the agent' }),
     wait: Flags.boolean({ default: true, allowNo: true, description: 'wait for the agent' }),
   }
@@ -91,6 +95,8 @@ export default class Register extends McmCommand {
     const direct = flags.direct === undefined ? undefined : directFlag('direct', flags.direct)
     const age = flags['directory-max-age']
     if (age !== undefined) maximumAgeFlag('directory-max-age', age)
+    const life = flags['bot-max-life']
+    if (life !== undefined) botLifeFlag('bot-max-life', life)
     const workload = {
       image,
       replicas: flags.replicas,
@@ -98,6 +104,7 @@ export default class Register extends McmCommand {
       hostAliases: hostAliases(pairsFlag('host-alias', flags['host-alias'] ?? [])),
       ...(direct ? { direct: exposure(direct, flags['direct-service']) } : {}),
       ...(age === undefined ? {} : { directoryMaximumAge: age }),
+      ...(life === undefined ? {} : { botMaximumLife: life }),
     }
     const ceiling =
       flags.ceiling === undefined

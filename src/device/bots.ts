@@ -5,7 +5,8 @@ import { createInvite, type Invite, type InviteOptions } from './invite.ts'
 
 /**
  * A link for a program; for one that is there already, for another machine of it.
- * @throws UsageError MCM_BAD_NAME MCM_USAGE for the name of a person, AccessDeniedError MCM_FORBIDDEN
+ * @throws UsageError MCM_BAD_NAME MCM_USAGE for the name of a person, or a longer life than a cluster named
+ *   allows; AccessDeniedError MCM_FORBIDDEN
  */
 export async function createBot(
   session: FleetSession,

@@ -14,6 +14,12 @@ export async function requireDeviceKey(device: Device, state: DeviceState): Prom
   return key
 }
 
+/** The key that is kept here, whether anybody has logged in with it or not. @throws StateError MCM_STATE_DAMAGED */
+export async function keptDeviceKey({ secrets }: Device): Promise<SigningKey | undefined> {
+  const pem = await secrets.get(DEVICE_KEY)
+  return pem && readKey(pem)
+}
+
 function readKey(pem: Secret<string>): SigningKey {
   try {
     return signingKeyFromPem(pem.reveal())

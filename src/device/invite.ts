@@ -1,4 +1,5 @@
 import { type Grant, requireGrant } from '../access/grant.ts'
+import { lifetimeText } from '../directory/bot-lifetime.ts'
 import { inviteSigningKey } from '../directory/signing-key.ts'
 import { formatTime } from '../directory/time.ts'
 import { UsageError } from '../errors.ts'
@@ -7,6 +8,7 @@ import { requirePrincipalName } from '../protocol/names.ts'
 import { Secret } from '../secret.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
+import { askProtection } from './ceiling.ts'
 import { type ClusterChange, reported } from './cluster-bindings.ts'
 import { requireCluster } from './cluster-lookup.ts'
 import type { FleetSession } from './fleet-session.ts'
@@ -21,6 +23,8 @@ export interface InviteOptions {
   readonly groups?: readonly string[]
   readonly expiresInMs: number
   readonly bot: boolean
+  /** How long certificates of a bot live; a day unless told. */
+  readonly lifetimeSeconds?: number
   /** What the user may do from the first day. */
   readonly grant?: {
     readonly role: string
@@ -51,14 +55,17 @@ export async function createInvite(session: FleetSession, options: InviteOptions
   requireKind(session, options)
   const wish = grantWish(session, user, options.grant)
   const groups = invitedGroups(session, options)
+  await requireAllowedLife(session, options)
   const expires = expiry(session, options.expiresInMs)
   const fleet = session.state.fleet
   const secret = Buffer.from(session.device.world.random(SECRET_BYTES)).toString('base64url')
   const inviteKey = inviteSigningKey(secret, fleet)
+  const { bot, lifetimeSeconds: lifetime } = options
+  const detail = { user, groups: [...groups], expires: formatTime(expires), bot }
   const after = await appendStatements(session, (current) => [
     {
       type: 'invite',
-      detail: { user, groups: [...groups], expires: formatTime(expires), bot: options.bot },
+      detail: { ...detail, ...(lifetime === undefined ? {} : { lifetime }) },
       inviteKey: inviteKey.id,
       signers: [current.key],
     },
@@ -68,7 +75,7 @@ export async function createInvite(session: FleetSession, options: InviteOptions
     ...(wish ? await grantEach(after, wish, options.grant?.clusters ?? []) : []),
   ]
   const link = new Secret(formatLink({ kind: 'join', ...hubOfLink(after), fleet, secret }))
-  return { user, groups, expires: formatTime(expires), bot: options.bot, link, clusters }
+  return { user, groups, expires: formatTime(expires), bot, link, clusters }
 }
 
 /** The invite stands by now: where the grant fails that is said, and the link is not lost with it. */
@@ -115,6 +122,25 @@ function requireKind({ directory }: FleetSession, { user, bot, groups = [] }: In
     throw new UsageError('MCM_USAGE', `${user} is to be a bot, and bots are in no group`, {
       hint: `grant the bot itself something: mcm grant ${user} --role ROLE --cluster CLUSTER`,
     })
+}
+
+/** Asked before anything is signed, of the clusters that a grant names; the others refuse when it comes. */
+async function requireAllowedLife(
+  session: FleetSession,
+  { user, lifetimeSeconds: wanted, grant }: InviteOptions,
+): Promise<void> {
+  for (const name of wanted === undefined ? [] : (grant?.clusters ?? [])) {
+    const cluster = requireCluster(session.directory, name)
+    const maximum = (await askProtection(session, cluster)).protection?.botMaximumLife
+    if (maximum !== undefined && wanted! > maximum) throw tooLong(user, cluster.name, maximum)
+  }
+}
+
+function tooLong(user: string, cluster: string, maximum: number): UsageError {
+  const allowed = lifetimeText(maximum)
+  return new UsageError('MCM_USAGE', `the owner of ${cluster} allows bots ${allowed} at most`, {
+    hint: `mcm bots create ${user} --for ${allowed}; or ask the owner for --bot-max-life`,
+  })
 }
 
 /** A second device must not cost its owner the groups of the first. */

@@ -16,7 +16,7 @@ import {
   type LoginAttempt,
   storeDeviceKey,
 } from './login-attempt.ts'
-import { type FreshToken, keepTokens, obtainToken } from './provided-token.ts'
+import { type CommandSource, type FreshToken, keepTokens, obtainToken } from './provided-token.ts'
 import type { DeviceState, ProvidedLogin } from './state.ts'
 
 /**
@@ -76,10 +76,14 @@ export function providedBy(
 ): ProvidedLogin {
   const { identity, tokenHash, tokenTime, until } = judged
   const device = { id: key.id, key: p256(key), name: deviceName }
-  const command = token?.kind === 'command' ? { command: token.command } : {}
+  const command = token?.kind === 'command' ? kept(token) : {}
   const times = { tokenHash, tokenTime, until }
   const admission = { provider: provider.seq, ...identity, groups: [...identity.groups], device }
   return { provider: provider.name, salt, admission: { ...admission, ...times }, ...command }
+}
+
+function kept({ command, isAudienceFixed }: CommandSource) {
+  return isAudienceFixed ? { command, isAudienceFixed } : { command }
 }
 
 /** A connection for a moment. */

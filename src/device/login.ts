@@ -5,7 +5,7 @@ import { withFileLock } from '../store/files.ts'
 import { type ClusterOutcome, fetchCertificates } from './certificates.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
-import { requireDeviceKey } from './device-key.ts'
+import { keptDeviceKey, requireDeviceKey } from './device-key.ts'
 import { writeDirectory } from './directory-cache.ts'
 import { withFleet } from './fleet-session.ts'
 import { foundFleet } from './found-fleet.ts'
@@ -16,6 +16,7 @@ import {
   type LoggedIn,
   type LoginAttempt,
   type LoginOptions,
+  storeDeviceKey,
 } from './login-attempt.ts'
 import { clearPendingLogin, type PendingLogin, readPendingLogin } from './pending-login.ts'
 import { type DeviceState, readState, writeState } from './state.ts'
@@ -100,12 +101,20 @@ async function logInByToken(
 ): Promise<boolean> {
   if (state && state.fleet !== link.fleet) throw alreadyLoggedIn(state, device)
   if (state && !state.provided) return false
-  const key = state ? await requireDeviceKey(device, state) : generateSigningKey()
+  const key = state ? await requireDeviceKey(device, state) : await newLoginKey(device, options)
   const { joinByToken } = await import('./join-by-token.ts')
   const attempt = { device, options, key }
   const loggedIn = await joinByToken(attempt, link, state)
   await finish(attempt, link, loggedIn)
   return true
+}
+
+/** A token that was made beforehand is for a key that was there before. */
+async function newLoginKey(device: Device, { token }: LoginOptions): Promise<SigningKey> {
+  if (token?.kind !== 'command' || !token.isAudienceFixed) return generateSigningKey()
+  const key = (await keptDeviceKey(device)) ?? generateSigningKey()
+  await storeDeviceKey(device, key)
+  return key
 }
 
 /** Without a link whoever came by a token gets a new one: that is what they were told to run. */

@@ -7,13 +7,14 @@ import { REFRESH_TOKEN } from './home.ts'
 import { hubCandidates } from './hub-connection.ts'
 import { admissionRequest, providedBy, withHub } from './join-by-token.ts'
 import {
+  type CommandSource,
   type FreshToken,
   keepTokens,
   loginEnded,
   obtainToken,
   type TokenSource,
 } from './provided-token.ts'
-import { type DeviceState, requireState, updateState } from './state.ts'
+import { type DeviceState, type ProvidedLogin, requireState, updateState } from './state.ts'
 
 /**
  * A login by a token has an end. Whoever comes first after it logs in anew: silently where the provider gave a
@@ -82,9 +83,8 @@ async function renew(
     hub.admit(admissionRequest(fresh, key, name)),
   )
   await keepTokens(device, fresh)
-  const { command } = provided
-  const token = command === undefined ? {} : ({ token: { kind: 'command', command } } as const)
-  const renewed = providedBy(provider, fresh, key, { deviceName: name, ...token })
+  const token = commandOf(provided)
+  const renewed = providedBy(provider, fresh, key, { deviceName: name, ...(token && { token }) })
   return updateState(device.home, (current) => ({ ...current, provided: renewed }))
 }
 
@@ -93,10 +93,16 @@ async function sourcesOf(
   { provided }: DeviceState,
   { source = { kind: 'browser' } }: RenewalOptions,
 ): Promise<TokenSource[]> {
-  const { command, salt } = provided!
-  if (command !== undefined) return [{ kind: 'command', command }]
+  const command = commandOf(provided!)
+  if (command) return [command]
+  const { salt } = provided!
   const refreshToken = await device.secrets.get(REFRESH_TOKEN)
   return refreshToken ? [{ kind: 'refresh', refreshToken, salt }, source] : [source]
+}
+
+function commandOf({ command, isAudienceFixed }: ProvidedLogin): CommandSource | undefined {
+  if (command === undefined) return undefined
+  return { kind: 'command', command, ...(isAudienceFixed ? { isAudienceFixed } : {}) }
 }
 
 /** The next one only when the provider says no; one that does not answer will not answer then either. */

@@ -17,7 +17,9 @@ export interface Provider {
   /** Seconds. */
   readonly maximumAge: number
   readonly hasOwnCa: boolean
-  readonly people?: ProviderDetail['people']
+  readonly people?: Omit<NonNullable<ProviderDetail['people']>, 'clientSecret'> & {
+    readonly hasClientSecret: boolean
+  }
   readonly workloads: ProviderDetail['workloads']
   /** What people and programs log in with. It opens nothing by itself. */
   readonly link: string
@@ -64,8 +66,13 @@ function described(session: FleetSession, record: ProviderRecord): Provider {
   const { name, issuer, domain, maximumAge, people, workloads, caDer, detailHash } = record
   const { fleet } = session.state
   const link = formatLink({ kind: 'oidc', ...hubOfLink(session), fleet, detail: detailHash })
-  const own = { maximumAge, hasOwnCa: caDer !== undefined, ...(people ? { people } : {}) }
+  const shown = people && describedPeople(people)
+  const own = { maximumAge, hasOwnCa: caDer !== undefined, ...(shown ? { people: shown } : {}) }
   return { name, issuer, domain, ...own, workloads, link }
+}
+
+function describedPeople({ clientSecret, ...people }: NonNullable<ProviderDetail['people']>) {
+  return { ...people, hasClientSecret: clientSecret !== undefined }
 }
 
 function requireSomebody({ people, workloads, name }: ProviderWish): void {

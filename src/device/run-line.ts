@@ -8,12 +8,14 @@ type Environment = Readonly<Record<string, string | undefined>>
 const MAX_BYTES = 64 << 10
 
 /**
- * A runner with this environment; what a line says on stderr goes with the error.
+ * A runner with this environment; what a line says on stderr passes through `talk` as it comes, and into no error:
+ * `set -x` prints what it was given.
  * @throws UsageError MCM_USAGE when the line fails or prints more than 64 KiB
  */
 export function lineRunner(
   env: Environment,
   signal: AbortSignal,
+  talk: (chunk: Uint8Array) => void,
 ): (line: string, variables: Readonly<Record<string, string>>) => Promise<string> {
   return async (line, variables) => {
     const child = startChild(['/bin/sh', '-c', line], {
@@ -23,14 +25,14 @@ export function lineRunner(
     const kill = () => child.kill('SIGTERM')
     signal.addEventListener('abort', kill, { once: true })
     try {
-      const [stdout, stderr, { exitCode }] = await Promise.all([
+      const [stdout, { exitCode }] = await Promise.all([
         readAll(child.stdout),
-        readAll(child.stderr),
         child.ended,
+        passOn(child.stderr, talk),
       ])
       signal.throwIfAborted()
       if (exitCode === 0) return stdout
-      throw failed(exitCode, stderr)
+      throw failed(exitCode)
     } finally {
       signal.removeEventListener('abort', kill)
       kill()
@@ -49,13 +51,15 @@ async function readAll(stream: AsyncIterable<Uint8Array> | undefined): Promise<s
   return Buffer.concat(chunks).toString('utf8')
 }
 
-function failed(exitCode: number | null, stderr: string): UsageError {
-  const said = stderr
-    .replace(/[^\p{L}\p{M}\p{N}\p{P}\p{S} ]+/gu, ' ')
-    .trim()
-    .slice(-300)
-  const why = said === '' ? '' : `: ${said}`
-  return new UsageError('MCM_USAGE', `the token command ended with ${exitCode}${why}`, {
+async function passOn(
+  stream: AsyncIterable<Uint8Array> | undefined,
+  talk: (chunk: Uint8Array) => void,
+): Promise<void> {
+  for await (const chunk of stream ?? []) talk(chunk)
+}
+
+function failed(exitCode: number | null): UsageError {
+  return new UsageError('MCM_USAGE', `the token command ended with ${exitCode}`, {
     hint: 'run it by hand with MCM_AUDIENCE set',
   })
 }

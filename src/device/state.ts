@@ -18,6 +18,8 @@ const provided = z.object({
   admission: admissionSchema,
   /** Of a program: what prints the next token. */
   command: z.string().optional(),
+  /** It prints a token for the audience of the key. */
+  isAudienceFixed: z.boolean().optional(),
 })
 export type ProvidedLogin = z.infer<typeof provided>
 

@@ -1,5 +1,4 @@
 import { timedGroupOf } from '../access/timed-group.ts'
-import type { TimedGrant } from './state.ts'
 
 /** Somebody asks for a role for some time, and others say yes or no (PROTOCOL §3.7). */
 
@@ -53,7 +52,7 @@ export const MAX_REQUESTS_A_DAY = 16
 /** Of one user at a time: somebody has to read them. */
 export const MAX_WAITING_REQUESTS = 4
 /** How far a clock may be behind that of the last approver. */
-const CLOCK_SKEW_MS = 10 * 60_000
+export const APPROVERS_CLOCK_AHEAD_MS = 10 * 60_000
 
 /** How it stands at that moment. */
 export function requestStatus(request: AccessRequest, at: Date): RequestStatus {
@@ -77,14 +76,4 @@ export function requestGroup({
 }: Pick<AccessRequest, 'seq' | 'user' | 'role' | 'namespace'>): string {
   const where = namespace === undefined ? {} : { namespace }
   return timedGroupOf({ subject: { kind: 'user', name: user }, role, ...where, request: seq })
-}
-
-/** Who is in its group until when; undefined for one that is not approved, or was ended. */
-export function requestTimedGrant(request: AccessRequest): TimedGrant | undefined {
-  const { running, end, user: name, seq } = request
-  if (!running || end) return undefined
-  const subject = { kind: 'user', name } as const
-  // One that is dated ahead opens late, and so lasts no longer than was asked for.
-  const from = new Date(running.from.getTime() - CLOCK_SKEW_MS)
-  return { subject, group: requestGroup(request), from, expires: running.until, request: seq }
 }

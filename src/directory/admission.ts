@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import type { PublicJwk } from '../protocol/keys.ts'
 import { publicJwk } from '../protocol/keys.ts'
-import type { Directory } from './directory.ts'
 
 /**
  * What a judged token leaves (PROTOCOL §11.3): that a device key is a device of a user for some time.
@@ -47,21 +46,4 @@ const DEVICE_NAME = /^[\p{L}\p{M}\p{N}\p{P}\p{S} ]*$/u
 /** What a stranger calls their device, as people read it in lists: nothing in it moves a cursor. */
 export function plainDeviceName(claimed: string): string {
   return DEVICE_NAME.test(claimed) ? claimed : 'unnamed'
-}
-
-/** Gives a directory with the people who are admitted at this moment; asked for every request. */
-export type WithAdmitted = (directory: Directory, admissions: readonly Admission[]) => Directory
-
-/** Remembers the last answer, which stands until directory or list are others, or an admission ends. */
-export function withAdmitted(now: () => Date): WithAdmitted {
-  let last: { of: Directory; from: readonly Admission[]; endsAt: number; is: Directory } | undefined
-  return (directory, admissions) => {
-    const time = now().getTime()
-    const isSame = last?.of === directory && last.from === admissions && time < last.endsAt
-    if (last && isSame) return last.is
-    const standing = admissions.filter(({ until }) => until.getTime() > time)
-    const endsAt = Math.min(...standing.map(({ until }) => until.getTime()))
-    last = { of: directory, from: admissions, endsAt, is: directory.admitting(standing) }
-    return last.is
-  }
 }

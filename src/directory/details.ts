@@ -3,6 +3,7 @@ import { UsageError } from '../errors.ts'
 import { NAMESPACE } from '../kube/namespace.ts'
 import { isClusterId, isClusterName, isPrincipalName } from '../protocol/names.ts'
 import { MAX_REQUEST_SECONDS, MIN_REQUEST_SECONDS } from './access-request.ts'
+import { MAX_BOT_LIFETIME_SECONDS, MIN_BOT_LIFETIME_SECONDS } from './bot-lifetime.ts'
 import { type OidcDetail, oidcDetail as oidc } from './provider.ts'
 import { parseTime } from './time.ts'
 
@@ -81,12 +82,15 @@ const cluster = z.strictObject({
   previous: z.strictObject({ serverCa: derBase64, userCa: derBase64, until: time }).optional(),
   approvals: z.literal(2).optional(),
 })
-const invite = z.strictObject({
-  user: principal,
-  groups: z.array(principal).max(MAX_GROUPS),
-  expires: time,
-  bot: z.boolean(),
-})
+const invite = z
+  .strictObject({
+    user: principal,
+    groups: z.array(principal).max(MAX_GROUPS),
+    expires: time,
+    bot: z.boolean(),
+    lifetime: z.int().min(MIN_BOT_LIFETIME_SECONDS).max(MAX_BOT_LIFETIME_SECONDS).optional(),
+  })
+  .refine(({ bot, lifetime }) => bot || lifetime === undefined)
 const subject = z.strictObject({ kind: z.enum(['user', 'group']), name: principal })
 const member = z.strictObject({
   action: z.enum(['add', 'remove']),

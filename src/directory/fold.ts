@@ -190,7 +190,11 @@ class Fold {
     const provider = this.providerFold.of(detail.user)
     if (provider) return `provider ${provider.name} gives names under @${provider.domain}`
     const known = this.users.get(detail.user)
-    const user = known && !known.revoked ? known : this.#newUser(detail.user, statement.time)
+    const standing = known?.revoked ? undefined : known
+    if (standing && standing.bot !== detail.bot)
+      return `${detail.user} is the name of a ${standing.bot ? 'bot' : 'person'}`
+    if (detail.bot && detail.groups.length > 0) return IN_NO_GROUP
+    const user = standing ?? this.#newUser(detail.user, statement.time)
     const record = {
       seq: statement.seq,
       key: statement.inviteKey!,
@@ -198,7 +202,9 @@ class Fold {
       used: false,
     }
     user.bot = detail.bot
-    putIntoGroups(user, detail.bot ? [] : detail.groups, statement.time)
+    if (detail.lifetime === undefined) delete user.lifetime
+    else user.lifetime = detail.lifetime
+    putIntoGroups(user, detail.groups, statement.time)
     user.invites.push(record)
     this.#invites.set(statement.seq, { user, record })
     return undefined
@@ -207,7 +213,7 @@ class Fold {
   #setGroups(time: Date, { user: name, groups, nickname }: GroupsDetail): Refusal {
     const user = this.users.get(name)
     if (!user || user.revoked) return `there is no user ${name}`
-    if (user.bot && groups.length > 0) return `${name} is a bot, and bots are in no group`
+    if (user.bot && groups.length > 0) return IN_NO_GROUP
     putIntoGroups(user, groups, time)
     if (nickname === undefined) delete user.nickname
     else user.nickname = nickname
@@ -319,7 +325,7 @@ class Fold {
     user.bot = bot
     user.groups = []
     user.groupsSince = new Map()
-    putIntoGroups(user, groups, EVER)
+    putIntoGroups(user, bot ? [] : groups, EVER)
     // What an agent alone has revoked stays so until an admin names them anew.
     user.devices.set(device.id, { ...device, since: this.#namedSince(name) ?? EVER, until })
     this.ownerOfKey.set(device.id, user)
@@ -379,6 +385,7 @@ class Fold {
 }
 
 const EVER = new Date(0)
+const IN_NO_GROUP = 'a bot is in no group'
 
 /** Whoever stays in a group is in it since they came. */
 function putIntoGroups(user: FoldedUser, groups: readonly string[], time: Date): void {

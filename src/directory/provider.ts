@@ -32,6 +32,8 @@ const derBase64 = z
 
 const people = z.strictObject({
   clientId: text,
+  /** As public as all of this; what some providers want of programs on people's machines (RFC 8252 §8.5). */
+  clientSecret: text.optional(),
   scopes: z.array(token).max(MAX_SCOPES),
   userClaim: token,
   groupsClaim: token,

@@ -1,5 +1,5 @@
 import type { PublicJwk } from '../protocol/keys.ts'
-import { type AccessRequest, requestTimedGrant } from './access-request.ts'
+import { type AccessRequest, APPROVERS_CLOCK_AHEAD_MS, requestGroup } from './access-request.ts'
 import type { DirectAddress, MemberSubject } from './details.ts'
 import { isNameOf, type ProviderDetail } from './provider.ts'
 
@@ -77,6 +77,8 @@ export interface InviteRecord {
 export interface UserRecord {
   readonly name: string
   readonly bot: boolean
+  /** Of its certificates, in seconds, where its latest invite says it. */
+  readonly lifetime?: number
   /** How people call the user. */
   readonly nickname?: string
   /** Those of the latest `invite` or `groups`. */
@@ -282,6 +284,16 @@ function isStanding({ expires }: Membership, at: Date | undefined): boolean {
 /** One text for a subject, for looking it up. A name holds no colon. */
 export function subjectKey({ kind, name }: MemberSubject): string {
   return `${kind}:${name}`
+}
+
+/** Who is in its group until when; undefined for one that is not approved, or was ended. */
+function requestTimedGrant(request: AccessRequest): TimedGrant | undefined {
+  const { running, end, user: name, seq } = request
+  if (!running || end) return undefined
+  const subject = { kind: 'user', name } as const
+  // One that is dated ahead opens late, and so lasts no longer than was asked for.
+  const from = new Date(running.from.getTime() - APPROVERS_CLOCK_AHEAD_MS)
+  return { subject, group: requestGroup(request), from, expires: running.until, request: seq }
 }
 
 /** One text for a subject in a timed group. */

@@ -1,10 +1,6 @@
 import { tokenJudge } from '../client/provider-token.ts'
-import {
-  type Admission,
-  admissionSchema,
-  plainDeviceName,
-  withAdmitted,
-} from '../directory/admission.ts'
+import { type Admission, admissionSchema, plainDeviceName } from '../directory/admission.ts'
+import { withAdmitted } from '../directory/admitted-directory.ts'
 import type { Directory } from '../directory/directory.ts'
 import { formatTime } from '../directory/time.ts'
 import { IdentityError, NotFoundError, UnreachableError } from '../errors.ts'
@@ -13,7 +9,7 @@ import type { AdmittedDevice, DetailEnvelope, TokenAdmission } from '../protocol
 import type { World } from '../world.ts'
 import type { Book } from './book.ts'
 import type { Peer } from './peer.ts'
-import type { HubStore } from './store.ts'
+import type { AdmissionRecord, HubStore } from './store.ts'
 
 /**
  * People whom a token lets in (PROTOCOL §11.3), as far as this hub is concerned: it keeps strangers away from
@@ -121,13 +117,6 @@ export async function openGuests({ world, book, store, proxyFor }: GuestDeps): P
         }))
     },
   }
-}
-
-/** As it is kept. */
-export interface AdmissionRecord {
-  readonly device: string
-  readonly until: string
-  readonly json: string
 }
 
 function recordOf(admission: Admission): AdmissionRecord {

@@ -2,7 +2,6 @@ import type { Kysely } from 'kysely'
 import type { Statement } from '../directory/statement.ts'
 import type { DetailEnvelope } from '../protocol/messages.ts'
 import { type Migration, openDatabase } from '../store/database.ts'
-import type { AdmissionRecord } from './guests.ts'
 
 /**
  * What a hub keeps, all of it: the signed directory, which agents were here when, and registrations on
@@ -57,6 +56,13 @@ export interface AgentRecord {
   readonly version: string
   readonly kubernetesVersion: string
   readonly lastSeen: string
+}
+
+/** Whom a token let in, as it is kept: `json` is the admission. */
+export interface AdmissionRecord {
+  readonly device: string
+  readonly until: string
+  readonly json: string
 }
 
 interface HubTables {

@@ -177,6 +177,8 @@ export const clusterFactsSchema = z.object({
   }),
   ceiling: z.string().optional(),
   directory: directoryFactsSchema.optional(),
+  /** How long certificates of bots may live, in seconds. */
+  botMaximumLife: z.int().positive().optional(),
 })
 export type ClusterFacts = z.infer<typeof clusterFactsSchema>
 

@@ -10,6 +10,12 @@ export function newTokenSalt(random: (byteCount: number) => Uint8Array): string 
   return Buffer.from(random(SALT_BYTES)).toString('base64url')
 }
 
+/** The salt for a program whose audience is written down once: it stays as long as the key does. */
+export function saltOfKey(keyId: string): string {
+  const hash = Buffer.from(sha256(`mcm salt v1 ${keyId}`), 'base64url')
+  return hash.subarray(0, SALT_BYTES).toString('base64url')
+}
+
 export function isTokenSalt(text: string): boolean {
   return SALT.test(text)
 }

@@ -2,6 +2,7 @@ import type { ClusterDetails, ClusterSummary, RemovedCluster } from '../device/c
 import type { ClusterAddress } from '../device/direct-address.ts'
 import type { Registered } from '../device/register.ts'
 import type { Unfinished } from '../device/registering.ts'
+import { lifetimeText } from '../directory/bot-lifetime.ts'
 import { ceilingText, enforcedText, nextStep } from './ceiling-views.ts'
 import type { Screen } from './screen.ts'
 import { type Column, renderFields, renderTable } from './table.ts'
@@ -51,6 +52,7 @@ export function viewCluster(cluster: ClusterDetails, screen: Screen): string {
     ceiling: cluster.protection && ceilingText(cluster.protection),
     'ceiling enforced by': cluster.protection && enforcedText(cluster.protection),
     'to have it whole': cluster.protection && nextStep(cluster.name, cluster.protection),
+    'a bot’s certificate lives': cluster.protection && botLifeText(cluster.protection),
     'confirmed by an administrator': cluster.protection?.directory && confirmedText(cluster),
     'directory warning': cluster.protection?.directory && directoryWarning(cluster),
     members: cluster.members.map(({ kind, name }) => `${kind} ${name}`).join(', ') || 'nobody',
@@ -99,6 +101,10 @@ export function viewRemoved(cluster: RemovedCluster): string {
 function issuerText({ owner }: ClusterDetails): string {
   if (owner === undefined) return 'its agent'
   return owner.isHere ? 'its owner: this machine has the key' : `its owner: ${owner.name}`
+}
+
+function botLifeText({ botMaximumLife }: NonNullable<ClusterDetails['protection']>) {
+  return botMaximumLife === undefined ? undefined : `${lifetimeText(botMaximumLife)} at most`
 }
 
 function confirmedText({ protection }: ClusterDetails): string {

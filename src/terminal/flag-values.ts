@@ -1,3 +1,4 @@
+import { MAX_BOT_LIFETIME_SECONDS, MIN_BOT_LIFETIME_SECONDS } from '../directory/bot-lifetime.ts'
 import { UsageError } from '../errors.ts'
 
 const UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const
@@ -8,6 +9,15 @@ export function durationFlag(flag: string, text: string): number {
   if (match) return Number(match[1]) * UNITS[match[2] as keyof typeof UNITS]
   throw new UsageError('MCM_USAGE', `--${flag} ${JSON.stringify(text)} is no length of time`, {
     hint: `write a number and s, m, h or d, as in --${flag} 24h`,
+  })
+}
+
+/** How long certificates of bots live, in seconds. @throws UsageError MCM_USAGE naming the flag */
+export function botLifeFlag(flag: string, text: string): number {
+  const seconds = durationFlag(flag, text) / 1000
+  if (seconds >= MIN_BOT_LIFETIME_SECONDS && seconds <= MAX_BOT_LIFETIME_SECONDS) return seconds
+  throw new UsageError('MCM_USAGE', `--${flag} ${text}: certificates of bots live 10m to 90d`, {
+    hint: `give --${flag} as 36h or 30d`,
   })
 }
 

@@ -22,7 +22,11 @@ const CLEAR_LINE = '\r\u001b[2K'
 /** `quiet` (as with --json) runs the work and says nothing of steps; messages are still said. */
 export function openProgress(screen: Screen, options: { quiet?: boolean } = {}): Progress {
   if (options.quiet)
-    return { step: (_label, work) => work(), say: (text) => screen.say(text), clear() {} }
+    return {
+      step: (_label, work) => work(),
+      say: (text) => screen.say(plainLine(text)),
+      clear() {},
+    }
   return screen.isWatched ? movingLine(screen) : plainLines(screen)
 }
 

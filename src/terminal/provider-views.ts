@@ -23,6 +23,7 @@ function viewProvider(provider: Provider): string {
     names: people ? `${people.userClaim} under @${domain}` : `@${domain}`,
     groups: people ? groups.join(', ') || 'none' : undefined,
     programs: programs.join(', ') || undefined,
+    'client secret': people?.hasClientSecret ? 'public, as of a desktop client' : undefined,
     'a login lasts': `${maximumAge / 3600} h`,
     link,
   })

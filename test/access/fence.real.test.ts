@@ -283,7 +283,7 @@ describe.each(['1.36.3', '1.33.13'] as const)('the fence on Kubernetes %s', asyn
         ending.abort()
         return transport.close()
       }
-      return { admit: nameAdmission(api, names), end }
+      return { admit: nameAdmission(api, names, background.world), end }
     }
   })
 })

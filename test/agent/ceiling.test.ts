@@ -76,6 +76,7 @@ test('without a ceiling that was read nobody does anything, and who they are the
   expect(JSON.parse((await ask('GET /.mcm/v1/cluster')).body)).toEqual({
     impersonation: { list: 'legacy', isUnrestricted: false, server: 'constrained' },
     directory: { head: null },
+    botMaximumLife: 86_400,
   })
 })
 

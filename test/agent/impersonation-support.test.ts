@@ -46,9 +46,19 @@ test('it is asked for a name that nobody has, once a minute at most', async () =
   expect(seen[0]!.headers?.['impersonate-user']).toBe('mcm-probe')
 })
 
-test('what could not be told is asked again at once', async () => {
-  const { support, seen } = server(500, '')
+test('what could not be told is asked again, every ten seconds at most', async () => {
+  const { support, seen, world } = server(500, '')
   await support.current()
+  await support.current()
+  expect(seen).toHaveLength(1)
+  world.advance(10_000)
   await support.current()
   expect(seen).toHaveLength(2)
+})
+
+test('however many want to know at once, the API server is asked once', async () => {
+  const { support, seen } = refusal(CONSTRAINED)
+  const told = await Promise.all(Array.from({ length: 50 }, () => support.current()))
+  expect(new Set(told)).toEqual(new Set(['constrained']))
+  expect(seen).toHaveLength(1)
 })

@@ -40,11 +40,16 @@ interface Stage {
 }
 
 /** A cluster in which bob is a member and listed. */
-async function stage(options: { bot?: boolean; withoutAuthority?: boolean } = {}): Promise<Stage> {
+async function stage(
+  options: { bot?: boolean; lifetime?: number; maximum?: number; withoutAuthority?: boolean } = {},
+): Promise<Stage> {
   const fleet = await Fleet.found()
   await fleet.register()
-  const groups = { groups: ['dev', 'ops'], bot: options.bot === true }
-  const device = await fleet.join('bob', await fleet.invite('bob', groups))
+  const { lifetime, maximum } = options
+  const who = options.bot
+    ? { bot: true, ...(lifetime ? { lifetime } : {}) }
+    : { groups: ['dev', 'ops'] }
+  const device = await fleet.join('bob', await fleet.invite('bob', who))
   await fleet.member('add', 'user', 'bob')
   const api = new MemoryApi()
   api.put(ROLE, impersonatorRole({ users: ['mcm:bob'], groups: [] }))
@@ -72,6 +77,7 @@ async function stage(options: { bot?: boolean; withoutAuthority?: boolean } = {}
     },
     world,
     log,
+    ...(maximum ? { policy: { botMaximumLifeSeconds: maximum } } : {}),
   })
   const whole: Stage = Object.assign(made, { issuance })
   return whole
@@ -148,6 +154,32 @@ describe('enrolment', () => {
     const set = await stage({ bot: true })
     const { notAfter } = await enrol(set)
     expect(notAfter.getTime()).toBe(set.world.now().getTime() + DAY_MS)
+  })
+
+  it.each([
+    ['what its invite says', { lifetime: 3600 }, 3600],
+    [
+      'what its invite says, where the owner allows so much',
+      { lifetime: 30 * 86_400, maximum: 30 * 86_400 },
+      30 * 86_400,
+    ],
+    ['less than a day, where the owner allows less', { maximum: 7200 }, 7200],
+    ['a day, though the owner allows more', { maximum: 30 * 86_400 }, 86_400],
+  ])('gives a bot %s', async (_, options, seconds) => {
+    const set = await stage({ bot: true, ...options })
+    const { notAfter } = await enrol(set)
+    expect(notAfter.getTime()).toBe(set.world.now().getTime() + seconds * 1000)
+  })
+
+  it('gives a bot that is to live longer than the owner allows nothing, and says so', async () => {
+    const set = await stage({ bot: true, lifetime: 30 * 86_400, maximum: 36 * 3600 })
+    await expect(enrol(set)).rejects.toMatchObject({
+      code: 'MCM_FORBIDDEN',
+      message:
+        'certificates of bot bob are to live 30d, and the owner of this cluster allows bots 36h',
+      hint: expect.stringContaining('mcm bots create bob --for 36h'),
+    })
+    expect(set.api.count('create')).toBe(0)
   })
 
   it.each([

@@ -5,8 +5,9 @@ import {
   unrestrictedImpersonatorRole,
 } from '../../src/access/impersonator.ts'
 import { nameAdmission } from '../../src/agent/name-admission.ts'
-import { AccessDeniedError } from '../../src/errors.ts'
+import { AccessDeniedError, UsageError } from '../../src/errors.ts'
 import type { ClusterRole } from '../../src/kube/rbac.ts'
+import { FrozenWorld } from './frozen-world.ts'
 import { MemoryApi } from './memory-api.ts'
 
 const ROLE = '/apis/rbac.authorization.k8s.io/v1/clusterroles/mcm-impersonator'
@@ -24,7 +25,8 @@ function open(role: ClusterRole = impersonatorRole(NAMES, 'constrained')) {
   }
   const users = async () => readImpersonator(await api.get<ClusterRole>(ROLE)).users
   const writes = () => api.calls.filter(({ verb }) => verb === 'update').length
-  return { api, admit: nameAdmission(api, names), names, users, writes }
+  const world = new FrozenWorld()
+  return { api, world, admit: nameAdmission(api, names, world), names, users, writes }
 }
 
 test('a name is put at the end of the list, in its form, and known here at once', async () => {
@@ -67,8 +69,8 @@ test('many at once, with another who writes in between: nobody is lost', async (
   ])
 })
 
-test('without the owner’s leave the refusal says what to do, and the next one is tried anew', async () => {
-  const { api, admit, users } = open()
+test('without the owner’s leave the refusal says what to do, and is tried anew after some seconds', async () => {
+  const { api, world, admit, users } = open()
   api.fault = (verb) =>
     verb === 'update' ? new AccessDeniedError('MCM_FORBIDDEN', 'no right') : undefined
   await expect(admit('mcm:carol')).rejects.toMatchObject({
@@ -76,6 +78,7 @@ test('without the owner’s leave the refusal says what to do, and the next one 
     hint: expect.stringContaining('mcm clusters fence'),
   })
   api.fault = () => undefined
+  world.advance(5_000)
   await admit('mcm:dave')
   expect(await users()).toEqual(['mcm:alice', 'mcm:dave'])
 })
@@ -86,4 +89,29 @@ test('a name of Kubernetes is not even tried, nor a list that names nobody', asy
   const empty = open(impersonatorRole({ users: [], groups: [] }))
   await expect(empty.admit('mcm:carol')).rejects.toMatchObject({ code: 'MCM_NO_GRANT' })
   expect(writes() + empty.writes()).toBe(0)
+})
+
+test('whoever asks again and again without the owner’s leave costs the API server nothing meanwhile', async () => {
+  const { api, world, admit } = open()
+  api.fault = (verb) =>
+    verb === 'update' ? new AccessDeniedError('MCM_FORBIDDEN', 'no right') : undefined
+  await expect(admit('mcm:carol')).rejects.toMatchObject({ code: 'MCM_NO_GRANT' })
+  const asked = api.calls.length
+  for (const name of ['mcm:carol', 'mcm:dave', 'mcm:carol'])
+    await expect(admit(name)).rejects.toThrow(`${name} is not listed in this cluster`)
+  await admit('mcm:alice')
+  expect(api.calls.length).toBe(asked)
+  world.advance(5_000)
+  await expect(admit('mcm:carol')).rejects.toMatchObject({ code: 'MCM_NO_GRANT' })
+  expect(api.calls.length).toBeGreaterThan(asked)
+})
+
+test('a name that the fence refuses keeps nobody else out', async () => {
+  const { api, admit, users } = open()
+  api.fault = (verb) =>
+    verb === 'update' ? new UsageError('MCM_BAD_REQUEST', 'the fence says no') : undefined
+  await expect(admit('mcm:carol')).rejects.toMatchObject({ code: 'MCM_NO_GRANT' })
+  api.fault = () => undefined
+  await admit('mcm:dave')
+  expect(await users()).toEqual(['mcm:alice', 'mcm:dave'])
 })

@@ -78,6 +78,18 @@ test('whom a token let in ends a lost device before it ever comes here', async (
   expect((await post(bob, 'revocations', { serial: '0' })).status).toBe(403)
 })
 
+test('a key that somebody else had before is ended as one’s own alone, and by an administrator under every name', async () => {
+  stage.facts.formerOwners.set(bob.device, ['mallory'])
+  stage.facts.formerOwners.set(eve.device, ['mallory'])
+  expect((await post(bob, 'revocations', { device: bob.device })).status).toBe(200)
+  expect(revoked()).toEqual([`revoked ${JSON.stringify({ device: bob.device, user: 'bob' })}`])
+  isAllowed = true
+  expect((await post(bob, 'revocations', { device: eve.device })).status).toBe(200)
+  expect(revoked().slice(1)).toEqual(
+    ['eve', 'mallory'].map((user) => `revoked ${JSON.stringify({ device: eve.device, user })}`),
+  )
+})
+
 test('a device that has not enrolled here ends here nonetheless, under the name that the directory gives it', async () => {
   const stolen = 'C'.repeat(43)
   stage.facts.devices.set(stolen, { user: 'carol' })

@@ -177,7 +177,7 @@ describe('the allowlist', () => {
   it('holds a certificate once, however many replicas note it, and a revoked one stays revoked', async () => {
     const { a, b, world, api } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
-    await a.principals.revoke({ serial: '0one' })
+    await a.principals.revoke({ serial: '0one', user: 'bob' })
     api.areWatchesFrozen = true
     await b.principals.record('bob', certificate(world, 'one'))
     for (const { principals } of [a, b]) {
@@ -189,7 +189,7 @@ describe('the allowlist', () => {
   it('never drops a revoked certificate that has not ended, however many come after it', async () => {
     const { a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'stolen'))
-    await a.principals.revoke({ serial: '0stolen' })
+    await a.principals.revoke({ serial: '0stolen', user: 'bob' })
     for (let index = 0; index < 40; index++)
       await a.principals.record('bob', certificate(world, `n${index}`))
     expect(a.principals.find(fingerprint('stolen'))?.revoked).toBeDefined()
@@ -248,7 +248,7 @@ describe('the allowlist', () => {
   it('keeps revoked what comes out of the bin', async () => {
     const { a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
-    await a.principals.revoke({ serial: '0one' })
+    await a.principals.revoke({ serial: '0one', user: 'bob' })
     await a.principals.purge({ user: 'bob', serial: '0one', by: 'bob' })
     await a.principals.restore({ user: 'bob', serial: '0one' })
     expect(a.principals.find(fingerprint('one'))?.revoked).toEqual(world.now())
@@ -312,7 +312,7 @@ describe('the allowlist', () => {
   it('lists certificates in the form of the protocol', async () => {
     const { a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
-    await a.principals.revoke({ serial: '0one' })
+    await a.principals.revoke({ serial: '0one', user: 'bob' })
     const [listed] = a.principals.certificatesOf('bob')
     expect(issuedCertificateSchema.parse(listed)).toEqual({
       fingerprint: fingerprint('one'),
@@ -375,18 +375,29 @@ describe('revocation', () => {
     const { a, b, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
     await a.principals.record('bob', certificate(world, 'two', { device: PHONE }))
-    await a.principals.revoke({ device: LAPTOP })
+    await a.principals.revoke({ device: LAPTOP, user: 'bob' })
     expect(a.principals.find(fingerprint('one'))?.revoked).toBeDefined()
     expect(a.principals.find(fingerprint('two'))?.revoked).toBeUndefined()
     expect(a.ended).toEqual([{ user: 'bob', device: LAPTOP }])
     await soon(() => expect(b.ended).toEqual(a.ended))
   })
 
+  it('of a device that was here under two names names both, to be ended one by one', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('alice', certificate(world, 'former'))
+    await a.principals.record('bob', certificate(world, 'one'))
+    const owners = a.principals.ownersOf({ device: LAPTOP })
+    expect(owners.sort()).toEqual(['alice', 'bob'])
+    for (const user of owners) await a.principals.revoke({ device: LAPTOP, user })
+    for (const name of ['former', 'one'])
+      expect(a.principals.find(fingerprint(name))?.revoked).toEqual(world.now())
+  })
+
   it('of a serial ends one certificate', async () => {
     const { a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
     await a.principals.record('bob', certificate(world, 'two'))
-    await a.principals.revoke({ serial: '0one' })
+    await a.principals.revoke({ serial: '0one', user: 'bob' })
     expect(a.principals.find(fingerprint('one'))?.revoked).toBeDefined()
     expect(a.principals.find(fingerprint('two'))?.revoked).toBeUndefined()
     expect(a.ended).toEqual([{ user: 'bob', device: LAPTOP, fingerprint: fingerprint('one') }])
@@ -396,8 +407,12 @@ describe('revocation', () => {
     const { api, a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
     const before = api.peek(BOB)
-    for (const order of [{ device: PHONE }, { serial: '0two' }, { serial: '0two', user: 'bob' }])
-      await expect(a.principals.revoke(order)).rejects.toMatchObject({ code: 'MCM_USER_UNKNOWN' })
+    expect(a.principals.ownersOf({ device: PHONE })).toEqual([])
+    expect(a.principals.ownersOf({ serial: '0two' })).toEqual([])
+    for (const user of ['alice', 'bob'])
+      await expect(a.principals.revoke({ serial: '0two', user })).rejects.toMatchObject({
+        code: 'MCM_USER_UNKNOWN',
+      })
     expect(api.peek(BOB)).toEqual(before)
     expect(api.keys()).toEqual([BOB])
   })
@@ -449,7 +464,7 @@ describe('revocation', () => {
     const { api, a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'one'))
     const since = world.now()
-    await a.principals.revoke({ device: LAPTOP })
+    await a.principals.revoke({ device: LAPTOP, user: 'bob' })
     world.advance(48 * HOUR_MS)
     await a.principals.revoke({ device: LAPTOP, user: 'bob' })
     const later = new Replica(api, world)

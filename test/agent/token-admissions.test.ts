@@ -311,11 +311,34 @@ describe('nobody gets in', () => {
     const set = await stage()
     const key = generateSigningKey()
     const { fingerprint } = await enrol(set, set, key, await tokenFor(set, key))
-    await set.principals.revoke({ device: key.id })
+    await set.principals.revoke({ device: key.id, user: ALICE })
     expect(set.principals.find(fingerprint)).toBeUndefined()
     await expect(enrol(set, set, key, await tokenFor(set, key))).rejects.toMatchObject({
       code: 'MCM_REVOKED',
     })
+  })
+
+  it('who shows a token of another name beside an invited device, whose own window stays as it was', async () => {
+    const set = await stage()
+    const key = await set.fleet.join('bob', await set.fleet.invite('bob', { groups: ['dev'] }))
+    set.api.put(ROLE, impersonatorRole({ users: ['mcm:bob'], groups: [] }))
+    await expect(enrol(set, set, key, await tokenFor(set, key))).rejects.toMatchObject({
+      code: 'MCM_TOKEN_REFUSED',
+      message: expect.stringContaining(`it is ${ALICE}’s, and this device is bob’s`),
+    })
+    expect(set.principals.admissions()).toEqual([])
+    expect(set.principals.ownersOf({ device: key.id })).toEqual([])
+  })
+
+  it('who asks too often, before the API server is asked anything', async () => {
+    const set = await stage()
+    const key = generateSigningKey()
+    await enrol(set, set, key, await tokenFor(set, key))
+    for (let turn = 1; turn < 30; turn++) await enrol(set, set, key)
+    set.api.put(ROLE, impersonatorRole({ users: [], groups: [] }))
+    const asked = set.api.calls.length
+    await expect(enrol(set, set, key)).rejects.toThrow('too many certificates')
+    expect(set.api.calls.slice(asked).filter(({ path }) => path === ROLE)).toEqual([])
   })
 
   it('faster with a new key for each token than the limit of a user allows', async () => {

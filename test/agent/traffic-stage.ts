@@ -121,6 +121,8 @@ export interface Facts {
   unconfirmed: Error | undefined
   /** Whose a serial is, and who has put it into the bin. */
   readonly serials: Map<string, string>
+  /** By key id: under which other names it was here. */
+  readonly formerOwners: Map<string, readonly string[]>
   readonly purgedBy: Map<string, string>
   readonly uses: Map<string, CertificateUse>
   issued: (user: string | undefined, where: 'list' | 'bin') => IssuedCertificate[]
@@ -221,6 +223,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
     unreadable: new Set(),
     unconfirmed: undefined,
     serials: new Map(),
+    formerOwners: new Map(),
     purgedBy: new Map(),
     uses: new Map(),
     issued: () => [],
@@ -327,11 +330,15 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         ceiling: facts.ceiling,
         server: 'constrained',
       }),
+      policy: { botMaximumLifeSeconds: 86_400 },
       principals: {
         certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => ('serial' in what ? facts.serials.get(what.serial) : undefined),
+        ownersOf: (what) => {
+          if ('serial' in what) return [facts.serials.get(what.serial) ?? []].flat()
+          return [facts.formerOwners.get(what.device) ?? []].flat()
+        },
         purge: async (order) => write('purged', order),
         purgedBy: (serial) => facts.purgedBy.get(serial),
         restore: async (order) => write('restored', order),

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { type CryptoKey, exportJWK, generateKeyPair, type JWTPayload, SignJWT } from 'jose'
@@ -16,6 +17,8 @@ export class ForgedProvider {
   discovery: Record<string, unknown> = {}
   /** What is published; by key id. */
   readonly published = new Map<string, object>()
+  /** What it answers to whoever starts the device flow; nobody ever types the code. */
+  device: Record<string, unknown> = {}
   readonly requests: string[] = []
   /** Who the job is that asks for a token. */
   job = 'repo:example/app:ref:refs/heads/main'
@@ -40,12 +43,14 @@ export class ForgedProvider {
         void provider.mint(audience).then((token) => response.end(token))
         return
       }
+      if (asked.pathname === '/device') return answerJson(response, 200, provider.device)
+      if (asked.pathname === '/token')
+        return answerJson(response, 400, { error: 'authorization_pending' })
       const isDiscovery = request.url === '/.well-known/openid-configuration'
       const body = isDiscovery
-        ? { issuer, jwks_uri: `${issuer}/keys`, ...discovery }
+        ? { issuer, jwks_uri: `${issuer}/keys`, ...endpoints(issuer), ...discovery }
         : { keys: [...published.values()] }
-      response.setHeader('content-type', 'application/json')
-      response.end(JSON.stringify(body))
+      answerJson(response, 200, body)
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -104,6 +109,14 @@ export class ForgedProvider {
     this.#server.close()
     await once(this.#server, 'close')
   }
+}
+
+function endpoints(issuer: string) {
+  return { device_authorization_endpoint: `${issuer}/device`, token_endpoint: `${issuer}/token` }
+}
+
+function answerJson(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
 }
 
 /** A certificate for localhost that is its own CA for whoever is told to trust it. */

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
 import { decodeJwt } from 'jose'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import {
@@ -10,6 +12,7 @@ import {
 import { tokenJudge } from '../../src/client/provider-token.ts'
 import { newTokenSalt, tokenBinding } from '../../src/protocol/token-binding.ts'
 import { browse } from './browse.ts'
+import { ForgedProvider } from './forged-provider.ts'
 import { RealProvider } from './real-provider.ts'
 
 const FLEET = 'f'.repeat(43)
@@ -77,6 +80,23 @@ describe('a person in the browser', () => {
     expect(decodeJwt(idToken.reveal())['nonce']).toBe(nonce)
   })
 
+  it('is not waited for by connections that say nothing: a browser opens some in advance', async () => {
+    let silent: Socket | undefined
+    await logInByBrowser(client(), {
+      nonce,
+      signal,
+      show: async (url) => {
+        const { port } = new URL(url.searchParams.get('redirect_uri')!)
+        silent = connect(Number(port), '127.0.0.1')
+        await once(silent, 'connect')
+        expect((await browse(url)).text).toContain('You are logged in')
+      },
+    })
+    silent!.on('error', () => {})
+    silent!.resume()
+    if (!silent!.closed) await once(silent!, 'close')
+  })
+
   it('who says no is a login refused', async () => {
     const login = logInByBrowser(client(), {
       nonce,
@@ -96,6 +116,15 @@ describe('a person in the browser', () => {
       code: 'MCM_TOKEN_REFUSED',
       message: expect.stringContaining('access_denied: not today'),
     })
+  })
+
+  it('logs in with a client that has a secret, which everybody knows, and not without it', async () => {
+    const desktop = { ...client(), clientId: 'mcm-desktop' }
+    const flow = { nonce, signal, show: async (url: URL) => void (await browse(url)) }
+    const { idToken } = await logInByBrowser({ ...desktop, clientSecret: 'not a secret' }, flow)
+    expect(decodeJwt(idToken.reveal())).toMatchObject({ aud: 'mcm-desktop', nonce })
+    for (const wrong of [desktop, { ...desktop, clientSecret: 'another' }])
+      await expect(logInByBrowser(wrong, flow)).rejects.toMatchObject({ code: 'MCM_TOKEN_REFUSED' })
   })
 
   it('who comes back from another provider is refused (RFC 9207)', async () => {
@@ -164,6 +193,52 @@ async function enter(uri: URL, code: string): Promise<void> {
   const again = /name="xsrf" value="([^"]+)"/.exec(confirm.text)?.[1] ?? xsrf
   await browse(uri, cookies, { xsrf: again, user_code: code, confirm: 'yes' })
 }
+
+describe('a code of a provider that has words of its own', () => {
+  let forged: ForgedProvider
+  beforeAll(async () => {
+    forged = await ForgedProvider.start()
+  })
+  afterAll(() => forged.stop())
+
+  function start(device: object, patienceMs?: number) {
+    const { issuer, caDer } = forged
+    forged.device = { device_code: 'd', user_code: 'ABCD-EFGH', expires_in: 1e9, ...device }
+    const told: object[] = []
+    const flow = { nonce, signal, tell: (page: object) => void told.push(page) }
+    const options = patienceMs === undefined ? flow : { ...flow, patienceMs }
+    return { told, login: logInByDeviceCode({ ...client(), issuer, caDer }, options) }
+  }
+
+  it.each([
+    ['a page that is no web page', { verification_uri: 'javascript:alert(1)' }, 'no https URL'],
+    ['a page without TLS', { verification_uri: 'http://id.example.com/' }, 'no https URL'],
+    [
+      'a second page that is none',
+      { verification_uri: 'https://id.example.com/', verification_uri_complete: 'file:///etc' },
+      'no https URL',
+    ],
+    [
+      'a code that moves the cursor',
+      { verification_uri: 'https://id.example.com/', user_code: 'A\u001b[2JB' },
+      'cannot be typed',
+    ],
+  ])('is not shown with %s', async (_, device, why) => {
+    const { told, login } = start(device)
+    await expect(login).rejects.toMatchObject({
+      code: 'MCM_TOKEN_REFUSED',
+      message: expect.stringContaining(why),
+    })
+    expect(told).toEqual([])
+  })
+
+  it('is shown as an address, whatever stands in it, and waited for so long and no longer', async () => {
+    const verification_uri = 'https://id.example.com/\u001b[2J'
+    const { told, login } = start({ verification_uri, interval: 1 }, 300)
+    await expect(login).rejects.toMatchObject({ code: 'MCM_TIMEOUT' })
+    expect(told).toEqual([{ uri: 'https://id.example.com/%1B[2J', code: 'ABCD-EFGH' }])
+  })
+})
 
 it('a provider with another certificate than the signed one is not spoken to', async () => {
   const { caDer: _, ...withoutCa } = client()

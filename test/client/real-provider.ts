@@ -1,8 +1,11 @@
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import { exportJWK, generateKeyPair } from 'jose'
 import Provider, { type Configuration } from 'oidc-provider'
 import { localhostCertificate } from './forged-provider.ts'
+import { providerMemory } from './provider-memory.ts'
 
 /** The `oidc-provider` library as a server of its own: discovery, PKCE, device codes, refresh tokens, rotation. */
 export class RealProvider {
@@ -15,6 +18,8 @@ export class RealProvider {
   logins = 0
   hasNonceInDeviceFlow = true
   readonly #server: Server
+  readonly #memory = providerMemory()
+  #provider: Provider | undefined
 
   private constructor(server: Server, port: number, caPem: string) {
     this.#server = server
@@ -29,16 +34,26 @@ export class RealProvider {
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
     const real = new RealProvider(server, (server.address() as AddressInfo).port, pem)
-    const provider = new Provider(real.issuer, real.#configuration())
+    await real.rotateKeys()
     server.on('request', (request, response) => {
+      const provider = real.#provider!
       if (request.url?.startsWith('/interaction/')) void real.#logIn(provider, request, response)
       else void provider.callback()(request, response)
     })
     return real
   }
 
+  /** It signs with another key from now on, and shows that one alone. It forgets nobody. */
+  async rotateKeys(): Promise<void> {
+    const { privateKey } = await generateKeyPair('RS256', { extractable: true })
+    const key = { ...(await exportJWK(privateKey)), kid: randomUUID(), alg: 'RS256', use: 'sig' }
+    const jwks = { keys: [key] } as NonNullable<Configuration['jwks']>
+    this.#provider = new Provider(this.issuer, { ...this.#configuration(), jwks })
+  }
+
   #configuration(): Configuration {
     return {
+      adapter: this.#memory,
       clients: [
         {
           client_id: 'mcm',
@@ -50,6 +65,16 @@ export class RealProvider {
             'refresh_token',
             'urn:ietf:params:oauth:grant-type:device_code',
           ],
+          response_types: ['code'],
+        },
+        {
+          // As providers have them that insist on a secret of every client.
+          client_id: 'mcm-desktop',
+          client_secret: 'not a secret',
+          application_type: 'native',
+          token_endpoint_auth_method: 'client_secret_post',
+          redirect_uris: ['http://127.0.0.1/callback'],
+          grant_types: ['authorization_code', 'refresh_token'],
           response_types: ['code'],
         },
       ],

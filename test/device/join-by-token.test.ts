@@ -174,6 +174,52 @@ test('a lost device of a login is not called ended while a cluster does not know
   expect(ended).toEqual([lost])
 })
 
+describe('a token that was made beforehand', () => {
+  const prepared = { kind: 'command', command: 'cat token', isAudienceFixed: true } as const
+  const from = () => ({ ...options(), token: prepared })
+
+  /** A machine with one token in a file, for the audience that was last written down. */
+  async function prepare() {
+    const written = { audience: 'mcm' }
+    const { device } = await runner(() => ci.mint(written.audience))
+    const error = await login(device, from()).catch((caught: unknown) => caught)
+    return { device, written, error }
+  }
+
+  test('is for the key of this machine: the first try names the audience, the second is in', async () => {
+    const { device, written, error } = await prepare()
+    expect(error).toMatchObject({
+      code: 'MCM_USAGE',
+      message: 'the token is not for the key of this machine',
+    })
+    expect(admissions).toEqual([])
+    written.audience = /mcm:\S+/.exec((error as { hint: string }).hint)![0]
+    expect(await login(device, from())).toMatchObject({ user: BOT, groups: [] })
+    const before = await requireState(device.home)
+    expect(before.provided).toMatchObject({ command: 'cat token', isAudienceFixed: true })
+    await writeState(device.home, {
+      ...before,
+      provided: {
+        ...before.provided!,
+        admission: { ...before.provided!.admission, until: new Date(0) },
+      },
+    })
+    const after = await renewLogin(device)
+    expect(isStanding(after, fleet.world.now())).toBe(true)
+    expect(after.provided).toMatchObject({ salt: before.provided!.salt, isAudienceFixed: true })
+  })
+
+  test('is worth nothing on another machine, nor for a fixed audience that names no key', async () => {
+    const { written, error } = await prepare()
+    written.audience = /mcm:\S+/.exec((error as { hint: string }).hint)![0]
+    const { device: thief } = await runner(() => ci.mint(written.audience))
+    await expect(login(thief, from())).rejects.toMatchObject({ code: 'MCM_USAGE' })
+    const { device: loose } = await runner(() => ci.mint('mcm'))
+    await expect(login(loose, options())).rejects.toMatchObject({ code: 'MCM_TOKEN_REFUSED' })
+    expect(admissions).toEqual([])
+  })
+})
+
 describe('a login that has ended', () => {
   async function ended(device: TestDevice): Promise<void> {
     const state = await requireState(device.home)

@@ -73,13 +73,13 @@ export class Fleet {
 
   async invite(
     user: string,
-    options: { groups?: string[]; expires?: string; bot?: boolean } = {},
+    options: { groups?: string[]; expires?: string; bot?: boolean; lifetime?: number } = {},
     signer = this.alice,
   ): Promise<Invited> {
     const secret = randomBytes(16).toString('base64url')
     const key = inviteSigningKey(secret, this.directory.fleet!)
-    const { groups = [], expires = '2026-02-01T00:00:00Z', bot = false } = options
-    const detail = { user, groups, expires, bot }
+    const { groups = [], expires = '2026-02-01T00:00:00Z', bot = false, lifetime } = options
+    const detail = { user, groups, expires, bot, ...(lifetime ? { lifetime } : {}) }
     return { seq: await this.append({ type: 'invite', inviteKey: key.id, detail }, [signer]), key }
   }
 

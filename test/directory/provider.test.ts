@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Admission } from '../../src/directory/admission.ts'
-import { withAdmitted } from '../../src/directory/admission.ts'
+import { withAdmitted } from '../../src/directory/admitted-directory.ts'
 import { parseDetail } from '../../src/directory/details.ts'
 import { Directory } from '../../src/directory/directory.ts'
 import type { ProviderDetail } from '../../src/directory/provider.ts'

@@ -106,6 +106,32 @@ describe('an invite and its device', () => {
     expect(fleet.state.admins.has(device.id)).toBe(false)
   })
 
+  test('puts no bot into a group, and makes no bot of a person nor a person of a bot', async () => {
+    await fleet.invite('deploy', { groups: ['dev'], bot: true })
+    expect(reason()).toBe('a bot is in no group')
+    expect(fleet.state.users.has('deploy')).toBe(false)
+    const device = await fleet.join('deploy', await fleet.invite('deploy', { bot: true }))
+    await fleet.append({ type: 'groups', detail: { user: 'deploy', groups: ['dev'] } })
+    expect(reason()).toBe('a bot is in no group')
+    await fleet.invite('deploy', { groups: ['dev'] })
+    expect(reason()).toBe('deploy is the name of a bot')
+    expect(fleet.state.deviceOwner(device.id)?.user).toMatchObject({ bot: true, groups: [] })
+    await fleet.admit('bob', ['dev'])
+    await fleet.invite('bob', { bot: true })
+    expect(reason()).toBe('bob is the name of a person')
+    expect(bob()).toMatchObject({ bot: false, groups: ['dev'] })
+    await fleet.revoke({ user: 'bob' })
+    await fleet.invite('bob', { bot: true })
+    expect(bob()).toMatchObject({ bot: true, groups: [] })
+  })
+
+  test('says how long certificates of a bot live; the latest one counts', async () => {
+    await fleet.invite('deploy', { bot: true, lifetime: 86_400 * 30 })
+    expect(fleet.state.users.get('deploy')?.lifetime).toBe(86_400 * 30)
+    await fleet.invite('deploy', { bot: true })
+    expect(fleet.state.users.get('deploy')).not.toHaveProperty('lifetime')
+  })
+
   test('a later invite adds a device and sets the groups anew', async () => {
     const laptop = await fleet.admit('bob', ['dev', 'qa'])
     const phone = await fleet.admit('bob', ['qa'])
@@ -414,14 +440,6 @@ describe('groups', () => {
     await fleet.revoke({ user: 'bob' })
     await groups('bob', ['dev'])
     expect(reason()).toMatch(/there is no user bob/)
-    expect(bob().groups).toEqual([])
-  })
-
-  test('are people’s: a bot is in none, whatever an invite or an admin says', async () => {
-    await fleet.invite('bob', { groups: ['dev'], bot: true })
-    expect(bob()).toMatchObject({ groups: [], bot: true })
-    await groups('bob', ['dev'])
-    expect(reason()).toMatch(/bots are in no group/)
     expect(bob().groups).toEqual([])
   })
 })

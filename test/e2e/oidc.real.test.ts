@@ -1,10 +1,11 @@
-import { chmod, readFile, rm, writeFile } from 'node:fs/promises'
+import { X509Certificate } from 'node:crypto'
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { browse } from '../client/browse.ts'
 import { ForgedProvider } from '../client/forged-provider.ts'
 import { RealProvider } from '../client/real-provider.ts'
 import { kubectlPath } from '../cluster/kubectl.ts'
+import { confirmCode, endLogin, setProvider, withBrowser } from './oidc-stage.ts'
 import { runProgram } from './program.ts'
 import { type SandboxCluster, startSandboxCluster } from './sandbox-cluster.ts'
 import { type Person, Stage } from './stage.ts'
@@ -33,40 +34,13 @@ beforeAll(async () => {
   provider.account = { email: ANN, email_verified: true, groups: ['developers'] }
   alice = await stage.found()
   await stage.addCluster(alice, 'prod', cluster)
-  link = await setProvider()
+  link = await setProvider(stage, alice, provider)
   await alice.must(['grant', ANN, '--role', 'ro', '--cluster', 'prod'])
 }, LONG_MS)
 
 afterAll(async () => {
   await Promise.all([stage?.close(), cluster?.stop(), provider?.stop(), ci?.stop()])
 })
-
-async function setProvider(): Promise<string> {
-  const ca = join(stage.directory, 'provider-ca.pem')
-  await writeFile(ca, provider.caPem)
-  const people = ['--client-id', 'mcm', '--group', 'developers=dev', '--scope', 'email']
-  const scopes = ['--scope', 'groups', '--scope', 'offline_access', '--json']
-  const where = ['--issuer', provider.issuer, '--domain', 'example.com', '--ca', ca]
-  const [set] = JSON.parse(
-    await alice.must(['oidc', 'set', 'corp', ...where, ...people, ...scopes]),
-  ) as [{ link: string }]
-  return set.link
-}
-
-/** Somebody with a browser, which writes down where it goes. */
-async function withBrowser(name: string) {
-  const person = stage.person(name)
-  const [log, script] = [join(stage.directory, `${name}.log`), join(stage.directory, `${name}.sh`)]
-  const fixture = join(import.meta.dirname, 'fixtures', 'browse.ts')
-  await writeFile(log, '')
-  await writeFile(
-    script,
-    `#!/bin/sh\necho "$1" >>"${log}"\n"${process.execPath}" "${fixture}" "$1"\n`,
-  )
-  await chmod(script, 0o700)
-  const windows = async () => (await readFile(log, 'utf8')).split('\n').filter(Boolean).length
-  return { person, windows, env: { BROWSER: script } }
-}
 
 const kubeconfigs = new Map<string, string>()
 
@@ -78,18 +52,9 @@ async function namespaces(person: Person, mode: 'exec' | 'static' = 'exec') {
   return runProgram(kubectl, args, { env: person.env })
 }
 
-/** As if the login had ended long ago, and every certificate with it. */
-async function endLogin({ home }: Person): Promise<void> {
-  const path = join(home, 'state.json')
-  const state = JSON.parse(await readFile(path, 'utf8'))
-  state.provided.admission.until = '2020-01-01T00:00:00Z'
-  await writeFile(path, JSON.stringify(state))
-  await rm(join(home, 'certificates'), { recursive: true })
-}
-
 describe('a person of the provider', () => {
   it('logs in in the browser and reaches the cluster with plain kubectl, as themselves', async () => {
-    const { person, windows, env } = await withBrowser('ann')
+    const { person, windows, env } = await withBrowser(stage, 'ann')
     await person.must(['login', '--oidc', link], { env })
     expect(await windows()).toBe(1)
     const who = JSON.parse(await person.must(['whoami', '--json']))
@@ -111,32 +76,13 @@ describe('a person of the provider', () => {
   }, 120_000)
 
   it('whose login ends gets the next one silently, where the provider refreshes', async () => {
-    const { person, windows, env } = await withBrowser('ann')
+    const { person, windows, env } = await withBrowser(stage, 'ann')
     await endLogin(person)
     const result = await namespaces(person)
     expect(result.stdout, result.stderr).toContain('namespace/default')
     expect(await windows()).toBe(0)
     expect(env.BROWSER).toBeDefined()
   }, 120_000)
-
-  it('sees one browser window, however many programs ask at once', async () => {
-    const { person, windows, env } = await withBrowser('ann')
-    await endLogin(person)
-    await rm(join(person.home, 'keys', 'refresh-token'))
-    const id = JSON.parse(await alice.must(['clusters', '--json']))[0].id as string
-    const asked = Array.from({ length: 12 }, () =>
-      person.mcm(['credential', '--cluster', id], { env }),
-    )
-    const results = await Promise.all(asked)
-    for (const { exitCode, stdout, stderr } of results) {
-      expect(stderr.replace(/log in in the browser.*\n/, '')).toBe('')
-      expect({ exitCode, kind: JSON.parse(stdout).kind }).toEqual({
-        exitCode: 0,
-        kind: 'ExecCredential',
-      })
-    }
-    expect(await windows()).toBe(1)
-  }, 180_000)
 
   it('has a second device by a code, sees both, and ends one that is lost', async () => {
     const ann = stage.person('ann')
@@ -150,7 +96,7 @@ describe('a person of the provider', () => {
       'server',
     ])
     const [, uri = ''] = await login.shows(/to log in open (\S+) on any device/)
-    await confirm(new URL(uri))
+    await confirmCode(new URL(uri))
     expect(await login.ended).toBe(0)
     const devices = JSON.parse(await ann.must(['devices', '--json'])) as { name: string }[]
     expect(devices.map(({ name }) => name)).toContain('server')
@@ -162,31 +108,17 @@ describe('a person of the provider', () => {
   }, 180_000)
 
   it('whom an administrator revokes is out, and no new login brings them back', async () => {
-    const { person, env } = await withBrowser('ann')
+    const { person, env } = await withBrowser(stage, 'ann')
     await alice.must(['revoke', ANN, '--yes'])
     expect((await namespaces(person)).exitCode).not.toBe(0)
     const again = await person.mcm(['login', '--oidc', link], { env })
     expect(again.exitCode).not.toBe(0)
     expect(again.stderr).toContain('revoked')
-    const { person: fresh, env: freshEnv } = await withBrowser('ann-new-laptop')
+    const { person: fresh, env: freshEnv } = await withBrowser(stage, 'ann-new-laptop')
     const elsewhere = await fresh.mcm(['login', '--oidc', link], { env: freshEnv })
     expect(elsewhere.exitCode).not.toBe(0)
   }, 180_000)
 })
-
-async function confirm(uri: URL): Promise<void> {
-  const cookies = new Map<string, string>()
-  const code = uri.searchParams.get('user_code')!
-  const page = await browse(uri, cookies)
-  const xsrf = /name="xsrf" value="([^"]+)"/.exec(page.text)![1]!
-  const asked = await browse(new URL(uri.pathname, uri), cookies, { xsrf, user_code: code })
-  const again = /name="xsrf" value="([^"]+)"/.exec(asked.text)?.[1] ?? xsrf
-  await browse(new URL(uri.pathname, uri), cookies, {
-    xsrf: again,
-    user_code: code,
-    confirm: 'yes',
-  })
-}
 
 it('a program comes by the token of its CI system, as a bot in no group', async () => {
   const ca = join(stage.directory, 'ci-ca.pem')
@@ -215,3 +147,79 @@ it('a program comes by the token of its CI system, as a bot in no group', async 
   expect(stranger.exitCode).toBe(5)
   expect(stranger.stderr).toContain('no rule fits')
 }, 180_000)
+
+it('a program whose token lies in a file has one that names its key, and no other', async () => {
+  const ca = join(stage.directory, 'pods-ca.pem')
+  await writeFile(ca, ci.caPem)
+  ci.job = 'system:serviceaccount:ci:deployer'
+  const where = ['--issuer', ci.issuer, '--domain', 'ci.example.com', '--ca', ca]
+  const rule = ['--workload', `deployer=sub=${ci.job}`, '--json']
+  const [set] = JSON.parse(await alice.must(['oidc', 'set', 'ci', ...where, ...rule])) as [
+    { link: string },
+  ]
+  await alice.must(['grant', 'deployer@ci.example.com', '--role', 'ro', '--cluster', 'prod'])
+  const pod = stage.person('pod')
+  const file = join(stage.directory, 'projected-token')
+  const login = ['login', '--oidc', set.link, '--token-file', file]
+  await writeFile(file, await ci.mint('mcm'))
+  const first = await pod.mcm(login)
+  expect(first.exitCode).not.toBe(0)
+  const [audience = ''] = /mcm:[\w-]+:[\w-]+/.exec(first.stderr) ?? []
+  await writeFile(file, await ci.mint(audience))
+  await pod.must(login)
+  const result = await namespaces(pod)
+  expect(result.stdout, result.stderr).toContain('namespace/default')
+
+  const thief = await stage.person('pod-thief').mcm(login)
+  expect(thief.exitCode).not.toBe(0)
+  await endLogin(pod)
+  expect((await namespaces(pod)).stdout).toContain('namespace/default')
+  await endLogin(pod)
+  const inVariable = ['login', '--oidc', set.link, '--token-env', 'POD_TOKEN']
+  await pod.must(inVariable, { env: { POD_TOKEN: await ci.mint(audience) } })
+}, 180_000)
+
+it('a bot’s static kubeconfig lives as long as it was made for, and no longer than the owner allows', async () => {
+  const where = ['--cluster', 'prod', '--role', 'ro']
+  const tooLong = await alice.mcm(['bots', 'create', 'nightly', '--for', '30d', ...where])
+  expect(tooLong.exitCode).not.toBe(0)
+  expect(tooLong.stderr).toContain('the owner of prod allows bots 1d at most')
+  const link = (await alice.must(['bots', 'create', 'nightly', '--for', '2h', ...where])).trim()
+  const runner = stage.person('runner')
+  await runner.must(['login', link])
+  const who = JSON.parse(await runner.must(['whoami', '--json']))
+  expect(who).toMatchObject({ user: 'nightly', groups: [] })
+  const result = await namespaces(runner, 'static')
+  expect(result.stdout, result.stderr).toContain('namespace/default')
+  const text = await readFile(kubeconfigs.get('runner')!, 'utf8')
+  const pem = Buffer.from(/client-certificate-data: (\S+)/.exec(text)![1]!, 'base64')
+  const { validFromDate, validToDate } = new X509Certificate(pem)
+  // Valid from five minutes before it was made.
+  expect(validToDate.getTime() - validFromDate.getTime()).toBe((2 * 60 + 5) * 60_000)
+
+  const elsewhere = (await alice.must(['bots', 'create', 'yearly', '--for', '90d'])).trim()
+  await alice.must(['grant', 'yearly', '--role', 'ro', '--cluster', 'prod'])
+  const refused = await stage.person('yearly').mcm(['login', elsewhere])
+  expect(`${refused.stdout}${refused.stderr}`).toContain('allows bots 1d')
+  const group = await alice.mcm(['invite', 'weekly', '--bot', '--group', 'dev'])
+  expect(group.exitCode).not.toBe(0)
+}, 180_000)
+
+it('the secret of a desktop client becomes public only after somebody has said so, and lets people log in', async () => {
+  const ca = join(stage.directory, 'provider-ca.pem')
+  const secret = join(stage.directory, 'client-secret')
+  await writeFile(secret, 'not a secret\n')
+  const where = ['--issuer', provider.issuer, '--domain', 'desktop.example.com', '--ca', ca]
+  const people = ['--client-id', 'mcm-desktop', '--client-secret-file', secret, '--json']
+  const set = ['oidc', 'set', 'desktop', ...where, ...people]
+  const unasked = await alice.mcm(set)
+  expect(unasked.exitCode).not.toBe(0)
+  expect(`${unasked.stdout}${unasked.stderr}`).toContain('can read this secret')
+  const text = await alice.must([...set, '--public-client-secret'])
+  expect(text).not.toContain('not a secret')
+  const [{ link: desktop }] = JSON.parse(text) as [{ link: string }]
+  provider.account = { email: 'dot@desktop.example.com', email_verified: true, groups: [] }
+  const { person, env } = await withBrowser(stage, 'dot')
+  await person.must(['login', '--oidc', desktop], { env })
+  expect(JSON.parse(await person.must(['whoami', '--json'])).user).toBe('dot@desktop.example.com')
+}, 120_000)

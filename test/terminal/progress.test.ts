@@ -69,3 +69,13 @@ test('with --json steps are silent', async () => {
   await step
   expect(io.said()).toBe('')
 })
+
+test('nothing of somebody else’s text moves the cursor, with --json neither', () => {
+  for (const quiet of [false, true]) {
+    const io = streams(false)
+    openProgress(openScreen(io, {}), { quiet }).say(
+      'open https://id.example.com/\u001b[2J\u202e now',
+    )
+    expect(io.said()).toBe('open https://id.example.com/ now\n')
+  }
+})
