@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type ApiServer, apiServerIsPossible, startApiServer } from '../cluster/api-server.ts'
 import { kubectlPath } from '../cluster/kubectl.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
@@ -50,7 +50,7 @@ describe.skipIf(skip)('with a clock that is off', () => {
   }, 300_000)
   afterEach(async () => {
     for (const each of Object.values(clock)) await each.set(0)
-    await expect.poll(async () => (await get()).exitCode, { timeout: 60_000 }).toBe(0)
+    await vi.waitUntil(async () => (await get()).exitCode === 0, { timeout: 60_000 })
   })
   afterAll(async () => {
     await stage?.close()
