@@ -7,6 +7,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { wholeNodeIsPossible } from '../test/cluster/node.ts'
 import { openBulkStage } from './bulk-stage.ts'
+import { floorLines } from './floor.ts'
 import { runMs } from './kubectl.ts'
 import { cpuMs } from './process-facts.ts'
 import { type Line, type Report, runAlone } from './report.ts'
@@ -78,6 +79,7 @@ async function measureAll(report: Report, stage: StreamStage): Promise<void> {
   const forwards = await interleaved((way) => measures.portForwards(stage, way))
   report.add(rateLine('50 port-forwards at once', forwards, AIM.bulk))
   await keystrokeLines(report, stage, KEYS, AIM)
+  await floorLines(report, stage, source, { copyBytes, keys: KEYS })
   await stalledLine(report, stage)
 }
 

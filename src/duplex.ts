@@ -1,4 +1,4 @@
-import { Duplex } from 'node:stream'
+import { Duplex, type Writable } from 'node:stream'
 
 /** More than every window of ours together: reached only by a peer that grants windows and never reads. */
 const MAX_WAITING_BYTES = 64 << 20
@@ -51,9 +51,8 @@ class DecoupledDuplex extends Duplex {
   }
 
   override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
-    this.#socket.cork()
-    for (const { chunk } of chunks) this.#socket.write(chunk)
-    this.#socket.uncork()
+    // TLS would copy them together as well, and HTTP/2 gives two for every frame: its head and its bytes.
+    this.#socket.write(Buffer.concat(chunks.map(({ chunk }) => chunk)))
     this.#finish(done)
   }
 
@@ -82,5 +81,30 @@ class DecoupledDuplex extends Duplex {
     const done = this.#waiting
     this.#waiting = undefined
     done?.()
+  }
+}
+
+/** From here on a piece is one of many. */
+const BULK_BYTES = 8 << 10
+
+/**
+ * What bulk brings in one turn of the event loop becomes one write to `stream`: call the function it gives with every
+ * piece, before that is written. TLS reads record by record, and a record within a record is a large piece
+ * and a few bytes behind it, so that half of all pieces are tiny; each would cost as much as a large one. A piece that
+ * comes alone and is small, such as a keystroke, is written at once; so is everything where `stream` takes one piece at a
+ * time.
+ */
+export function gatherBulk(stream: Writable): (piece: Buffer) => void {
+  if (!stream._writev) return () => {}
+  let isGathering = false
+  const flush = () => {
+    isGathering = false
+    stream.uncork()
+  }
+  return ({ length }) => {
+    if (isGathering || length < BULK_BYTES) return
+    isGathering = true
+    stream.cork()
+    setImmediate(flush)
   }
 }

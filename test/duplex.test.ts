@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { duplexPair } from 'node:stream'
+import { duplexPair, Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
-import { decoupleWrites } from '../src/duplex.ts'
+import { decoupleWrites, gatherBulk } from '../src/duplex.ts'
 
 describe('a stream whose writes never wait for the peer to read', () => {
   it('finishes a write that nobody reads', async () => {
@@ -40,6 +40,17 @@ describe('a stream whose writes never wait for the peer to read', () => {
     expect(await Promise.all([read(theirs), read(decoupled)])).toEqual(['one two three', 'answer'])
   })
 
+  it('passes on in one piece what was written together', async () => {
+    const [ours, theirs] = duplexPair()
+    const pieces: string[] = []
+    theirs.on('data', (piece: Buffer) => pieces.push(String(piece)))
+    const decoupled = decoupleWrites(ours)
+    decoupled.cork()
+    for (const piece of ['head ', 'bytes ', 'head ', 'bytes']) decoupled.write(piece)
+    decoupled.uncork()
+    await expect.poll(() => pieces).toEqual(['head bytes head bytes'])
+  })
+
   it('stops reading when its reader stops', async () => {
     const [ours, theirs] = duplexPair()
     const decoupled = decoupleWrites(ours)
@@ -62,5 +73,96 @@ describe('a stream whose writes never wait for the peer to read', () => {
     const failed = once(decoupled, 'error')
     other.destroy(new Error('reset'))
     expect((await failed)[0].message).toBe('reset')
+  })
+})
+
+/** What was written, each list in one call of the stream's. */
+function recorded() {
+  const writes: string[][] = []
+  const stream = new Writable({
+    write: (chunk: Buffer, _encoding, done) => {
+      writes.push([nameOf(chunk)])
+      done()
+    },
+    writev: (chunks, done) => {
+      writes.push(chunks.map(({ chunk }) => nameOf(chunk as Buffer)))
+      done()
+    },
+  })
+  return { stream, writes }
+}
+
+const nameOf = (chunk: Buffer) => `${chunk.length}${chunk.toString('latin1', 0, 1)}`
+
+describe('gathering what bulk brings in one turn', () => {
+  const record = (name: string) => [Buffer.alloc(16_384, name), Buffer.alloc(22, name)]
+
+  it('writes the records of a turn at once and in order', async () => {
+    const { stream, writes } = recorded()
+    const gather = gatherBulk(stream)
+    for (const piece of [...record('a'), ...record('b')]) {
+      gather(piece)
+      stream.write(piece)
+    }
+    expect(writes).toEqual([])
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(writes).toEqual([['16384a', '22a', '16384b', '22b']])
+  })
+
+  it('does not keep a keystroke', () => {
+    const { stream, writes } = recorded()
+    const key = Buffer.from('x')
+    gatherBulk(stream)(key)
+    stream.write(key)
+    expect(writes).toEqual([['1x']])
+  })
+
+  it('keeps nothing from a stream that takes one piece at a time', () => {
+    const written: string[] = []
+    const stream = new Writable({
+      write: (chunk: Buffer, _encoding, done) => {
+        written.push(nameOf(chunk))
+        done()
+      },
+    })
+    const gather = gatherBulk(stream)
+    for (const piece of record('a')) {
+      gather(piece)
+      stream.write(piece)
+    }
+    expect(written).toEqual(['16384a', '22a'])
+  })
+
+  it('begins anew in every turn', async () => {
+    const { stream, writes } = recorded()
+    const gather = gatherBulk(stream)
+    for (const name of ['a', 'b']) {
+      for (const piece of record(name)) {
+        gather(piece)
+        stream.write(piece)
+      }
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(writes).toEqual([
+      ['16384a', '22a'],
+      ['16384b', '22b'],
+    ])
+  })
+
+  it('loses nothing when the stream ends in the same turn, and breaks nothing when it is destroyed', async () => {
+    const [ending, destroyed] = [recorded(), recorded()]
+    for (const { stream } of [ending, destroyed]) {
+      const gather = gatherBulk(stream)
+      for (const piece of record('a')) {
+        gather(piece)
+        stream.write(piece)
+      }
+    }
+    ending.stream.end(Buffer.from('z'))
+    destroyed.stream.destroy()
+    await once(ending.stream, 'finish')
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(ending.writes.flat()).toEqual(['16384a', '22a', '1z'])
+    expect(destroyed.writes).toEqual([])
   })
 })

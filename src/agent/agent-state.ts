@@ -55,7 +55,8 @@ export async function openState(
   )
   const known = { configuration, identity, directory }
   const authorities = startAuthorities(api, known, background)
-  const principals = startPrincipals(api, { cluster }, background)
+  const isIssuer = identity.userAuthority !== undefined
+  const principals = startPrincipals(api, { cluster, isIssuer }, background)
   const names = startListedNames(api, background)
   const ceiling = startCeiling(api, background)
   const tokens = tokenAdmissions({ fleet, directory, principals, world, proxyFor })
@@ -64,7 +65,9 @@ export async function openState(
     requireYoung(directory.state, maximumAgeSeconds, world),
   )
   const witness = directoryWitness(directory, { maximumAgeSeconds }, background)
-  const uses = startCertificateUses(api, { cluster, replica: options.replica }, background)
+  const userOf = (fingerprint: string) => principals.find(fingerprint)?.user
+  const place = { cluster, replica: options.replica }
+  const uses = startCertificateUses(api, place, userOf, background)
   const sources = { configuration, identity: authorities, principals, names, tokens, world, log }
   const admitName = nameAdmission(api, names)
   const hear = (user: string, head: Head) => void witness.hear(user, head)

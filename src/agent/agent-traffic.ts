@@ -19,6 +19,7 @@ import { impersonatorUpstream } from './egress.ts'
 import { enrolmentHandlers } from './enrolment.ts'
 import { trafficHandlers } from './handlers.ts'
 import type { ImpersonationSupport } from './impersonation-support.ts'
+import { replaceOnUse } from './replaced-certificates.ts'
 import {
   type CertificateRenewal,
   newServerCertificate,
@@ -60,6 +61,7 @@ export async function openTraffic(
   const { identity, authorities, people, principals, names, ceiling, issuance, uses, witness } =
     state
   const audit = deps.audit ?? ((event: AuditEvent) => log.info('audit', { ...event }))
+  const replace = replaceOnUse(principals, world, log)
   const hosts = { session: clusterHost(cluster), enrolment: enrolmentHost(cluster) }
   const upstream = upstreamOf(deps.apiServer)
   const token = tokenSource(api, { boundTo: identity.secret }, world)
@@ -90,8 +92,10 @@ export async function openTraffic(
     review,
     own: {
       cluster,
-      issuance,
       principals,
+      deviceOwner: (device) => people.state.deviceOwner(device)?.user.name,
+      devicesOf: (user) => [...(people.state.users.get(user)?.devices.keys() ?? [])],
+      log,
       authorities,
       uses,
       witness,
@@ -105,6 +109,7 @@ export async function openTraffic(
     limits: userLimits(),
     audit: (event) => {
       uses.note(event)
+      replace(event)
       audit(event)
     },
   })

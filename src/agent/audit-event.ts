@@ -54,6 +54,11 @@ export interface AuditEvent {
   readonly durationMs: number
 }
 
+/** Whether the request was let in: a refusal is the agent's own. */
+export function wasLetIn({ refusal }: AuditEvent): boolean {
+  return refusal === undefined
+}
+
 /** Where audit events go. It must not throw, and not wait. */
 export type AuditSink = (event: AuditEvent) => void
 

@@ -9,7 +9,7 @@ import type { KubernetesApi } from '../client/kubernetes.ts'
 import { formatTime } from '../directory/time.ts'
 import { messageOf } from '../errors.ts'
 import { type CertificateUse, certificateUseSchema } from '../protocol/messages.ts'
-import type { AuditEvent } from './audit-event.ts'
+import { type AuditEvent, wasLetIn } from './audit-event.ts'
 import {
   changeSecret,
   newStateSecret,
@@ -25,19 +25,37 @@ import type { Background } from './watched-collection.ts'
 export interface CertificateUses {
   /** Takes an audit event in. Never throws. */
   note(event: AuditEvent): void
-  /** The latest use of each certificate, by fingerprint: in every replica, or while they cannot be read in this one. */
-  last(): Promise<ReadonlyMap<string, CertificateUse>>
+  /**
+   * The latest use of each certificate, by fingerprint: in every replica, as it was folded at most 5 s ago, or while
+   * they cannot be read in this one. However many ask, one reads.
+   */
+  last(): Promise<LastUses>
   /** Writes what has changed since it was written; said and kept when it cannot be. */
   fold(): Promise<void>
 }
 
+export type LastUses = Pick<ReadonlyMap<string, CertificateUse>, 'get'>
+
+/** Whose certificate it is; undefined for one that is neither on the list nor in the bin. */
+export type UserOf = (fingerprint: string) => string | undefined
+
 type Uses = Map<string, CertificateUse>
+
+interface Place {
+  readonly cluster: string
+  readonly replica: string
+  readonly foldMs?: number
+}
 
 const FOLD_MS = 5 * 60_000
 /** A Secret that nobody has written for so long belongs to a replica that is gone. */
 const DESERTED_MS = 3 * FOLD_MS
 /** About 130 bytes each, of the 1 MiB that a Secret holds. */
 const MAX_USES = 5_000
+/** So nobody's many certificates push out when others' were used. */
+const MAX_USES_PER_USER = 64
+/** Reading takes megabytes, so it is done once for all who ask within this time. */
+const READ_MS = 5_000
 /** More replicas than this are never there at a time. */
 const MAX_SECRETS = 32
 const KEY = 'uses.json'
@@ -52,10 +70,11 @@ type Folded = z.infer<typeof schema>
 /** Starts to fold every five minutes, until the signal aborts. */
 export function startCertificateUses(
   api: KubernetesApi,
-  place: { readonly cluster: string; readonly replica: string; readonly foldMs?: number },
+  place: Place,
+  userOf: UserOf,
   background: Background,
 ): CertificateUses {
-  const uses = new FoldedUses(api, place, background)
+  const uses = new FoldedUses(api, place, userOf, background)
   const timer = setInterval(() => void uses.fold(), place.foldMs ?? FOLD_MS).unref()
   background.signal.addEventListener('abort', () => clearInterval(timer), { once: true })
   return uses
@@ -63,26 +82,26 @@ export function startCertificateUses(
 
 class FoldedUses implements CertificateUses {
   readonly #api: KubernetesApi
-  readonly #place: { readonly cluster: string; readonly replica: string }
+  readonly #place: Place
+  readonly #userOf: UserOf
   readonly #background: Background
   readonly #uses: Uses = new Map()
   /** Which of the Secrets is this replica's. */
   #number: number | undefined
   #hasChanged = false
   #folding: Promise<void> = Promise.resolve()
+  #read: { readonly at: number; readonly folded: Promise<Uses> } | undefined
 
-  constructor(
-    api: KubernetesApi,
-    place: { readonly cluster: string; readonly replica: string },
-    background: Background,
-  ) {
+  constructor(api: KubernetesApi, place: Place, userOf: UserOf, background: Background) {
     this.#api = api
     this.#place = place
+    this.#userOf = userOf
     this.#background = background
   }
 
-  note({ certificate, address, addressByHub, code, refusal }: AuditEvent): void {
-    if (code === 401 || refusal === 'MCM_REVOKED') return
+  note(event: AuditEvent): void {
+    const { certificate, address, addressByHub } = event
+    if (!wasLetIn(event) || this.#userOf(certificate) === undefined) return
     const time = formatTime(this.#background.world.now())
     // The latest last, so that the oldest are the first to go.
     this.#uses.delete(certificate)
@@ -95,15 +114,11 @@ class FoldedUses implements CertificateUses {
     forgetOldest(this.#uses)
   }
 
-  async last(): Promise<ReadonlyMap<string, CertificateUse>> {
-    const merged: Uses = new Map()
-    const secrets = await this.#secrets().catch((error) => {
-      this.#background.log.warn('certificate_uses_not_read', { reason: messageOf(error) })
-      return []
-    })
-    for (const secret of secrets) mergeUses(merged, Object.entries(foldedIn(secret)?.uses ?? {}))
-    mergeUses(merged, this.#uses)
-    return merged
+  async last(): Promise<LastUses> {
+    const folded = await this.#shared()
+    return {
+      get: (fingerprint) => later(folded.get(fingerprint), this.#uses.get(fingerprint)),
+    }
   }
 
   fold(): Promise<void> {
@@ -112,9 +127,47 @@ class FoldedUses implements CertificateUses {
     return folding
   }
 
+  #shared(): Promise<Uses> {
+    const at = this.#background.world.now().getTime()
+    if (this.#read && Math.abs(at - this.#read.at) < READ_MS) return this.#read.folded
+    const folded = this.#readAll()
+    this.#read = { at, folded }
+    return folded
+  }
+
+  async #readAll(): Promise<Uses> {
+    const merged: Uses = new Map()
+    const secrets = await this.#secrets().catch((error) => {
+      this.#background.log.warn('certificate_uses_not_read', { reason: messageOf(error) })
+      return []
+    })
+    for (const secret of secrets) mergeUses(merged, Object.entries(foldedIn(secret)?.uses ?? {}))
+    return new Map(this.#kept(merged))
+  }
+
+  /** The newest first: of certificates that are on the list or in the bin, so many of each user. */
+  #kept(uses: Uses): [string, CertificateUse][] {
+    const counts = new Map<string, number>()
+    const isKept = ([fingerprint]: [string, CertificateUse]) => {
+      const user = this.#userOf(fingerprint)
+      if (user === undefined) return false
+      const count = (counts.get(user) ?? 0) + 1
+      counts.set(user, count)
+      return count <= MAX_USES_PER_USER
+    }
+    return newestFirst(uses).filter(isKept).slice(0, MAX_USES)
+  }
+
+  /** What has left the list leaves memory, too. */
+  #forgetUnknown(): void {
+    for (const fingerprint of this.#uses.keys())
+      if (this.#userOf(fingerprint) === undefined) this.#uses.delete(fingerprint)
+  }
+
   async #fold(): Promise<void> {
     if (!this.#hasChanged) return
     this.#hasChanged = false
+    this.#forgetUnknown()
     try {
       this.#number ??= await this.#ownNumber()
       if (await this.#write(this.#number)) return
@@ -156,7 +209,11 @@ class FoldedUses implements CertificateUses {
       mergeUses(merged, Object.entries(before?.uses ?? {}))
       mergeUses(merged, this.#uses)
       const written = formatTime(this.#background.world.now())
-      const text = JSON.stringify({ replica, written, uses: Object.fromEntries(newest(merged)) })
+      const text = JSON.stringify({
+        replica,
+        written,
+        uses: Object.fromEntries(this.#kept(merged)),
+      })
       if (current !== undefined) return withValues(current, { [KEY]: text })
       return newStateSecret(usesSecretName(cluster, number), cluster, 'uses', { [KEY]: text })
     })
@@ -180,13 +237,18 @@ function foldedIn(secret: StateSecret): Folded | undefined {
 
 function mergeUses(into: Uses, uses: Iterable<readonly [string, CertificateUse]>): void {
   for (const [fingerprint, use] of uses) {
-    const known = into.get(fingerprint)
-    if (known === undefined || known.time <= use.time) into.set(fingerprint, use)
+    const latest = later(into.get(fingerprint), use)
+    if (latest) into.set(fingerprint, latest)
   }
 }
 
-function newest(uses: Uses): [string, CertificateUse][] {
-  return [...uses].sort(([, a], [, b]) => (a.time < b.time ? 1 : -1)).slice(0, MAX_USES)
+function later(a: CertificateUse | undefined, b: CertificateUse | undefined) {
+  if (a === undefined || b === undefined) return a ?? b
+  return a.time <= b.time ? b : a
+}
+
+function newestFirst(uses: Uses): [string, CertificateUse][] {
+  return [...uses].sort(([, a], [, b]) => (a.time < b.time ? 1 : -1))
 }
 
 function forgetOldest(uses: Uses): void {

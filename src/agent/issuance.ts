@@ -1,11 +1,12 @@
 /**
- * Who gets a certificate of this cluster. A request says which key, a proof or a session says whose
+ * Who gets a certificate of this cluster. A request says which key, a proof by the device key says whose
  * it is, and everything else (name, groups, lifetime) comes from the directory and from the policy
  * here. It must not know how the request came. Its invariant: nobody holds a certificate that is
- * not on the list.
+ * not on the list, and none begets another.
  */
 
-import { type Identity, prefixedName } from '../access/identity.ts'
+import type { z } from 'zod'
+import { prefixedName } from '../access/identity.ts'
 import type { Admission } from '../directory/admission.ts'
 import { verifyEnrolmentProof } from '../directory/proofs.ts'
 import type { DeviceRecord, DirectoryState, UserRecord } from '../directory/state.ts'
@@ -22,7 +23,7 @@ import type { Authority } from '../pki/authority.ts'
 import { readCsr } from '../pki/csr.ts'
 import { issueUserCertificate, type MintedCertificate } from '../pki/profiles.ts'
 import { type PublicJwk, sha256 } from '../protocol/keys.ts'
-import { enrolmentSchema, type Head, renewalSchema } from '../protocol/messages.ts'
+import { enrolmentSchema, type Head } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
 import type { AgentConfiguration } from './configuration.ts'
 import type { PeopleView } from './directory-age.ts'
@@ -41,11 +42,6 @@ export interface Issuance {
    *   UnreachableError
    */
   enrol(body: unknown, exporter: Uint8Array): Promise<Issued>
-  /**
-   * The next certificate for whoever holds a good one, in a session that was authenticated. @throws
-   * as enrol
-   */
-  renew(who: Pick<Identity, 'user' | 'device'>, body: unknown): Promise<Issued>
 }
 
 /** `certificate` is the answer; the rest is for the audit. */
@@ -108,19 +104,10 @@ interface Owner {
 
 export function openIssuance(options: IssuanceOptions): Issuance {
   const requireWithinLimit = issueLimit(options.world)
-  async function issueTo(
-    owner: Owner,
-    publicKeyDer: Buffer,
-    circumstances: Circumstances,
-  ): Promise<Issued> {
-    await requireName(options, owner)
-    requireWithinLimit(owner.user.name, owner.device.id)
-    return issue(options, owner, publicKeyDer, circumstances)
-  }
   return {
     async enrol(body, exporter) {
       requireAuthority(options)
-      const { csr, proof, oidc, replaces, head } = parsed(enrolmentSchema, body)
+      const { csr, proof, oidc, replaces, head } = parsed(body)
       requireCurrent(options)
       const { der, publicKeyDer } = await readCsr(csr)
       const { keyId, key } = await requireProof(options, proof, der, exporter)
@@ -131,26 +118,16 @@ export function openIssuance(options: IssuanceOptions): Issuance {
       const owner = requireDevice(options, state, keyId)
       requireWindow(options, state, owner)
       if (head) options.hear?.(owner.user.name, head)
-      return issueTo(owner, publicKeyDer, { admission, replaces })
-    },
-    async renew({ user, device }, body) {
-      requireAuthority(options)
-      const { csr, replaces } = parsed(renewalSchema, body)
-      requireCurrent(options)
-      const { publicKeyDer } = await readCsr(csr)
-      const owner = requireDevice(options, options.directory.state, device)
-      if (owner.user.name !== user) throw unknownDevice()
-      return issueTo(owner, publicKeyDer, { replaces })
+      await requireName(options, owner)
+      requireWithinLimit(owner.user.name, owner.device.id)
+      return issue(options, owner, publicKeyDer, { admission, replaces })
     },
   }
 }
 
-function parsed<T>(
-  schema: { safeParse(value: unknown): { success: boolean; data?: T } },
-  body: unknown,
-): T {
-  const result = schema.safeParse(body)
-  if (result.success) return result.data!
+function parsed(body: unknown): z.infer<typeof enrolmentSchema> {
+  const result = enrolmentSchema.safeParse(body)
+  if (result.success) return result.data
   throw new UsageError('MCM_BAD_REQUEST', 'the request for a certificate is not understood')
 }
 

@@ -1,11 +1,11 @@
 import { formatTime } from '../directory/time.ts'
 import { AccessDeniedError, NotFoundError } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
+import { revocationOfCertificate } from './principal-ends.ts'
 import {
   type PrincipalRecord,
   REPLACED_OVERLAP_MS,
   type RecordedCertificate,
-  revocationOfCertificate,
 } from './principal-record.ts'
 
 /** What a record says of one certificate: to whoever judges a request, and to whoever asks for a list. */
@@ -17,6 +17,8 @@ export interface IssuedTo {
   readonly device: string
   /** Since when it is revoked, by itself or with its device or user. */
   readonly revoked?: Date
+  /** Fingerprint of the one that its first use puts out of service. */
+  readonly replaces?: string
   /** From when on a newer one serves in its place. */
   readonly replacedFrom?: Date
   /** Since when it is in the bin. */
@@ -25,11 +27,12 @@ export interface IssuedTo {
 
 /** What a request on a certificate is judged by. */
 export function issuedTo(record: PrincipalRecord, certificate: RecordedCertificate): IssuedTo {
-  const { device, replaced, purged } = certificate
+  const { device, replaces, replaced, purged } = certificate
   const revoked = revocationOfCertificate(record, certificate)
   return {
     user: record.user,
     device,
+    ...(replaces === undefined ? {} : { replaces }),
     ...(revoked ? { revoked } : {}),
     ...(replaced ? { replacedFrom: new Date(replaced.getTime() + REPLACED_OVERLAP_MS) } : {}),
     ...(purged ? { purged: purged.time } : {}),
@@ -45,8 +48,19 @@ export function owns(
   return certificates.some(({ serial }) => serial === what.serial)
 }
 
+/** Those on the list, or in the bin, that have not expired, as the protocol shows them. */
+export function issuedIn(
+  record: PrincipalRecord,
+  where: 'list' | 'bin',
+  now: Date,
+): IssuedCertificate[] {
+  const isThere = ({ purged, notAfter }: RecordedCertificate) =>
+    notAfter > now && (purged !== undefined) === (where === 'bin')
+  return record.certificates.filter(isThere).map((each) => issuedCertificate(record, each))
+}
+
 /** A certificate as the protocol shows it (PROTOCOL §8.3). */
-export function issuedCertificate(
+function issuedCertificate(
   record: PrincipalRecord,
   certificate: RecordedCertificate,
 ): IssuedCertificate {

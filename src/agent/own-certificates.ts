@@ -1,13 +1,10 @@
 import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 import type { Impersonation } from '../kube/impersonation.ts'
-import {
-  binnedSchema,
-  type CertificateUse,
-  type IssuedCertificate,
-  revocationSchema,
-} from '../protocol/messages.ts'
+import { binnedSchema, type IssuedCertificate, revocationSchema } from '../protocol/messages.ts'
+import type { Log } from '../world.ts'
 import type { ResourceQuestion } from './access-review.ts'
+import type { LastUses } from './certificate-uses.ts'
 import type { OwnRequest } from './own-endpoints.ts'
 import type { RevocationOrder } from './principals.ts'
 
@@ -25,8 +22,13 @@ export interface OwnCertificateSources {
     secretName(user: string): string
     ownerOf(what: { readonly device: string } | { readonly serial: string }): string | undefined
   }
+  /** Whose a device is by the directory and by tokens, whether it ever was here or not. */
+  deviceOwner(device: string): string | undefined
+  /** Key ids of a user's devices, by the same. */
+  devicesOf(user: string): readonly string[]
+  readonly log: Log
   /** When each certificate was used last, by fingerprint, in every replica. */
-  readonly uses: { last(): Promise<ReadonlyMap<string, CertificateUse>> }
+  readonly uses: { last(): Promise<LastUses> }
   /** Asks the API server as the caller. */
   mayCaller(caller: Impersonation, question: ResourceQuestion): Promise<boolean>
 }
@@ -61,21 +63,38 @@ export async function revoke(sources: OwnCertificateSources, request: OwnRequest
   const owner = 'user' in order ? order.user : ownerFor(sources, request, order)
   const isOwn = !('user' in order) && owner === request.certificate.user
   const user = await requireOwner(sources, request, owner, isOwn)
-  await sources.principals.revoke({ ...order, user })
+  // By the ids: when they came is their own word, and may be later than this agent's now.
+  const all = 'user' in order ? { devices: sources.devicesOf(user) } : {}
+  await sources.principals.revoke({ ...order, user, ...all })
+  noteEnding(sources, request, 'revoked', { ...order, user })
 }
 
 /**
- * A device that nobody has here becomes, so that it can be ended, one of a caller whom a token let in: it may come
- * yet, and theirs can be ended by no statement of their own. It concerns that caller's name only.
+ * The directory's word comes before that of the certificates here: a device may be ended before it ever comes. One that
+ * nobody has becomes, so that it can be ended, one of a caller whom a token let in: it may come yet, and theirs
+ * can be ended by no statement of their own. It concerns that caller's name only.
  */
 function ownerFor(
-  { principals }: OwnCertificateSources,
+  { principals, deviceOwner }: OwnCertificateSources,
   { standing, certificate }: OwnRequest,
   order: { readonly device: string } | { readonly serial: string },
 ): string | undefined {
-  const known = principals.ownerOf(order)
-  const mayCome = 'device' in order && standing.isAdmitted
-  return known ?? (mayCome ? certificate.user : undefined)
+  if (!('device' in order)) return principals.ownerOf(order)
+  const known = deviceOwner(order.device) ?? principals.ownerOf(order)
+  return known ?? (standing.isAdmitted ? certificate.user : undefined)
+}
+
+/** The audit has the path of a request, and what it ended is in the body. */
+function noteEnding(
+  { log }: OwnCertificateSources,
+  { certificate }: OwnRequest,
+  how: 'revoked' | 'purged' | 'restored',
+  what: { readonly user: string; readonly device?: string; readonly serial?: string },
+): void {
+  const { user, device, fingerprint } = certificate
+  const { user: of, ...rest } = what
+  const by = { by: user, byDevice: device, byCertificate: fingerprint }
+  log.info('certificate_ended', { how, user: of, ...rest, ...by })
 }
 
 /** @throws as `revoke` */
@@ -85,6 +104,7 @@ export async function purge(sources: OwnCertificateSources, request: OwnRequest)
   const isOwn = owner === request.certificate.user
   const user = await requireOwner(sources, request, owner, isOwn)
   await sources.principals.purge({ user, serial, by: request.certificate.user })
+  noteEnding(sources, request, 'purged', { user, serial })
 }
 
 /** What somebody else has put into the bin is not for its owner to take out. @throws as `revoke` */
@@ -97,6 +117,7 @@ export async function restore(sources: OwnCertificateSources, request: OwnReques
   if (sources.principals.purgedBy(serial) === undefined)
     throw new NotFoundError('MCM_NOT_FOUND', 'no such certificate is in the bin')
   await sources.principals.restore({ user, serial })
+  noteEnding(sources, request, 'restored', { user, serial })
 }
 
 async function serialIn(request: OwnRequest): Promise<string> {

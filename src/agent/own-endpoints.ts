@@ -6,7 +6,6 @@
 
 import { AGENT_NAMESPACE } from '../access/agent-rights.ts'
 import type { Ceiling } from '../access/ceiling.ts'
-import type { Identity } from '../access/identity.ts'
 import type { ImpersonationForm, ImpersonatorList } from '../access/impersonator.ts'
 import { AccessDeniedError, NotFoundError, UsageError } from '../errors.ts'
 import type { UserCertificate } from '../pki/user-certificate.ts'
@@ -33,16 +32,12 @@ import {
 import { identitySecretName } from './state-secret.ts'
 
 export const OWN_PREFIX = '/.mcm/'
-const CERTIFICATES = '/.mcm/v1/certificates'
 
 export interface OwnEndpointSources extends OwnCertificateSources {
   /** The cluster id. */
   readonly cluster: string
   /** What limits everybody here: the list of names, the ceiling, and which impersonation the server has. */
   protection(): Promise<Protection>
-  readonly issuance: {
-    renew(who: Identity, body: unknown): Promise<{ readonly certificate: string }>
-  }
   readonly authorities: { offer(order: AuthoritiesOrder): Promise<OfferedAuthorities> }
   readonly witness: DirectoryWitness
 }
@@ -83,12 +78,8 @@ export async function answerOwn(
       return sources.witness.hear(user, await headIn(request))
     case 'POST /.mcm/v1/directory':
       return { head: await sources.witness.take(user, () => appendIn(request)) }
-    case `GET ${CERTIFICATES}`:
+    case 'GET /.mcm/v1/certificates':
       return listCertificates(sources, request)
-    case `POST ${CERTIFICATES}`: {
-      const issued = await sources.issuance.renew(request.standing.identity, await request.body())
-      return { certificate: issued.certificate }
-    }
     case 'POST /.mcm/v1/revocations':
       await revoke(sources, request)
       return {}
@@ -151,8 +142,12 @@ async function nextAuthorities(
       hint: `it takes the right to update Secret ${name} in namespace ${AGENT_NAMESPACE}`,
     })
   const parsed = authoritiesOrderSchema.safeParse(await request.body())
-  if (parsed.success) return sources.authorities.offer(parsed.data)
-  throw new UsageError('MCM_BAD_REQUEST', 'the request for new CAs is not understood')
+  if (!parsed.success)
+    throw new UsageError('MCM_BAD_REQUEST', 'the request for new CAs is not understood')
+  const offered = await sources.authorities.offer(parsed.data)
+  const { user: by, device: byDevice, fingerprint: byCertificate } = request.certificate
+  sources.log.info('authorities_ordered', { by, byDevice, byCertificate })
+  return offered
 }
 
 const MAX_APPEND_BYTES = 4 << 20

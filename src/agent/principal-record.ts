@@ -33,6 +33,8 @@ export interface RecordedCertificate {
   readonly notAfter: Date
   /** Fingerprint of the CA that signed it; those of before this was written have none. */
   readonly authority?: string
+  /** Fingerprint of the one that it takes the place of, until it is used for the first time. */
+  readonly replaces?: string
   readonly revoked?: Date
   /** When a newer one took its place: no new request is let in from `REPLACED_OVERLAP_MS` later on. */
   readonly replaced?: Date
@@ -54,13 +56,6 @@ export type CountingCas = (authority: string) => boolean
 /** What to end: a whole user, one device, or one certificate. */
 export type Ending = { readonly device: string } | { readonly serial: string } | 'everything'
 
-/** What has ended: with neither device nor fingerprint the whole user. */
-export interface Revoked {
-  readonly user: string
-  readonly device?: string
-  readonly fingerprint?: string
-}
-
 /** For requests that are on their way with the old one when a new one comes. */
 export const REPLACED_OVERLAP_MS = 5 * 60_000
 
@@ -68,6 +63,8 @@ const KEY = 'principal.json'
 const VERSION = 1
 /** More certificates of one device than this are not in use at once: the oldest leave the list. */
 const MAX_CERTIFICATES_PER_DEVICE = 32
+/** Ended certificates of one user that an agent which issues remembers: what it forgets is not on the list either. */
+const MAX_ENDED_CERTIFICATES = 256
 /** Half of what Kubernetes lets a Secret hold: a revocation always fits into the rest. */
 const MAX_RECORD_BYTES = 512 * 1024
 /** Keys that whoever comes by tokens has ended: each is remembered for good. */
@@ -88,6 +85,7 @@ const schema = z.object({
       notBefore: time,
       notAfter: time,
       authority: keyId.optional(),
+      replaces: keyId.optional(),
       revoked: time.optional(),
       replaced: time.optional(),
       purged: z.object({ time, by: z.string().min(1) }).optional(),
@@ -142,12 +140,17 @@ export function withCertificate(
   const known = record.devices[device]
   const lastExpiry = later(known?.lastExpiry, notAfter)
   const standing = record.certificates.filter((each) => each.notAfter > now)
-  // An ended one never gives way: where the owner issues, only this record says that it is.
+  // An ended one does not give way to these: where the owner issues, only this record says that it is.
   const own = standing.filter((each) => each.device === device && isStanding(each))
   const dropped = new Set(own.slice(0, Math.max(0, own.length + 1 - MAX_CERTIFICATES_PER_DEVICE)))
+  const { replaces, ...facts } = certificate
+  const isReplacing = standing.some(isOfDevice(replaces, device))
   return {
     ...record,
-    certificates: [...standing.filter((each) => !dropped.has(each)), certificate],
+    certificates: [
+      ...standing.filter((each) => !dropped.has(each)),
+      isReplacing ? certificate : facts,
+    ],
     devices: { ...record.devices, [device]: { ...known, lastExpiry } },
   }
 }
@@ -188,6 +191,25 @@ export function withRoom(record: PrincipalRecord, device: string): PrincipalReco
   return withRoom({ ...record, certificates, devices }, device)
 }
 
+/**
+ * Without the ended certificates issued longest ago, beyond 256. Only for an agent that issues: there not to be on
+ * the list is to be refused. Or somebody could renew and end their own until nothing more can be written.
+ */
+export function withoutOldEnded(record: PrincipalRecord): PrincipalRecord {
+  const ended = record.certificates.filter((each) => !isStanding(each))
+  if (ended.length <= MAX_ENDED_CERTIFICATES) return record
+  const dropped = new Set(ended.slice(0, ended.length - MAX_ENDED_CERTIFICATES))
+  return { ...record, certificates: record.certificates.filter((each) => !dropped.has(each)) }
+}
+
+/** A record that fills its half of the Secret takes no more. @throws AccessDeniedError MCM_LIMIT */
+export function requireRoom(record: PrincipalRecord): void {
+  if (Buffer.byteLength(textOf(record)) <= MAX_RECORD_BYTES) return
+  throw new AccessDeniedError('MCM_LIMIT', `${record.user} has too many certificates here`, {
+    hint: 'wait until some of them have expired, or let an administrator revoke devices that are gone',
+  })
+}
+
 /** The tokens' word on a user's devices. */
 export function admissionsIn({ user, devices }: PrincipalRecord): Admission[] {
   return Object.entries(devices).flatMap(([id, { admission }]) =>
@@ -196,16 +218,21 @@ export function admissionsIn({ user, devices }: PrincipalRecord): Admission[] {
 }
 
 /**
- * With something ended, at `now` unless it was before, and without what has expired. Of a device that a token
- * admitted only its end stays, so this makes no record larger that tokens have filled.
+ * With something ended, at `now` unless it was before, and without what has expired. A device's end is that of its
+ * certificates, which need no mark of their own; of one that a token admitted only its end stays. So a full
+ * record has room for it. `others`: devices of the user that never were here and end with everything.
  * @throws AccessDeniedError MCM_LIMIT when too many devices were ended that were never here
  */
-export function withEnding(record: PrincipalRecord, ending: Ending, now: Date): PrincipalRecord {
-  const isEnded = ({ device, serial }: RecordedCertificate) =>
-    ending === 'everything' ||
-    ('device' in ending ? ending.device === device : ending.serial === serial)
-  const ended = endedDevices(record, ending)
-  for (const id of ended) requireRoomFor(record, id)
+export function withEnding(
+  record: PrincipalRecord,
+  ending: Ending,
+  now: Date,
+  others: readonly string[] = [],
+): PrincipalRecord {
+  const isEnded = ({ serial }: RecordedCertificate) =>
+    ending !== 'everything' && 'serial' in ending && ending.serial === serial
+  const ended = endedDevices(record, ending, others)
+  if (ending !== 'everything') for (const id of ended) requireRoomFor(record, id)
   const forgotten = new Set(ended.filter((id) => record.devices[id]?.admission))
   const certificates = record.certificates
     .filter(({ notAfter, device }) => notAfter > now && !forgotten.has(device))
@@ -224,18 +251,32 @@ export function withEnding(record: PrincipalRecord, ending: Ending, now: Date): 
   }
 }
 
-/** With one certificate of a device that another of the same device took the place of. */
-export function withReplaced(
+/**
+ * With a certificate in use: what it takes the place of is replaced, and what that one would have replaced had it been
+ * used.
+ */
+export function withSuccessor(
   record: PrincipalRecord,
-  { fingerprint, device }: Pick<RecordedCertificate, 'fingerprint' | 'device'>,
+  fingerprint: string,
   now: Date,
 ): PrincipalRecord {
-  const isIt = (each: RecordedCertificate) =>
-    each.fingerprint === fingerprint && each.device === device
-  return withEach(record, isIt, (each) => ({ ...each, replaced: each.replaced ?? now }))
+  const successor = record.certificates.find((each) => each.fingerprint === fingerprint)
+  if (successor?.replaces === undefined) return record
+  const { replaces, ...facts } = successor
+  const settled = withEach(
+    record,
+    (each) => each === successor,
+    () => facts,
+  )
+  const isIt = isOfDevice(replaces, successor.device)
+  const marked = withEach(settled, isIt, (each) => ({ ...each, replaced: each.replaced ?? now }))
+  return withSuccessor(marked, replaces, now)
 }
 
-/** With a certificate in the bin; one that is there already stays as it is. */
+/**
+ * With a certificate in the bin; one that is there already stays as it is, unless somebody else wants it there, too:
+ * then its owner may not take it out any more.
+ */
 export function withPurged(
   record: PrincipalRecord,
   serial: string,
@@ -243,7 +284,10 @@ export function withPurged(
   now: Date,
 ): PrincipalRecord {
   const isIt = (each: RecordedCertificate) => each.serial === serial
-  return withEach(record, isIt, (each) => ({ ...each, purged: each.purged ?? { time: now, by } }))
+  return withEach(record, isIt, ({ purged, ...each }) => {
+    const isKept = purged && by === record.user
+    return { ...each, purged: isKept ? purged : { time: purged?.time ?? now, by } }
+  })
 }
 
 /** With a certificate out of the bin, as it was: one that was revoked is. */
@@ -261,68 +305,12 @@ function withEach(
   return { ...record, certificates }
 }
 
-/** Since when a certificate is revoked, by itself or with its device. */
-export function revocationOfCertificate(
-  record: PrincipalRecord,
-  { device, revoked }: RecordedCertificate,
-): Date | undefined {
-  return revoked ?? record.devices[device]?.revoked
+function isOfDevice(fingerprint: string | undefined, device: string) {
+  return (each: RecordedCertificate) => each.fingerprint === fingerprint && each.device === device
 }
 
-/** Since when a device is revoked, by itself or as one of the user's until then. */
-export function revocationOfDevice(
-  record: PrincipalRecord,
-  device: string,
-  deviceSince?: Date,
-): Date | undefined {
-  const own = record.devices[device]?.revoked
-  if (own !== undefined || record.revoked === undefined) return own
-  const isLater = deviceSince !== undefined && deviceSince > record.revoked
-  return isLater ? undefined : record.revoked
-}
-
-/** The end of the newest certificate of a device that stands and is of a CA which counts. */
-export function lastExpiryUnder(
-  { certificates }: PrincipalRecord,
-  device: string,
-  counts: CountingCas,
-): Date | undefined {
-  return certificates
-    .filter((each) => each.device === device && isStanding(each))
-    .filter(({ authority }) => authority !== undefined && counts(authority))
-    .map(({ notAfter }) => notAfter)
-    .reduce<Date | undefined>(later, undefined)
-}
-
-/** What `after` has ended and `before` had not, at `now`. A record that is gone ends its user. */
-export function endedBetween(
-  before: PrincipalRecord,
-  after: PrincipalRecord | undefined,
-  now: Date,
-): Revoked[] {
-  const { user } = before
-  const isUserEnded = after?.revoked && after.revoked.getTime() !== before.revoked?.getTime()
-  if (after === undefined || isUserEnded) return [{ user }]
-  const devices = Object.keys(after.devices).filter(
-    (id) => after.devices[id]?.revoked && !before.devices[id]?.revoked,
-  )
-  const standing = new Set(
-    after.certificates.filter(isStanding).map(({ fingerprint }) => fingerprint),
-  )
-  const certificates = before.certificates.filter(
-    (each) =>
-      isStanding(each) &&
-      each.notAfter > now &&
-      !standing.has(each.fingerprint) &&
-      !devices.includes(each.device),
-  )
-  return [
-    ...devices.map((device) => ({ user, device })),
-    ...certificates.map(({ device, fingerprint }) => ({ user, device, fingerprint })),
-  ]
-}
-
-function isStanding({ revoked, purged }: RecordedCertificate): boolean {
+/** Neither revoked by itself nor in the bin. */
+export function isStanding({ revoked, purged }: RecordedCertificate): boolean {
   return !revoked && !purged
 }
 
@@ -331,8 +319,12 @@ function isOver({ admission, lastExpiry, revoked }: RecordedDevice, now: Date): 
   return lastExpiry === undefined || lastExpiry <= now
 }
 
-function endedDevices(record: PrincipalRecord, ending: Ending): string[] {
-  if (ending === 'everything') return Object.keys(record.devices)
+function endedDevices(
+  record: PrincipalRecord,
+  ending: Ending,
+  others: readonly string[],
+): string[] {
+  if (ending === 'everything') return [...new Set([...Object.keys(record.devices), ...others])]
   return 'device' in ending ? [ending.device] : []
 }
 

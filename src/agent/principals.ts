@@ -12,33 +12,39 @@ import { isMcmError, messageOf } from '../errors.ts'
 import type { IssuedCertificate } from '../protocol/messages.ts'
 import {
   type IssuedTo,
-  issuedCertificate,
+  issuedIn,
   issuedTo,
   owns,
   requireSerial,
   revokedError,
   unknownOwner,
 } from './issued-certificates.ts'
+import { NowhereToBeFound } from './nowhere-to-be-found.ts'
+import { OneAtATime } from './one-at-a-time.ts'
+import {
+  endedBetween,
+  lastExpiryUnder,
+  type Revoked,
+  revocationOfDevice,
+} from './principal-ends.ts'
 import {
   admissionsIn,
   type CountingCas,
   type Ending,
-  endedBetween,
-  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   type RecordedCertificate,
-  type Revoked,
   readRecord,
   recordSecret,
-  revocationOfDevice,
+  requireRoom,
   withAdmission,
   withCertificate,
   withEnding,
+  withoutOldEnded,
   withPurged,
-  withReplaced,
   withRestored,
   withRoom,
+  withSuccessor,
 } from './principal-record.ts'
 import {
   changeSecret,
@@ -55,7 +61,7 @@ import {
 } from './watched-collection.ts'
 
 export type { IssuedTo } from './issued-certificates.ts'
-export type { Revoked } from './principal-record.ts'
+export type { Revoked } from './principal-ends.ts'
 
 /** A certificate that was just made. */
 export interface NewCertificate
@@ -64,23 +70,19 @@ export interface NewCertificate
   readonly deviceSince: Date
   /** What lets the device in, where that is a token. */
   readonly admission?: Admission
-  /** Fingerprint of one of the same device that it takes the place of. */
-  readonly replaces?: string
 }
 
 /** What to revoke. Without `user` its owner is looked up among the certificates that stand. */
 export type RevocationOrder =
-  | { readonly user: string }
+  /** `devices`: those known to be of that user today, whether they ever were here or not. */
+  | { readonly user: string; readonly devices?: readonly string[] }
   | { readonly device: string; readonly user?: string }
   | { readonly serial: string; readonly user?: string }
 
 export interface Principals {
   /** Resolves when everything has been read once. */
   readonly ready: Promise<void>
-  /**
-   * False when nothing was heard from the API server for so long that a revocation may have been
-   * missed.
-   */
+  /** False when nothing was heard from the API server for so long that a revocation may have been missed. */
   isFresh(): boolean
   /** Whose a certificate is; undefined when it is not on the allowlist. From memory, for every request. */
   find(fingerprint: string): IssuedTo | undefined
@@ -97,9 +99,18 @@ export interface Principals {
     readonly device: string
     readonly deviceSince?: Date
   }): Date | undefined
-  /** Puts a certificate on the list, before it is handed out. @throws AccessDeniedError MCM_REVOKED; UnreachableError */
+  /**
+   * Puts a certificate on the allowlist, for good, before it is handed out.
+   * @throws AccessDeniedError MCM_REVOKED when its owner was revoked meanwhile, MCM_LIMIT when there are too many;
+   *   UnreachableError
+   */
   record(user: string, certificate: NewCertificate): Promise<void>
-  /** Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it; UnreachableError */
+  /** Puts out of service what a certificate takes the place of, now that it is used. @throws UnreachableError */
+  replace(what: { readonly user: string; readonly fingerprint: string }): Promise<void>
+  /**
+   * Revokes, in every replica. @throws NotFoundError MCM_USER_UNKNOWN when nobody owns it;
+   * UnreachableError
+   */
   revoke(order: RevocationOrder): Promise<Revoked>
   /** Its Secret: whoever may delete it may revoke that user (docs/PROTOCOL.md §8). */
   secretName(user: string): string
@@ -127,29 +138,30 @@ export interface Principals {
   onRevoked(listener: (what: Revoked) => void): () => void
 }
 
-/**
- * How long it is believed that a certificate is nowhere: a stranger must not make us ask per
- * request.
- */
-const UNKNOWN_FOR_MS = 1_000
-const MAX_UNKNOWN = 10_000
+export interface PrincipalsOptions {
+  readonly cluster: string
+  /** This agent issues; where the owner does, only these records say what has ended. */
+  readonly isIssuer: boolean
+  readonly watch?: Partial<WatchedCollectionOptions>
+}
 
 /** Reads and watches the principals of a cluster until the signal aborts. */
 export function startPrincipals(
   api: KubernetesApi,
-  options: { readonly cluster: string; readonly watch?: Partial<WatchedCollectionOptions> },
+  options: PrincipalsOptions,
   background: Background,
 ): Principals {
-  const { cluster, watch } = options
+  const { cluster, isIssuer, watch } = options
   const labelSelector = stateSelector(cluster, 'principal')
   const where = { ...watch, path: SECRETS_PATH, labelSelector }
   const secrets = watchCollection<StateSecret>(api, where, background)
-  return new WatchedPrincipals(api, cluster, secrets, background)
+  return new WatchedPrincipals(api, { cluster, isIssuer }, secrets, background)
 }
 
 class WatchedPrincipals implements Principals {
   readonly #api: KubernetesApi
   readonly #cluster: string
+  readonly #isIssuer: boolean
   readonly #secrets: WatchedCollection<StateSecret>
   readonly #background: Background
   /** By user. */
@@ -157,23 +169,25 @@ class WatchedPrincipals implements Principals {
   readonly #byFingerprint = new Map<string, IssuedTo>()
   /** Secrets, by name. */
   readonly #unreadable = new Set<string>()
-  readonly #unknownUntil = new Map<string, number>()
+  readonly #nowhere: NowhereToBeFound
   readonly #reads = new Map<string, Promise<void>>()
   readonly #listeners = new Set<(what: Revoked) => void>()
   #admissions: readonly Admission[] | undefined
   /** Writes to one user's Secret stand in line, so that only replicas ever meet. */
-  readonly #writes = new Map<string, Promise<unknown>>()
+  readonly #writes = new OneAtATime()
 
   constructor(
     api: KubernetesApi,
-    cluster: string,
+    { cluster, isIssuer }: Pick<PrincipalsOptions, 'cluster' | 'isIssuer'>,
     secrets: WatchedCollection<StateSecret>,
     background: Background,
   ) {
     this.#api = api
     this.#cluster = cluster
+    this.#isIssuer = isIssuer
     this.#secrets = secrets
     this.#background = background
+    this.#nowhere = new NowhereToBeFound(background.world)
     secrets.onChange((after, before) => this.#replace(after, before))
   }
 
@@ -191,10 +205,10 @@ class WatchedPrincipals implements Principals {
 
   async lookUp(fingerprint: string, user: string): Promise<IssuedTo | undefined> {
     const known = this.find(fingerprint)
-    if (known !== undefined || this.#isKnownUnknown(fingerprint)) return known
+    if (known !== undefined || this.#nowhere.has(fingerprint)) return known
     await this.#readOnce(user)
     const found = this.find(fingerprint)
-    if (found === undefined) this.#rememberUnknown(fingerprint)
+    if (found === undefined) this.#nowhere.add(fingerprint)
     return found
   }
 
@@ -208,16 +222,21 @@ class WatchedPrincipals implements Principals {
   }
 
   async record(user: string, certificate: NewCertificate): Promise<void> {
-    const { deviceSince, admission, replaces, ...recorded } = certificate
+    const { deviceSince, admission, ...recorded } = certificate
     await this.#change(user, (record) => {
       const revoked = revocationOfDevice(record, recorded.device, deviceSince)
       if (revoked !== undefined) throw revokedError(user, revoked)
       const now = this.#now()
       const admitted = admission ? withAdmission(record, admission, now) : record
-      const after = withRoom(withCertificate(admitted, recorded, now), recorded.device)
-      if (replaces === undefined || replaces === recorded.fingerprint) return after
-      return withReplaced(after, { fingerprint: replaces, device: recorded.device }, now)
+      const listed = this.#settled(withCertificate(admitted, recorded, now))
+      const after = withRoom(listed, recorded.device)
+      requireRoom(after)
+      return after
     })
+  }
+
+  async replace({ user, fingerprint }: { user: string; fingerprint: string }): Promise<void> {
+    await this.#change(user, (record) => withSuccessor(record, fingerprint, this.#now()))
   }
 
   async revoke(order: RevocationOrder): Promise<Revoked> {
@@ -225,9 +244,10 @@ class WatchedPrincipals implements Principals {
     if (user === undefined) throw unknownOwner()
     const ending: Ending =
       'device' in order ? { device: order.device } : 'serial' in order ? order : 'everything'
+    const others = 'devices' in order ? order.devices : []
     await this.#change(user, (record) => {
       if (ending !== 'everything' && 'serial' in ending) requireSerial(record, ending.serial)
-      return withEnding(record, ending, this.#now())
+      return withEnding(record, ending, this.#now(), others)
     })
     return { user, ...('device' in order ? { device: order.device } : {}) }
   }
@@ -241,15 +261,10 @@ class WatchedPrincipals implements Principals {
     return records.find((record) => owns(record, what))?.user
   }
 
-  certificatesOf(user: string | undefined, where = 'list'): IssuedCertificate[] {
+  certificatesOf(user: string | undefined, where: 'list' | 'bin' = 'list'): IssuedCertificate[] {
     const own = user === undefined ? undefined : this.#records.get(user)
     const records = user === undefined ? [...this.#records.values()] : own ? [own] : []
-    const now = this.#now()
-    const isThere = ({ purged, notAfter }: RecordedCertificate) =>
-      notAfter > now && (purged !== undefined) === (where === 'bin')
-    return records.flatMap((record) =>
-      record.certificates.filter(isThere).map((each) => issuedCertificate(record, each)),
-    )
+    return records.flatMap((record) => issuedIn(record, where, this.#now()))
   }
 
   purgedBy(serial: string): string | undefined {
@@ -303,24 +318,21 @@ class WatchedPrincipals implements Principals {
     if (secret !== undefined) this.#secrets.learn(secret)
   }
 
-  async #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
-    const before = this.#writes.get(user) ?? Promise.resolve()
-    const write = before.catch(() => {}).then(() => this.#write(user, change))
-    this.#writes.set(user, write)
-    try {
-      await write
-    } finally {
-      if (this.#writes.get(user) === write) this.#writes.delete(user)
-    }
+  #change(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
+    return this.#writes.run(user, () => this.#write(user, change))
   }
 
   async #write(user: string, change: (record: PrincipalRecord) => PrincipalRecord): Promise<void> {
     const name = principalSecretName(this.#cluster, user)
     const written = await changeSecret(this.#api, name, (current) => {
       const record = current === undefined ? newRecord(user) : readRecord(current)
-      return recordSecret(this.#cluster, change(record), current)
+      return recordSecret(this.#cluster, this.#settled(change(record)), current)
     })
     if (written !== undefined) this.#secrets.learn(written)
+  }
+
+  #settled(record: PrincipalRecord): PrincipalRecord {
+    return this.#isIssuer ? withoutOldEnded(record) : record
   }
 
   #replace(after: StateSecret | undefined, before: StateSecret | undefined): void {
@@ -340,7 +352,7 @@ class WatchedPrincipals implements Principals {
     for (const certificate of record.certificates) {
       const { fingerprint } = certificate
       this.#byFingerprint.set(fingerprint, issuedTo(record, certificate))
-      this.#unknownUntil.delete(fingerprint)
+      this.#nowhere.delete(fingerprint)
     }
   }
 
@@ -376,15 +388,6 @@ class WatchedPrincipals implements Principals {
         this.#background.log.error('revocation_listener_failed', { reason: messageOf(error) })
       }
     }
-  }
-
-  #isKnownUnknown(fingerprint: string): boolean {
-    return (this.#unknownUntil.get(fingerprint) ?? 0) > this.#now().getTime()
-  }
-
-  #rememberUnknown(fingerprint: string): void {
-    if (this.#unknownUntil.size >= MAX_UNKNOWN) this.#unknownUntil.clear()
-    this.#unknownUntil.set(fingerprint, this.#now().getTime() + UNKNOWN_FOR_MS)
   }
 
   #now(): Date {

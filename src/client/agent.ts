@@ -50,7 +50,6 @@ export interface AgentApi {
     /** What this device has verified of the directory. */
     readonly head?: Head
   }): Promise<{ certificate: string }>
-  renew(csr: string): Promise<{ certificate: string }>
   whoami(): Promise<Whoami>
   /** What limits everybody in this cluster. */
   clusterFacts(): Promise<ClusterFacts>
@@ -90,7 +89,6 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
   }
   return {
     enrol: (body) => call(issuedSchema, 'POST', '/certificates', body),
-    renew: (csr) => call(issuedSchema, 'POST', '/certificates', { csr }),
     whoami: () => call(whoamiSchema, 'GET', '/whoami'),
     clusterFacts: () => call(clusterFactsSchema, 'GET', '/cluster'),
     certificates: (of = 'self', where = 'list') =>

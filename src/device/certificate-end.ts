@@ -1,5 +1,5 @@
 import type { AgentApi } from '../client/agent.ts'
-import type { ClusterRecord } from '../directory/state.ts'
+import { type ClusterRecord, WHENEVER } from '../directory/state.ts'
 import { EXIT_SOME_FAILED, isMcmError, NotFoundError, TrustError, UsageError } from '../errors.ts'
 import type { Revocation } from '../protocol/messages.ts'
 import {
@@ -9,6 +9,7 @@ import {
   listCertificates,
 } from './certificate-list.ts'
 import { withCluster } from './cluster-access.ts'
+import { nameOfDevice, revocationOf } from './revocation-subject.ts'
 import type { Traveller } from './way-to-agent.ts'
 
 /**
@@ -66,14 +67,18 @@ export async function revokeCertificates(
   ask: AskFirst,
 ): Promise<EndedCertificates> {
   if (!isWish(wish)) throw noWish()
-  const found = await findCertificates(session, wish, false)
-  if (wish.certificates.length > 0) requireSome(found, wish)
-  const orders =
-    wish.certificates.length > 0
-      ? each(session, found.certificates, (agent, serial) => agent.revoke({ serial }))
-      : everywhere(session, wish, revocationOf(session, wish, found.certificates))
-  await ask(riskOfRevoking(session, wish, found.certificates))
-  return finish('revoked', session, found, orders)
+  const found = await findCertificates(session, wish, 'both')
+  if (wish.certificates.length > 0) {
+    requireSome(found, wish)
+    const orders = each(session, found.certificates, (agent, serial) => agent.revoke({ serial }))
+    await ask(riskOfRevoking(session, wish, found.certificates))
+    return finish('revoked', session, found, orders)
+  }
+  const revocation = revocationOf(session, wish, found)
+  const certificates = found.certificates.filter((row) => isOf(row, revocation))
+  await ask(riskOfRevoking(session, wish, certificates, revocation))
+  const orders = everywhere(session, wish, revocation)
+  return finish('revoked', session, { ...found, certificates }, orders)
 }
 
 /** Into the bin: what is wished, or without a wish one's own that stand no more. @throws as above */
@@ -82,7 +87,7 @@ export async function purgeCertificates(
   wish: EndingWish,
   ask: AskFirst,
 ): Promise<EndedCertificates> {
-  const { certificates, problems } = await findCertificates(session, wish, false)
+  const { certificates, problems } = await findCertificates(session, wish, 'list')
   const chosen = isWish(wish)
     ? certificates
     : certificates.filter(({ state }) => state !== 'stands')
@@ -98,7 +103,7 @@ export async function restoreCertificates(
   wish: EndingWish,
 ): Promise<EndedCertificates> {
   if (!isWish(wish)) throw noWish()
-  const found = await findCertificates(session, wish, true)
+  const found = await findCertificates(session, wish, 'bin')
   requireSome(found, wish)
   const orders = each(session, found.certificates, (agent, serial) => agent.restore(serial))
   return finish('restored', session, found, orders)
@@ -108,16 +113,24 @@ export async function restoreCertificates(
 async function findCertificates(
   session: Traveller,
   { certificates, device, user, clusters }: EndingWish,
-  bin: boolean,
+  where: 'list' | 'bin' | 'both',
 ): Promise<CertificateList> {
   for (const text of certificates) requireLongEnough(text)
-  const query = { clusters, bin, ...(user === undefined ? {} : { user }) }
+  const query = { clusters, ...(user === undefined ? {} : { user }) }
+  const bins = where === 'both' ? [false, true] : [where === 'bin']
   const isWanted = (row: CertificateRow) =>
     (certificates.length === 0 || certificates.some((text) => isCertificate(row, text))) &&
     (device === undefined || row.device.id.startsWith(device) || row.device.name === device)
   const listed = async (all: boolean) => {
-    const list = await listCertificates(session, { ...query, all })
-    return { ...list, certificates: list.certificates.filter(isWanted) }
+    const lists = await Promise.all(
+      bins.map((bin) => listCertificates(session, { ...query, all, bin })),
+    )
+    const found = lists.flatMap((list) => list.certificates).filter(isWanted)
+    for (const text of certificates) requireOne(found, text)
+    const problems = new Map(
+      lists.flatMap((list) => list.problems.map((each) => [each.cluster, each] as const)),
+    )
+    return { certificates: found, problems: [...problems.values()] }
   }
   const own = await listed(false)
   const isOwnAffair = certificates.length === 0 && device === undefined
@@ -137,6 +150,21 @@ function isCertificate({ serial, fingerprint }: CertificateRow, text: string): b
   return serial.startsWith(text.toLowerCase()) || fingerprint.startsWith(text)
 }
 
+/** Whoever types a beginning means one certificate. @throws UsageError MCM_USAGE */
+function requireOne(rows: readonly CertificateRow[], text: string): void {
+  const fitting = rows.filter((row) => isCertificate(row, text))
+  const serials = new Set(fitting.map(({ serial }) => serial))
+  if (serials.size <= 1) return
+  throw new UsageError('MCM_USAGE', `${serials.size} certificates begin with ${text}`, {
+    hint: `give more of one: ${[...serials].slice(0, 8).join(', ')}`,
+  })
+}
+
+function isOf({ device, user }: CertificateRow, revocation: Revocation): boolean {
+  if ('device' in revocation) return device.id === revocation.device
+  return 'user' in revocation && user === revocation.user
+}
+
 function each(
   { directory }: Traveller,
   rows: readonly CertificateRow[],
@@ -149,42 +177,24 @@ function each(
 }
 
 function everywhere(session: Traveller, wish: EndingWish, revocation: Revocation): Order[] {
-  return chosenClusters(session, wish.clusters).map((cluster) => ({
+  return placesOf(session, wish, revocation).map((cluster) => ({
     cluster,
     tell: (agent) => agent.revoke(revocation),
   }))
 }
 
-/** Of several devices of one name it is one's own. */
-function revocationOf(
-  { directory, state }: Traveller,
-  { device, user }: EndingWish,
-  rows: readonly CertificateRow[],
-): Revocation {
-  if (device === undefined) return { user: user! }
-  const isIt = ({ id, name }: { readonly id: string; readonly name?: string }) =>
-    id.startsWith(device) || name === device
-  const devicesOf = (name: string) => [
-    ...(directory.state.users.get(name)?.devices.values() ?? []),
-    ...rows.filter((row) => row.user === name).map((row) => row.device),
-  ]
-  const own = devicesOf(user ?? state.user).filter(isIt)
-  const names = new Set([...directory.state.users.keys(), ...rows.map((row) => row.user)])
-  const others = user === undefined ? [...names].flatMap(devicesOf).filter(isIt) : []
-  const ids = new Set((own.length > 0 ? own : others).map(({ id }) => id))
-  const [id] = ids
-  if (id !== undefined && ids.size === 1) return { device: id }
-  if (ids.size === 0)
-    throw new NotFoundError(
-      'MCM_NOT_FOUND',
-      `no device ${JSON.stringify(device)} is known to you`,
-      {
-        hint: 'mcm devices lists them',
-      },
-    )
-  throw new UsageError('MCM_USAGE', `${ids.size} devices match ${JSON.stringify(device)}`, {
-    hint: `name one by its id: ${[...ids].map((each) => each.slice(0, 8)).join(', ')}`,
-  })
+/** Those named. Otherwise of a device those that its user may reach, if the directory tells: others know nothing of it. */
+function placesOf(
+  session: Traveller,
+  { clusters }: EndingWish,
+  revocation: Revocation,
+): readonly ClusterRecord[] {
+  const places = chosenClusters(session, clusters)
+  const { state } = session.directory
+  const owner = 'device' in revocation ? state.deviceOwner(revocation.device) : undefined
+  if (clusters.length > 0 || !owner) return places
+  const theirs = places.filter(({ id }) => state.isMember(owner.user.name, id, WHENEVER))
+  return theirs.length > 0 ? theirs : places
 }
 
 async function finish(
@@ -205,8 +215,6 @@ async function tellAgent(
     await withCluster(session, cluster, ({ agent }) => tell(agent))
     return []
   } catch (error) {
-    // What a cluster has never seen needs no end there.
-    if (error instanceof NotFoundError) return []
     if (!isMcmError(error) || error instanceof TrustError) throw error
     return [{ cluster: cluster.name, problem: error.message }]
   }
@@ -216,22 +224,24 @@ function riskOfRevoking(
   session: Traveller,
   wish: EndingWish,
   rows: readonly CertificateRow[],
+  revocation?: Revocation,
 ): Risk {
   const lost = rows.map(
     (row) => `${describe(row)}: it opens nothing any more, what runs on it is cut`,
   )
   const { certificates, device, user } = wish
-  if (certificates.length > 0) {
+  if (revocation === undefined) {
     const after =
       'its device gets another one by mcm certs renew there, or when it is time to renew'
     return { level: 'low', name: certificates[0]!, lost: [...lost, after] }
   }
-  const places = chosenClusters(session, wish.clusters).map(({ name }) => name)
-  const where = places.join(', ')
+  const where = placesOf(session, wish, revocation)
+    .map(({ name }) => name)
+    .join(', ')
   const forever =
     device === undefined
       ? `${user} gets no certificate at ${where} with any device there is today, only with a new one`
-      : `device ${device} never gets a certificate at ${where} again`
+      : `${nameOfDevice(session, revocation)} never gets a certificate at ${where} again`
   return { level: 'high', name: device ?? user ?? '', lost: [...lost, forever] }
 }
 
@@ -260,9 +270,14 @@ function noWish(): UsageError {
 function requireSome({ certificates, problems }: CertificateList, wish: EndingWish): void {
   if (certificates.length > 0) return
   const what = wish.certificates.join(', ') || wish.device || wish.user
-  const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
   const none = what === undefined ? 'all your certificates stand' : `no certificate fits ${what}`
   throw new NotFoundError('MCM_NOT_FOUND', none, {
-    hint: unasked === '' ? 'mcm certs lists them' : `not everybody could be asked: ${unasked}`,
+    hint: hintFor(problems, 'mcm certs lists them'),
   })
+}
+
+/** What to try: where clusters could not be asked, that. */
+function hintFor(problems: CertificateList['problems'], otherwise: string): string {
+  const unasked = problems.map(({ cluster, problem }) => `${cluster}: ${problem}`).join('; ')
+  return unasked === '' ? otherwise : `not everybody could be asked: ${unasked}`
 }

@@ -19,8 +19,6 @@ export interface CertificateFile {
   readonly renewAfter: string
   /** A kubeconfig of mode static holds it too: another one does not end it. */
   readonly isCopied?: boolean
-  /** Its CA is being replaced: it ends with that, and another one does not end it before. */
-  readonly endsWithCa?: boolean
   /** The kubeconfig entry that was found good last, and until when it is if it has an end. */
   readonly checked?: { readonly trust: string; readonly until?: string }
   /** Where its key is. */

@@ -1,7 +1,8 @@
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
-import { isMcmError, TrustError } from '../errors.ts'
+import { isMcmError, TrustError, UnreachableError } from '../errors.ts'
 import { isValid, readCertificateFile, renewalTime } from './certificate-file.ts'
+import { withCluster } from './cluster-access.ts'
 import { reachableClusters } from './cluster-lookup.ts'
 import { credentialInSession } from './credentials.ts'
 import { certificatePath } from './home.ts'
@@ -62,10 +63,24 @@ async function fetchOne(
     const { notAfter } = renew
       ? await renewedCredential(session, id, ends)
       : await credentialInSession(session, id)
+    if (renew && ends) await useAtOnce(session, cluster)
     return { id, name, certificateUntil: formatTime(notAfter) }
   } catch (error) {
     if (!isMcmError(error) || error instanceof TrustError) throw error
     return { id, name, problem: error.message }
+  }
+}
+
+/** The old one ends with the first use of the new one. @throws UnreachableError when that could not be */
+async function useAtOnce(session: Traveller, cluster: ClusterRecord): Promise<void> {
+  try {
+    await withCluster(session, cluster, ({ agent }) => agent.whoami())
+  } catch (error) {
+    if (!(error instanceof UnreachableError)) throw error
+    throw new UnreachableError(
+      error.code,
+      `the new certificate is kept; the old one ends when that is used first, which failed: ${error.message}`,
+    )
   }
 }
 

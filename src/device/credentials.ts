@@ -8,6 +8,7 @@ import { enrol } from './enrol.ts'
 import { certificatePath } from './home.ts'
 import { type Credential, type Kept, keepCredential, keptCredential } from './kept-credential.ts'
 import { issueToOneself } from './owner-issuing.ts'
+import { isSignedBy } from './replaced-authorities.ts'
 import { requireState } from './state.ts'
 import { type Traveller, withWayTo } from './way-to-agent.ts'
 
@@ -94,8 +95,12 @@ async function renewAlone(
     const old = await kept()
     try {
       const own = await issueToOneself(device, clusterId)
-      const replaces = old && replacedBy(old.file, isEnded)
-      const obtained = own ?? (await connect((traveller) => enrol(traveller, clusterId, replaces)))
+      const obtained =
+        own ??
+        (await connect((traveller) => {
+          const replaces = old && replacedBy(traveller, clusterId, old.file, isEnded)
+          return enrol(traveller, clusterId, replaces)
+        }))
       return await keepCredential(device, clusterId, obtained, old?.file)
     } catch (error) {
       const usable = isRefused ? undefined : old
@@ -106,10 +111,19 @@ async function renewAlone(
   return withLockOrOutcome(device, path, renew, settled)
 }
 
-/** One that a kubeconfig holds too, or that ends with its CA, lives until then, unless it is to end now. */
-function replacedBy(file: CertificateFile, isEnded: boolean): string | undefined {
-  const isLeft = file.isCopied || file.endsWithCa
-  return isLeft && !isEnded ? undefined : file.fingerprint
+/**
+ * One that a kubeconfig holds too lives to its end, unless it is to end now. So does one whose user CA was replaced:
+ * what runs on it was not told to ask for another one yet.
+ */
+function replacedBy(
+  { directory }: Traveller,
+  clusterId: string,
+  file: CertificateFile,
+  isEnded: boolean,
+): string | undefined {
+  const userCaDer = directory.state.clusters.get(clusterId)?.userCaDer
+  const isOfNow = userCaDer !== undefined && isSignedBy(file.certificate, userCaDer)
+  return isEnded || (isOfNow && !file.isCopied) ? file.fingerprint : undefined
 }
 
 /** Takes the lock, or what its holder made of it: fifty waiters need not each have it once. */

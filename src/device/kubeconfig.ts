@@ -1,15 +1,14 @@
 import { standingLeaves, writtenLeaves, writtenServerCas } from '../directory/overlap.ts'
 import type { ClusterRecord, HubRecord } from '../directory/state.ts'
-import { StateError, TrustError } from '../errors.ts'
+import { TrustError } from '../errors.ts'
 import { type AccessMode, type KubeconfigEntries, kubeconfigEntries } from '../kubeconfig/model.ts'
 import { checkHubCertificate } from '../pki/hub-certificate.ts'
 import { clusterHost } from '../protocol/names.ts'
 import { pemCertificate } from './agent-connection.ts'
-import { readCertificateFile, writeCertificateFile } from './certificate-file.ts'
 import { reachableClusters, requireCluster } from './cluster-lookup.ts'
+import { markedCopied } from './copied-credential.ts'
 import { credentialInSession } from './credentials.ts'
 import type { FleetSession } from './fleet-session.ts'
-import { certificatePath } from './home.ts'
 import { inOrder } from './hub-connection.ts'
 import { type LocalProxy, localProxy } from './local-proxy.ts'
 
@@ -97,23 +96,12 @@ async function accessMode(
   cluster: ClusterRecord,
 ): Promise<AccessMode> {
   if (options.mode === 'static') {
-    const { certificatePem, key } = await credentialInSession(session, cluster.id)
-    await noteCopied(session.device, cluster.id)
+    const credential = await credentialInSession(session, cluster.id)
+    const { certificatePem, key } = await markedCopied(session.device, cluster.id, credential)
     return { kind: 'static', certificatePem, key }
   }
   if (options.mode === 'proxy') return proxyAccess(await localProxy(session.device), cluster)
   return pluginAccess(options, cluster)
-}
-
-/** Whoever renews later shall let it live: the kubeconfig cannot follow. */
-async function noteCopied(device: FleetSession['device'], clusterId: string): Promise<void> {
-  const path = certificatePath(device.home, clusterId)
-  const file = await readCertificateFile(path)
-  if (!file || file.isCopied) return
-  // Where nothing can be written nothing can be renewed either.
-  await writeCertificateFile(path, { ...file, isCopied: true }).catch((error) => {
-    if (!(error instanceof StateError)) throw error
-  })
 }
 
 /** Through `mcm proxy` on this machine. */

@@ -42,15 +42,15 @@ async function markDue(device: Device, clusterId: string, userCaDer: Buffer): Pr
     const isDue = !isSignedBy(file.certificate, userCaDer)
     if (!isDue && !checked) return
     const renewAfter = isDue ? formatTime(device.world.now()) : file.renewAfter
-    const ends = isDue ? { endsWithCa: true } : {}
-    await writeCertificateFile(path, { ...rest, renewAfter, ...ends })
+    await writeCertificateFile(path, { ...rest, renewAfter })
   }
   await withFileLock(path, mark, { waitMs: 0 }).catch((error: unknown) => {
     if (!(error instanceof StateError)) throw error
   })
 }
 
-function isSignedBy(pem: string, userCaDer: Buffer): boolean {
+/** Whether a certificate, in PEM, is of this user CA. */
+export function isSignedBy(pem: string, userCaDer: Buffer): boolean {
   try {
     return readUserCertificate(derOfCertificate(pem), userCaDer) !== undefined
   } catch (error) {

@@ -119,7 +119,6 @@ export const enrolmentSchema = z.object({
   replaces: key43.optional(),
   head: headSchema.optional(),
 })
-export const renewalSchema = z.object({ csr: z.string().max(8_192), replaces: key43.optional() })
 export const issuedSchema = z.object({ certificate: z.string() })
 
 /** The latest request that was let in on a certificate; the address in the words of the audit (§8.3). */

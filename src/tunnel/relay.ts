@@ -1,6 +1,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
+import { gatherBulk } from '../duplex.ts'
 
 /**
  * Joins two byte streams. Half-close is carried, each direction has its own backpressure, and an abort
@@ -83,8 +84,10 @@ class Flow {
 
   start(): void {
     const { from, to } = this
+    const gather = gatherBulk(to)
     from.on('data', (chunk: Buffer) => {
       this.carried += chunk.length
+      gather(chunk)
       if (!to.write(chunk)) from.pause()
     })
     to.on('drain', () => from.resume())

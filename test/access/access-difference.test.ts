@@ -298,7 +298,7 @@ describe('people', () => {
   })
 })
 
-test('1 000 users over 50 clusters are compared within ten seconds', () => {
+test('1 000 users over 50 clusters are compared within ten seconds; number printed', () => {
   const users = Array.from({ length: 1_000 }, (_, index) => ({
     name: `user-${index}`,
     groups: [`team-${index % 40}`],
@@ -333,6 +333,8 @@ test('1 000 users over 50 clusters are compared within ten seconds', () => {
     return accessDifference(wanted, index % 2 === 0 ? actual : drifted, context).inCluster.length
   })
   const { user, system } = process.cpuUsage(started)
-  expect((user + system) / 1_000).toBeLessThan(10_000)
+  const ms = Math.round((user + system) / 1_000)
+  console.log(`${users.length} users over ${clusters.length} clusters: compared in ${ms} ms of CPU`)
+  expect(ms).toBeLessThan(10_000)
   expect(changes.reduce((sum, count) => sum + count, 0)).toBe(25)
 })

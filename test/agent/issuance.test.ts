@@ -54,7 +54,7 @@ async function stage(options: { bot?: boolean; withoutAuthority?: boolean } = {}
   const log = new RecordedLog()
   const background = { world, log, signal: controller.signal }
   const watch = { backoff: { baseMs: 1, capMs: 2 } }
-  const principals = startPrincipals(api, { cluster: CLUSTER, watch }, background)
+  const principals = startPrincipals(api, { cluster: CLUSTER, isIssuer: true, watch }, background)
   const names = startListedNames(api, background, watch)
   await Promise.all([principals.ready, names.ready])
   const authority = await createAuthority(world, { commonName: 'user CA' })
@@ -103,11 +103,6 @@ async function enrolment(set: Stage, changes: Changes = {}) {
 async function enrol(set: Stage, changes: Changes = {}) {
   const { body, exporter } = await enrolment(set, changes)
   return set.issuance.enrol(body, exporter)
-}
-
-async function renew(set: Stage, user = 'bob', device = set.device.id) {
-  const csr = await createCsr(generateKeyPair().privateKeyPem)
-  return set.issuance.renew({ user, device }, { csr })
 }
 
 function read(set: Stage, pem: string) {
@@ -272,7 +267,6 @@ describe('enrolment', () => {
     const set = await stage({ withoutAuthority: true })
     const refusal = { code: 'MCM_FORBIDDEN', message: OWNER_SIGNS }
     await expect(enrol(set)).rejects.toMatchObject(refusal)
-    await expect(renew(set)).rejects.toMatchObject(refusal)
     await expect(set.issuance.enrol('nonsense', Buffer.alloc(32))).rejects.toMatchObject(refusal)
     expect(set.api.count('create')).toBe(0)
   })
@@ -357,38 +351,23 @@ describe('coming back after a while', () => {
   })
 })
 
-describe('renewal in a session', () => {
-  it('gives the next certificate, with the groups that the directory says now', async () => {
+describe('renewal', () => {
+  it('takes the device key anew, and gives the groups that the directory says now', async () => {
     const set = await stage()
     const first = await enrol(set)
     await set.fleet.invite('bob', { groups: ['ops'] })
-    const second = await renew(set)
+    const second = await enrol(set)
     expect(second.fingerprint).not.toBe(first.fingerprint)
     expect(read(set, second.certificate).groups).toEqual(['ops'])
     expect(set.principals.find(first.fingerprint)).toBeDefined()
   })
 
-  it('is not to be had in another’s name', async () => {
-    const set = await stage()
-    const carol = await set.fleet.admit('carol')
-    await set.fleet.member('add', 'user', 'carol')
-    await expect(renew(set, 'bob', carol.id)).rejects.toMatchObject({ code: 'MCM_DEVICE_UNKNOWN' })
-  })
-
-  it('ends with a revocation, a membership or a grant that ends', async () => {
-    const revoked = await stage()
-    await revoked.fleet.revoke({ device: revoked.device.id })
-    await expect(renew(revoked)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
-    const outside = await stage()
-    await outside.fleet.member('remove', 'user', 'bob')
-    await expect(renew(outside)).rejects.toMatchObject({ code: 'MCM_NO_GRANT' })
-  })
-
   it('refuses a request whose key is not P-256, or that is none', async () => {
     const set = await stage()
+    const { body, exporter } = await enrolment(set)
     for (const csr of ['', 'rubbish', '-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END'])
-      await expect(
-        set.issuance.renew({ user: 'bob', device: set.device.id }, { csr }),
-      ).rejects.toMatchObject({ code: 'MCM_BAD_REQUEST' })
+      await expect(set.issuance.enrol({ ...body, csr }, exporter)).rejects.toMatchObject({
+        code: 'MCM_BAD_REQUEST',
+      })
   })
 })

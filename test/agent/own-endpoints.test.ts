@@ -45,7 +45,8 @@ test('another’s device or a user is revoked by whoever may delete that user’
   }
   isAllowed = true
   expect((await post(bob, 'revocations', { user: 'eve' })).status).toBe(200)
-  expect(revoked()).toEqual(['revoked {"user":"eve"}'])
+  const order = { user: 'eve', devices: [eve.device] }
+  expect(revoked()).toEqual([`revoked ${JSON.stringify(order)}`])
   const last = stage.seen.at(-1)!
   expect(last.values('impersonate-user')).toEqual(['mcm:bob'])
   expect(JSON.parse(last.body).spec.resourceAttributes).toEqual({
@@ -77,14 +78,47 @@ test('whom a token let in ends a lost device before it ever comes here', async (
   expect((await post(bob, 'revocations', { serial: '0' })).status).toBe(403)
 })
 
-test('a renewal is for the certificate’s user and device; whatever else it asks for is not read', async () => {
-  const answer = await post(bob, 'certificates', {
-    csr: 'x',
-    user: 'admin',
-    groups: ['system:masters'],
-  })
-  const { who } = JSON.parse(JSON.parse(answer.body).certificate)
-  expect(who).toMatchObject({ user: 'bob', device: bob.device })
+test('a device that has not enrolled here ends here nonetheless, under the name that the directory gives it', async () => {
+  const stolen = 'C'.repeat(43)
+  stage.facts.devices.set(stolen, { user: 'carol' })
+  expect((await post(bob, 'revocations', { device: stolen })).status).toBe(403)
+  isAllowed = true
+  expect((await post(bob, 'revocations', { device: stolen })).status).toBe(200)
+  expect(revoked()).toEqual([`revoked ${JSON.stringify({ device: stolen, user: 'carol' })}`])
+})
+
+test('whom a token let in does not take the device of another for their own by ending it', async () => {
+  stage.facts.devices.set(bob.device, { user: 'bob', until: bob.notAfter })
+  const stolen = 'C'.repeat(43)
+  stage.facts.devices.set(stolen, { user: 'carol' })
+  expect((await post(bob, 'revocations', { device: stolen })).status).toBe(403)
+  expect(revoked()).toEqual([])
+})
+
+test('the log says who ended what, and who ordered new CAs', async () => {
+  isAllowed = true
+  stage.facts.serials.set('02', 'eve')
+  await post(bob, 'revocations', { user: 'eve' })
+  await post(bob, 'revocations', { device: eve.device })
+  await post(bob, 'purges', { serial: '02' })
+  stage.facts.purgedBy.set('02', 'bob')
+  await post(bob, 'restorations', { serial: '02' })
+  await post(bob, 'authorities', {})
+  const lines = stage.log.filter((line) => /^(certificate_ended|authorities_ordered) /.test(line))
+  const said = lines.map((line) => JSON.parse(line.slice(line.indexOf(' '))))
+  const by = { by: 'bob', byDevice: bob.device, byCertificate: expect.any(String) }
+  expect(said).toEqual([
+    { how: 'revoked', user: 'eve', ...by },
+    { how: 'revoked', user: 'eve', device: eve.device, ...by },
+    { how: 'purged', user: 'eve', serial: '02', ...by },
+    { how: 'restored', user: 'eve', serial: '02', ...by },
+    by,
+  ])
+})
+
+test('a thief of a certificate and its key gets no further one on a session: that takes the device key', async () => {
+  for (const path of ['certificates', 'renew', 'renewals'])
+    expect((await post(bob, path, { csr: 'x', proof: 'a.b.c' })).status).toBe(404)
 })
 
 test.each([
@@ -108,9 +142,9 @@ test.each(['GET /.mcm/v1/revocations', 'DELETE /.mcm/v1/certificates', 'PUT /.mc
 
 test('an expired or unlisted certificate reaches none of them', async () => {
   const unlisted = await stage.person('bob', { isUnlisted: true })
-  expect((await post(unlisted, 'certificates', { csr: 'x' })).status).toBe(401)
+  expect((await get(unlisted, 'certificates')).status).toBe(401)
   stage.facts.now = new Date(bob.notAfter.getTime() + 1000)
-  expect((await post(bob, 'certificates', { csr: 'x' })).status).toBe(401)
+  expect((await get(bob, 'certificates')).status).toBe(401)
 })
 
 test('an upgrade to the agent’s own path is 400', async () => {

@@ -1,12 +1,14 @@
 import { describe, expect, it } from 'vitest'
+import { lastExpiryUnder, revocationOfCertificate } from '../../src/agent/principal-ends.ts'
 import {
-  lastExpiryUnder,
   newRecord,
   type PrincipalRecord,
   recordSecret,
+  requireRoom,
   withAdmission,
   withCertificate,
   withEnding,
+  withoutOldEnded,
   withPurged,
   withRoom,
 } from '../../src/agent/principal-record.ts'
@@ -67,6 +69,53 @@ describe('however many keys somebody comes with', () => {
     expect(revoked.revoked).toEqual(NOW)
     for (const device of Object.keys(record.devices))
       expect(revoked.devices[device]).toMatchObject({ revoked: NOW })
+  })
+})
+
+/** As for a device that the directory knows. */
+function listed(record: PrincipalRecord, device: string, name: string) {
+  const times = { notBefore: NOW, notAfter: new Date(START + 12 * HOUR_MS) }
+  const certificate = { fingerprint: id(name), serial: name, device, ...times }
+  return withoutOldEnded(withCertificate(record, certificate, NOW))
+}
+
+describe('a member who renews and purges without end', () => {
+  let record = newRecord(ALICE)
+  for (let index = 0; index < 4_000; index++)
+    record = withPurged(listed(record, id(index % 4), `c${index}`), `c${index}`, ALICE, NOW)
+
+  it('does not fill their Secret: of ended certificates the latest stay', () => {
+    expect(withoutOldEnded(record).certificates).toHaveLength(256)
+    expect(record.certificates.at(-1)).toMatchObject({ serial: 'c3999' })
+    expect(secretBytes(record)).toBeLessThan(128 * 1024)
+  })
+
+  it('can be revoked, and every certificate with them', () => {
+    const revoked = withEnding(record, 'everything', NOW)
+    expect(secretBytes(revoked)).toBeLessThan(secretBytes(record) + 1_024)
+    for (const each of revoked.certificates)
+      expect(revocationOfCertificate(revoked, each)).toEqual(NOW)
+  })
+})
+
+describe('a record that is half a Secret long', () => {
+  let record = newRecord(ALICE)
+  for (let index = 0; secretBytes(record) <= 512 * 1024; index += 20)
+    for (let turn = 0; turn < 20; turn++) record = listed(record, id(index), `c${index + turn}`)
+
+  it('takes no new certificate', () => {
+    expect(() => requireRoom(record)).toThrow('too many certificates')
+    expect(() => requireRoom(newRecord(ALICE))).not.toThrow()
+  })
+
+  it('has room for the end of everything, one by one and at once', () => {
+    const long = 'a'.repeat(253)
+    const purged = record.certificates.reduce(
+      (all, { serial }) => withoutOldEnded(withPurged(all, serial, long, NOW)),
+      record,
+    )
+    for (const each of [record, purged])
+      expect(secretBytes(withEnding(each, 'everything', NOW))).toBeLessThan(768 * 1024)
   })
 })
 

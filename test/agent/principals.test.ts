@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { recordSecret } from '../../src/agent/principal-record.ts'
 import {
   type NewCertificate,
   type Principals,
@@ -27,12 +28,12 @@ class Replica {
   readonly log = new RecordedLog()
   readonly ended: Revoked[] = []
 
-  constructor(api: MemoryApi, world: FrozenWorld, cluster = CLUSTER) {
+  constructor(api: MemoryApi, world: FrozenWorld, cluster = CLUSTER, isIssuer = true) {
     const controller = new AbortController()
     ending.push(controller)
     const watch = { backoff: { baseMs: 1, capMs: 2 } }
     const background = { world, log: this.log, signal: controller.signal }
-    this.principals = startPrincipals(api, { cluster, watch }, background)
+    this.principals = startPrincipals(api, { cluster, isIssuer, watch }, background)
     this.principals.onRevoked((what) => this.ended.push(what))
   }
 }
@@ -198,18 +199,32 @@ describe('the allowlist', () => {
     const { a, b, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'old'))
     await a.principals.record('bob', certificate(world, 'new', { replaces: fingerprint('old') }))
+    await a.principals.replace({ user: 'bob', fingerprint: fingerprint('new') })
     const from = new Date(world.now().getTime() + 5 * 60_000)
     await soon(() =>
       expect(b.principals.find(fingerprint('old'))).toMatchObject({ replacedFrom: from }),
     )
-    expect(b.principals.find(fingerprint('new'))).not.toHaveProperty('replacedFrom')
+    expect(b.principals.find(fingerprint('new'))).toEqual({ user: 'bob', device: LAPTOP })
     expect([...a.ended, ...b.ended]).toEqual([])
+  })
+
+  it('ends no certificate by one that its device could not keep, until a later one is used', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'old'))
+    const lost = certificate(world, 'lost', { replaces: fingerprint('old') })
+    await a.principals.record('bob', lost)
+    expect(a.principals.find(fingerprint('old'))).not.toHaveProperty('replacedFrom')
+    await a.principals.record('bob', certificate(world, 'new', { replaces: lost.fingerprint }))
+    await a.principals.replace({ user: 'bob', fingerprint: fingerprint('new') })
+    for (const name of ['old', 'lost'])
+      expect(a.principals.find(fingerprint(name))).toHaveProperty('replacedFrom')
   })
 
   it('lets no device replace a certificate of another', async () => {
     const { a, world } = await twoReplicas()
     await a.principals.record('bob', certificate(world, 'phone', { device: PHONE }))
     await a.principals.record('bob', certificate(world, 'new', { replaces: fingerprint('phone') }))
+    await a.principals.replace({ user: 'bob', fingerprint: fingerprint('new') })
     expect(a.principals.find(fingerprint('phone'))).not.toHaveProperty('replacedFrom')
   })
 
@@ -237,6 +252,35 @@ describe('the allowlist', () => {
     await a.principals.purge({ user: 'bob', serial: '0one', by: 'bob' })
     await a.principals.restore({ user: 'bob', serial: '0one' })
     expect(a.principals.find(fingerprint('one'))?.revoked).toEqual(world.now())
+  })
+
+  it('leaves the bin to an administrator who purges what its owner has purged before', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.record('bob', certificate(world, 'one'))
+    const purge = (by: string) => a.principals.purge({ user: 'bob', serial: '0one', by })
+    await purge('bob')
+    await purge('alice')
+    expect(a.principals.purgedBy('0one')).toBe('alice')
+    await purge('bob')
+    expect(a.principals.purgedBy('0one')).toBe('alice')
+  })
+
+  it('forgets of ended ones those of long ago where the agent issues, and never where the owner does', async () => {
+    for (const isIssuer of [true, false]) {
+      const [api, world] = [new MemoryApi(), new FrozenWorld()]
+      const ended = Array.from({ length: 258 }, (_, index) => {
+        const { deviceSince: _since, ...facts } = certificate(world, index)
+        return { ...facts, purged: { time: world.now(), by: 'bob' } }
+      })
+      const record = { user: 'bob', certificates: ended, devices: {} }
+      api.put(BOB, recordSecret(CLUSTER, record, undefined))
+      const { principals } = new Replica(api, world, CLUSTER, isIssuer)
+      await principals.ready
+      await principals.record('bob', certificate(world, 'new'))
+      expect(principals.certificatesOf('bob', 'bin')).toHaveLength(isIssuer ? 256 : 258)
+      expect(principals.find(fingerprint(1)) === undefined).toBe(isIssuer)
+      expect(principals.find(fingerprint(257))).toHaveProperty('purged')
+    }
   })
 
   it('empties the bin as certificates end', async () => {
@@ -376,6 +420,14 @@ describe('revocation', () => {
     await expect(b.principals.record('bob', certificate(world, 'two'))).rejects.toMatchObject({
       code: 'MCM_REVOKED',
     })
+  })
+
+  it('of a user reaches devices that never were here, also where this agent’s clock is behind theirs', async () => {
+    const { a, world } = await twoReplicas()
+    await a.principals.revoke({ user: 'bob', devices: [PHONE] })
+    const deviceSince = new Date(world.now().getTime() + 60_000)
+    const late = certificate(world, 'late', { device: PHONE, deviceSince })
+    await expect(a.principals.record('bob', late)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
   })
 
   it('of a user does not reach a device that the directory knows only since', async () => {

@@ -104,7 +104,7 @@ describe.each(['1.36.3', '1.33.13'] as const)(
       }
 
       async function principals({ api, background }: Replica, watchSeconds = 15) {
-        const options = { cluster: CLUSTER, watch: { watchSeconds } }
+        const options = { cluster: CLUSTER, isIssuer: true, watch: { watchSeconds } }
         const started = startPrincipals(api, options, background)
         const ended: Revoked[] = []
         started.onRevoked((what) => ended.push(what))

@@ -88,7 +88,7 @@ async function replica(
   const log = new RecordedLog()
   const background = { world, log, signal: controller.signal }
   const watch = { backoff: { baseMs: 1, capMs: 2 } }
-  const principals = startPrincipals(api, { cluster: CLUSTER, watch }, background)
+  const principals = startPrincipals(api, { cluster: CLUSTER, isIssuer: true, watch }, background)
   const names = startListedNames(api, background, watch)
   await Promise.all([principals.ready, names.ready])
   const tokens = tokenAdmissions({

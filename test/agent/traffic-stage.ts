@@ -327,19 +327,19 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
         ceiling: facts.ceiling,
         server: 'constrained',
       }),
-      issuance: { renew: async (who, body) => ({ certificate: JSON.stringify({ who, body }) }) },
       principals: {
         certificatesOf: (user, where) => facts.issued(user, where),
         revoke: async (order) => write('revoked', order),
         secretName: (user) => `mcm-principal-${user}`,
-        ownerOf: (what) => {
-          if ('device' in what) return facts.devices.get(what.device)?.user
-          return facts.serials.get(what.serial)
-        },
+        ownerOf: (what) => ('serial' in what ? facts.serials.get(what.serial) : undefined),
         purge: async (order) => write('purged', order),
         purgedBy: (serial) => facts.purgedBy.get(serial),
         restore: async (order) => write('restored', order),
       },
+      deviceOwner: (device) => facts.devices.get(device)?.user,
+      devicesOf: (user) =>
+        [...facts.devices].filter(([, each]) => each.user === user).map(([id]) => id),
+      log,
       uses: { last: async () => facts.uses },
       witness: {
         hear: (user, head) => {

@@ -42,13 +42,11 @@ describe('an agent’s own endpoints', () => {
     })
     expect((await agent.whoami()).impersonates.user).toBe('mcm:bob')
     expect(await agent.certificates()).toEqual([])
-    expect(await agent.renew('CSR')).toEqual({ certificate: 'PEM' })
     expect(await agent.enrol({ csr: 'CSR', proof: 'JWS' })).toEqual({ certificate: 'PEM' })
     await agent.revoke({ device: id })
     expect(calls).toEqual([
       'GET localhost /.mcm/v1/whoami ',
       'GET localhost /.mcm/v1/certificates ',
-      'POST localhost /.mcm/v1/certificates {"csr":"CSR"}',
       'POST localhost /.mcm/v1/certificates {"csr":"CSR","proof":"JWS"}',
       `POST localhost /.mcm/v1/revocations {"device":"${id}"}`,
     ])

@@ -9,7 +9,9 @@ import {
 } from '../../src/device/certificate-end.ts'
 import { type CertificateQuery, listCertificates } from '../../src/device/certificate-list.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
+import { grantRole } from '../../src/device/grant.ts'
 import { requireState } from '../../src/device/state.ts'
+import { NotFoundError } from '../../src/errors.ts'
 import type { IssuedCertificate } from '../../src/protocol/messages.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import { asAda, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
@@ -154,6 +156,7 @@ test('of devices of one name it is one’s own that ends, and another’s is nam
 })
 
 test('a cluster that could not be told shows in the exit code', async () => {
+  await joinedDevice(fleet, 'bob')
   agent.mayListAll = false
   const ended = await asAda(fleet, (session) =>
     revokeCertificates(session, wish({ user: 'bob' }), sayYes().ask),
@@ -161,6 +164,70 @@ test('a cluster that could not be told shows in the exit code', async () => {
   expect(ended.problems).toMatchObject([{ cluster: 'idc-k8s' }])
   expect(exitCodeOfCertificates(ended)).toBe(9)
   expect(exitCodeOfCertificates({ problems: [] })).toBe(0)
+})
+
+test('a device that an agent does not know is not said to be ended there', async () => {
+  const bob = await requireState((await joinedDevice(fleet, 'bob')).home)
+  agent.revocationRefusal = new NotFoundError('MCM_NOT_FOUND', 'no certificate here is of that')
+  const ended = await asAda(fleet, (session) =>
+    revokeCertificates(session, wish({ device: bob.device.id }), sayYes().ask),
+  )
+  expect(ended.problems).toMatchObject([{ cluster: 'idc-k8s' }])
+  expect(exitCodeOfCertificates(ended)).toBe(9)
+})
+
+test('a device is told to the clusters that its user may reach, and is shown whole before', async () => {
+  const { device } = await requireState((await joinedDevice(fleet, 'bob')).home)
+  const grant = { subject: { kind: 'user', name: 'bob' }, role: 'ro' } as const
+  await asAda(fleet, (session) => grantRole(session, grant, ['idc-k8s']))
+  const ack = await registeredCluster(fleet, 'ack')
+  const { risks, ask } = sayYes()
+  await asAda(fleet, (session) =>
+    revokeCertificates(session, wish({ device: device.id.slice(0, 8) }), ask),
+  )
+  expect([agent.revocations, ack.revocations]).toEqual([[{ device: device.id }], []])
+  expect(risks[0]!.lost.at(-1)).toContain(`device ${device.id} (laptop of bob)`)
+})
+
+test('a slip in the name of a user ends nobody, and is not said to be done', async () => {
+  await expect(
+    asAda(fleet, (session) => revokeCertificates(session, wish({ user: 'bbo' }), sayYes().ask)),
+  ).rejects.toMatchObject({ code: 'MCM_NOT_FOUND' })
+  expect(agent.revocations).toEqual([])
+})
+
+test('a beginning that fits more than one certificate ends none of them', async () => {
+  agent.certificates = [issued('ada', '0a0a0a01'), issued('ada', '0a0a0a02')]
+  const { ask } = sayYes()
+  const one = wish({ certificates: ['0a0a0a'] })
+  for (const end of [revokeCertificates, purgeCertificates])
+    await expect(asAda(fleet, (session) => end(session, one, ask))).rejects.toMatchObject({
+      code: 'MCM_USAGE',
+      hint: expect.stringContaining('0a0a0a01, 0a0a0a02'),
+    })
+  await asAda(fleet, (session) =>
+    revokeCertificates(session, wish({ certificates: ['0a0a0a01'] }), ask),
+  )
+  expect([agent.revocations, agent.binned]).toEqual([[{ serial: '0a0a0a01' }], []])
+})
+
+test('a hostile agent cannot make the beginning of a device’s id name another one', async () => {
+  const { device } = await requireState((await joinedDevice(fleet, 'bob')).home)
+  const typed = device.id.slice(0, 8)
+  const false1 = issued('bob', '0a0a0a', { device: typed.padEnd(43, 'z') })
+  agent.certificates = [false1, { ...false1, user: 'ada', serial: '0b0b0b' }]
+  await asAda(fleet, (session) =>
+    revokeCertificates(session, wish({ device: typed }), sayYes().ask),
+  )
+  expect(agent.revocations).toEqual([{ device: device.id }])
+})
+
+test('a certificate in the bin can be revoked too', async () => {
+  agent.certificates = [issued('ada', '0a0a0a', { purged: '2026-01-01T01:00:00Z' })]
+  await asAda(fleet, (session) =>
+    revokeCertificates(session, wish({ certificates: ['0a0a0a'] }), sayYes().ask),
+  )
+  expect(agent.revocations).toEqual([{ serial: '0a0a0a' }])
 })
 
 test('who says no has changed nothing', async () => {

@@ -46,6 +46,8 @@ export class FakeAgent {
   directory: () => Directory
   issued = 0
   revocations: unknown[] = []
+  /** Thrown for every revocation. */
+  revocationRefusal: McmError | undefined
   lifetimeSeconds = 12 * 3600
   /** What it says of its cluster. */
   facts: ClusterFacts = {
@@ -118,7 +120,7 @@ export class FakeAgent {
 
   async #offer({ userCa }: AuthoritiesOrder): Promise<OfferedAuthorities> {
     const make = (commonName: string) => createAuthority(this.#world, { commonName })
-    this.next ??=
+    const made =
       userCa === undefined
         ? { serverCa: await make('next server'), userCa: await make('next users') }
         : {
@@ -126,6 +128,8 @@ export class FakeAgent {
             userCa: undefined,
             ownersCaDer: Buffer.from(userCa, 'base64'),
           }
+    // Of two who ask at once the first to be written is everybody's.
+    this.next ??= made
     const own = {
       serverCa: this.next.serverCa.certificateDer.toString('base64'),
       userCa: userCa ?? this.next.userCa!.certificateDer.toString('base64'),
@@ -199,6 +203,7 @@ export class FakeAgent {
     if (isEnrolment) return answerJson(stream, 201, await this.#enrol(socket, JSON.parse(text)))
     const user = this.#identify(socket)
     if (path === '/.mcm/v1/revocations') {
+      if (this.revocationRefusal) throw this.revocationRefusal
       this.revocations.push(JSON.parse(text))
       return answerJson(stream, 200, {})
     }

@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import { pemCertificate } from '../../src/device/agent-connection.ts'
 import { appendStatements } from '../../src/device/append.ts'
 import { readCertificateFile } from '../../src/device/certificate-file.ts'
+import { fetchCertificates } from '../../src/device/certificates.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { setDirectAddress } from '../../src/device/direct-address.ts'
@@ -55,6 +56,17 @@ test('during the overlap the old server certificate is good, and the next use ge
   await reach()
   expect(agent.issued).toBe(issued + 1)
   await expect(issuerOf(record().userCaDer)).resolves.toMatchObject({ user: 'ada' })
+})
+
+test('what runs on a certificate of the CA of before is not cut short by the renewal: it is named only by hand', async () => {
+  const first = await credentialFor(fleet.ada, agent.id)
+  await rotate()
+  await reach()
+  expect(agent.enrolled.at(-1)).not.toHaveProperty('replaces')
+  const second = await credentialFor(fleet.ada, agent.id)
+  expect(second.fingerprint).not.toBe(first.fingerprint)
+  await asAda(fleet, (session) => fetchCertificates(session, { renew: true, ends: true }))
+  expect(agent.enrolled.at(-1)).toMatchObject({ replaces: second.fingerprint })
 })
 
 test('after it the new server CA alone is trusted, and everything goes on', async () => {

@@ -149,6 +149,9 @@ describe.skipIf(possible.includes(true))('certificates over two clusters', () =>
     expect(renewed).toMatchObject(
       NAMES.map((name) => ({ name, certificateUntil: expect.any(String) })),
     )
+    const replaced = async () =>
+      (await certs(bob)).filter(({ state }) => state === 'replaced').length
+    await expect.poll(replaced, { timeout: 60_000 }).toBeGreaterThanOrEqual(before.length)
     const after = await certs(bob)
     for (const { serial, cluster } of before) {
       expect(after.find((row) => row.serial === serial)).toMatchObject({

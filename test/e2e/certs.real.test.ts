@@ -52,11 +52,11 @@ describe('certificates of a cluster', () => {
     expect(refused.stdout).toContain('you may see your own certificates only')
   })
 
-  test('a renewal marks the old one replaced; both serve for what is on its way', async () => {
+  test('the first use of a new one, which renewing by hand is, marks the old one replaced; both serve for what is on its way', async () => {
     const kubeconfig = await bob.kubeconfig('static')
     await bob.must(['certs', 'renew'])
-    const { certificates } = await certs(bob)
-    expect(certificates.map(({ state }) => state).sort()).toEqual(['replaced', 'stands'])
+    const states = async () => (await certs(bob)).certificates.map(({ state }) => state).sort()
+    await expect.poll(states, { timeout: 30_000 }).toEqual(['replaced', 'stands'])
     expect((await kubectl(bob, kubeconfig)).exitCode).toBe(0)
   })
 

@@ -11,6 +11,7 @@ export default class HubSignCertificate extends McmCommand {
   static override description =
     'The hub makes one when two thirds of the life of its own are over, or when it is started with --next-certificate, and shows it when the overlap ' +
     'is over. Whoever uses mcm notices nothing, agents neither. Kubeconfigs for plain kubectl have to be refreshed once before that: mcm kubeconfig --merge. ' +
+    'When its time has come whatever an administrator does signs it, for 30 days on. ' +
     'A hub that had to be given a new certificate at once: --pin is what mcm hub start prints there.'
   static override examples = [
     '<%= config.bin %> hub sign-certificate',
