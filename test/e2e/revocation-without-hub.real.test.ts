@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import type { CertificateList } from '../../src/device/certificate-list.ts'
 import { type ApiServer, apiServerIsPossible, startApiServer } from '../cluster/api-server.ts'
 import { freePort } from '../cluster/free-port.ts'
@@ -46,7 +46,7 @@ describe.each(['1.36.3', '1.33.13'] as const)('a revocation on Kubernetes %s', a
       await stage.hub.stop('SIGKILL')
       for (const how of GOODBYES) {
         const args = ['get', 'configmaps', '-A', '--watch', '-o', 'name']
-        await expect.poll(async () => (await get(how)).exitCode, { timeout: 60_000 }).toBe(0)
+        await vi.waitUntil(async () => (await get(how)).exitCode === 0, { timeout: 60_000 })
         watches[how] = new LongRunning(await kubectlPath(version), args, envOf(how))
         await watches[how].shows(/configmap\//)
       }
