@@ -281,7 +281,7 @@ describe.skipIf(possible.includes(true))('certificates over two clusters', () =>
     const told = await bob.mcm(['certs', '--json'])
     expect(told.exitCode).toBe(EXIT.someFailed)
     expect(told.stdout).toContain('run mcm certs renew')
-    await bob.must(['certs', 'renew'])
+    await bob.must(['certs', 'renew', '--cluster', 'ack'])
     const isRefused = async () => {
       const { exitCode, stderr } = await get(bob, file, 'ack')
       expect({ exitCode, stderr }).toEqual({
