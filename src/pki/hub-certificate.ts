@@ -192,11 +192,12 @@ function readSubtrees(list: DerReader): ReadonlySet<string> {
   return subtrees
 }
 
-function requireInTime(certificate: Certificate, now: Date): void {
-  if (now < certificate.notBefore || now > certificate.notAfter)
-    throw untrusted(
-      `it is valid from ${certificate.notBefore.toISOString()} to ${certificate.notAfter.toISOString()}`,
-    )
+function requireInTime({ notBefore, notAfter }: Certificate, now: Date): void {
+  if (now >= notBefore && now <= notAfter) return
+  const [from, to, here] = [notBefore, notAfter, now].map((each) => each.toISOString())
+  throw untrusted(`it is valid from ${from} to ${to}, and this clock says ${here}`, {
+    hint: 'set this clock if it is wrong; if it is right the hub has to renew its certificate',
+  })
 }
 
 function requireEndpoint(names: ReadonlySet<string>, endpoint: string): void {
@@ -211,8 +212,9 @@ function badEndpoint(why: string): UsageError {
   })
 }
 
-function untrusted(why: string): TrustError {
-  return new TrustError('MCM_CERTIFICATE_UNTRUSTED', `the hub's certificate is refused: ${why}`, {
-    hint: 'the hub may have been replaced; ask its operator for its pin before going on',
-  })
+const REPLACED = 'the hub may have been replaced; ask its operator for its pin before going on'
+
+function untrusted(why: string, { hint } = { hint: REPLACED }): TrustError {
+  const message = `the hub's certificate is refused: ${why}`
+  return new TrustError('MCM_CERTIFICATE_UNTRUSTED', message, { hint })
 }
