@@ -4,7 +4,7 @@ import { defineConfig } from 'vitest/config'
 // it, and other programs that take their time. real: a real kube-apiserver. node: a whole node with pods, as root.
 // long: an hour and more, by hand.
 const isolated = 'test/**/*.isolated.test.ts'
-const sessions = ['test/sessions/**/*.test.ts', 'test/image/**/*.test.ts']
+const sessions = ['test/sessions/**/*.test.ts', 'test/image/**/*.test.ts', 'test/**/*.slow.test.ts']
 const real = 'test/**/*.real.test.ts'
 const node = 'test/**/*.node.test.ts'
 const long = 'test/**/*.long.test.ts'

@@ -209,8 +209,8 @@ export async function completeRegistration(
   const drafts = (current: FleetSession) => registrationDrafts(current, wish, published)
   const signed = await appendStatements(session, drafts)
   await endRegistration(device, registration)
-  const until = await firstCertificate(signed, id, deadline)
   const record = signed.directory.state.clusters.get(id)!
+  const until = await firstCertificate(signed, record, deadline)
   const { name, labels } = record
   if (until !== undefined) await followServerIfPossible(signed, record, own)
   return { id, name, labels, ...(until === undefined ? {} : { certificateUntil: until }) }
@@ -267,7 +267,7 @@ const AGENT_LEARNS_MS = 30_000
 /** The agent hears of the statements over its tunnel: a moment later it knows this owner. */
 async function firstCertificate(
   session: FleetSession,
-  id: string,
+  cluster: ClusterRecord,
   deadline: number,
 ): Promise<string | undefined> {
   const { device } = session
@@ -275,7 +275,10 @@ async function firstCertificate(
   return device.progress.step('the first certificate', async () => {
     for (;;) {
       try {
-        return formatTime((await credentialInSession(session, id)).notAfter)
+        const { notAfter } = await credentialInSession(session, cluster.id)
+        // One that this owner signed says nothing of the agent; what is done next needs it.
+        if (cluster.issuer === 'local') await withCluster(session, cluster, async () => {})
+        return formatTime(notAfter)
       } catch (error) {
         if (!isMcmError(error) || error instanceof TrustError) throw error
         if (device.world.now().getTime() >= end) return undefined

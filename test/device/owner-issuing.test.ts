@@ -126,6 +126,22 @@ describe('registering with --issuer local', () => {
     expect(fleet.hub.directory.state.clusters.get(id)!.issuer).toBe('local')
   })
 
+  test('is over when the agent can be reached, though the owner’s certificate is there before', async () => {
+    const { registration, objects } = await asAda(fleet, (session) =>
+      prepareRegistration(session, options('far')),
+    )
+    const { id, pairingSecret } = registration
+    const far = await fleet.hub.registerAgent(id, pairingSecret, ownersCa(objects))
+    fleet.hub.agents.delete(id)
+    const registering = asAda(fleet, (session) =>
+      completeRegistration(session, options('far'), 60_000),
+    )
+    await expect.poll(() => fleet.hub.requests.join()).toContain(`CONNECT ${id}`)
+    fleet.hub.agents.set(id, far)
+    expect(await registering).toMatchObject({ id, certificateUntil: expect.any(String) })
+    expect(fleet.ada.said.join()).not.toContain('first form')
+  })
+
   test('a token that ran out takes its CA along', async () => {
     const first = await asAda(fleet, (session) => prepareRegistration(session, options('far')))
     fleet.world.advance(2 * HOUR)
