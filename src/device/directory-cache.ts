@@ -6,16 +6,19 @@ import type { Home } from './home.ts'
 import { type DeviceState, readState, updateState } from './state.ts'
 
 /**
- * The directory as this device last verified it. The file is only a cache: it is verified again when
- * read, and what cannot be believed is fetched anew, never behind the head that the state remembers.
+ * The directory as this device last verified it. The file is only a cache: when read it must lead to the head that
+ * the state remembers, what follows is verified again, and what cannot be believed is fetched anew.
  */
 
 /** What is cached, verified; empty when there is nothing usable. */
-export async function loadDirectory(home: Home, fleet: string): Promise<Directory> {
+export async function loadDirectory(
+  home: Home,
+  { fleet, head }: Pick<DeviceState, 'fleet' | 'head'>,
+): Promise<Directory> {
   const text = await readTextIfAny(home.directoryCache)
   if (text === undefined) return Directory.empty(fleet)
   try {
-    return await Directory.restore(fleet, directoryPageSchema.parse(JSON.parse(text)))
+    return await Directory.restore(fleet, directoryPageSchema.parse(JSON.parse(text)), head)
   } catch {
     return Directory.empty(fleet)
   }

@@ -21,7 +21,10 @@ export async function verifiedDirectory(
   isOffline: boolean,
 ): Promise<DirectoryVerdict> {
   const { fleet } = await requireState(device.home)
-  if (isOffline) return verdict(await offlineDirectory(device.home), 'copy')
+  if (isOffline) {
+    const copy = await offlineDirectory(device.home)
+    return verdict(await Directory.restore(fleet, copy.page(-1)), 'copy')
+  }
   return withFleet(device, async ({ hub, state }) => {
     const page = await hub.directory({ after: -1, details: 'all' })
     return verdict(await extendFromHub(Directory.empty(fleet), page, state.head), 'hub')

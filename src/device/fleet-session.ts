@@ -49,7 +49,7 @@ export async function openFleet(
 ): Promise<FleetSession> {
   const state = await standingState(device)
   const key = await requireDeviceKey(device, state)
-  const cached = admittingOneself(await loadDirectory(device.home, state.fleet), state)
+  const cached = admittingOneself(await loadDirectory(device.home, state), state)
   const candidates = choose(hubCandidates(state, cached, device.world.now()))
   const connection = await connectToHub(device, candidates, key).catch(async (error: unknown) => {
     if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error

@@ -69,7 +69,7 @@ async function renew(
 ): Promise<DeviceState> {
   const { provided, fleet } = state
   if (!provided) return state
-  const directory = await loadDirectory(device.home, fleet)
+  const directory = await loadDirectory(device.home, state)
   const provider = directory.state.providers.get(provided.provider)
   if (!provider) throw loginEnded(`the fleet takes no tokens of ${provided.provider} any more`)
   const key = await requireDeviceKey(device, state)

@@ -34,6 +34,11 @@ interface Parts {
   readonly admissions: readonly Admission[]
 }
 
+export interface DirectoryUpdate {
+  readonly statements: readonly string[]
+  readonly details: readonly DetailEnvelope[]
+}
+
 /** A verified chain, the details known of it, and what both together say. Immutable. */
 export class Directory {
   readonly statements: readonly Statement[]
@@ -62,11 +67,12 @@ export class Directory {
   }
 
   /**
-   * A stored or received chain, verified from its genesis on, and not behind the head remembered.
+   * A stored or received chain, verified from its genesis on, and not behind the head remembered. A chain that
+   * leads to that head is the one verified then, letter by letter: only signatures after it are checked.
    * @throws TrustError MCM_DIRECTORY_INVALID, MCM_DIRECTORY_ROLLED_BACK
    */
   static async restore(fleet: string, page: DirectoryPage, remembered?: Head): Promise<Directory> {
-    const directory = await Directory.empty(fleet).extend(page)
+    const directory = await Directory.empty(fleet).extend(page, remembered)
     const { head } = directory
     if (page.head?.seq !== head?.seq || page.head?.hash !== head?.hash)
       throw invalid('its head is not its last statement')
@@ -106,14 +112,11 @@ export class Directory {
 
   /**
    * This chain and what follows it. Statements that it has already may come again; details may come for
-   * any statement, also late. Costs the signatures of the new statements only.
+   * any statement, also late. Costs the signatures of the new statements only, and not of those up to `verified`.
    * @throws TrustError MCM_DIRECTORY_INVALID; MCM_DIRECTORY_ROLLED_BACK when a statement that was verified
    *   before comes in another form
    */
-  async extend(update: {
-    readonly statements: readonly string[]
-    readonly details: readonly DetailEnvelope[]
-  }): Promise<Directory> {
+  async extend(update: DirectoryUpdate, verified?: Head): Promise<Directory> {
     const added = this.#skipVerified(update.statements)
       .map(readUnverified)
       .filter(({ unverified }) => !this.#isVerifiedBefore(unverified))
@@ -125,7 +128,8 @@ export class Directory {
     const rules = copyChainRules(this.#rules)
     for (const { unverified } of added) followRules(rules, unverified, known.get(unverified.seq))
     // Last, because it is the dear part: nobody makes us check a chain that fits nowhere.
-    await verifyInBatches(added)
+    const isSame = verified !== undefined && statements[verified.seq]?.hash === verified.hash
+    await verifyInBatches(added.filter(({ unverified: { seq } }) => !isSame || seq > verified.seq))
     const parts = { pinned: this.#pinned, statements, details, known, rules }
     return new Directory({ ...parts, admissions: this.#admissions })
   }

@@ -33,6 +33,8 @@ const jwsSchema = z.strictObject({
     .max(2),
 })
 
+const headerSchema = z.object({ jwk: z.unknown() })
+
 /** Takes a text apart, checking every part's form and no signature. @throws Error */
 export function readJws(text: string): {
   payload: string
@@ -93,7 +95,7 @@ function readSignature(part: { protected: string; signature: string }): Unverifi
 }
 
 function readHeader(encoded: string): PublicJwk {
-  const { jwk: unchecked } = z.object({ jwk: z.unknown() }).parse(decodeJson(encoded))
+  const { jwk: unchecked } = headerSchema.parse(decodeJson(encoded))
   const jwk = publicJwk(unchecked)
   if (!jwk) throw new Error('a signer has no key of ours')
   if (encodeJson({ alg: algorithmOf(jwk), typ: TYP, jwk }) !== encoded)

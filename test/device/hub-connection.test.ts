@@ -30,7 +30,7 @@ async function signHub(endpoints: string[], privateEndpoints: string[], certific
 
 async function candidates(first: 'public' | 'private' = 'public') {
   const state = { ...(await requireState(fleet.ada.home)), endpoint: first }
-  const directory = await loadDirectory(fleet.ada.home, state.fleet)
+  const directory = await loadDirectory(fleet.ada.home, state)
   return hubCandidates(state, directory, fleet.world.now())
 }
 

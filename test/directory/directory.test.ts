@@ -35,6 +35,12 @@ function headOf({ statement }: Signed) {
   return { seq: statement.seq, hash: statement.hash }
 }
 
+function withSignatureOf(text: string, other: string): string {
+  const { payload, signatures } = JSON.parse(text)
+  const [{ signature }] = JSON.parse(other).signatures
+  return JSON.stringify({ payload, signatures: [{ ...signatures[0], signature }] })
+}
+
 async function expectRefused(update: Parameters<Directory['extend']>[0], why = invalid) {
   const before = fleet.directory.head
   await expect(fleet.directory.extend(update)).rejects.toMatchObject(why)
@@ -124,6 +130,34 @@ describe('a chain', () => {
     await expect(Directory.empty().extend(reversed)).rejects.toMatchObject(invalid)
     expect(verify).toHaveBeenCalledTimes(1)
     verify.mockRestore()
+  })
+
+  test('restored to the head it was verified to, costs the signatures after that head only', async () => {
+    await fleet.register()
+    await fleet.admit('bob')
+    const { head } = fleet.directory
+    const next = await fleet.sign(hubDraft(['h:1']))
+    const { directory } = fleet
+    const longer = await directory.extend(pageOf(next))
+    const verify = vi.spyOn(globalThis.crypto.subtle, 'verify')
+    const again = await Directory.restore(directory.fleet!, longer.page(-1), head!)
+    expect(again.head).toEqual(longer.head)
+    expect(verify).toHaveBeenCalledTimes(1)
+    verify.mockRestore()
+  })
+
+  test('restored to that head, is refused with a bad signature before it or after it', async () => {
+    await fleet.register()
+    const { directory } = fleet
+    const head = directory.head!
+    const next = await fleet.sign(hubDraft(['h:1']))
+    const longer = await directory.extend(pageOf(next))
+    for (const seq of [head.seq - 1, head.seq, head.seq + 1]) {
+      const { statements, details } = longer.page(-1)
+      const other = statements.with(seq, withSignatureOf(statements[seq]!, statements.at(seq - 1)!))
+      const page = { head: { seq: 2, hash: sha256(other.at(-1)!) }, statements: other, details }
+      await expect(Directory.restore(directory.fleet!, page, head)).rejects.toMatchObject(invalid)
+    }
   })
 })
 

@@ -187,13 +187,14 @@ describe('access as a file over ack (1.36.3) and idc-k8s (1.33.13)', () => {
       'test testuser01 mcm:ns-dev Developer',
       'test testuser02 mcm:ns-dev Tester',
     ])
-    const role = JSON.parse(await asAdmin(idc, ['get', 'clusterrole', 'pod-dev', '-o', 'json']))
+    const wanted = ['clusterrole', 'pod-dev', '-o', 'json', '--show-managed-fields']
+    const role = JSON.parse(await asAdmin(idc, ['get', ...wanted]))
     expect(role.metadata).toMatchObject({
       labels: { 'app.kubernetes.io/managed-by': 'mcm', 'mcm.dev/role': 'pod-dev' },
       annotations: { 'mcm.dev/description': 'reads pods and nothing else' },
     })
-    const managers = role.metadata.managedFields ?? []
-    expect(managers.map(({ manager }: { manager: string }) => manager)).not.toContain('kubectl')
+    expect(role.metadata.managedFields).toMatchObject([{ manager: 'mcm', operation: 'Apply' }])
+    expect(role.metadata.managedFields).toHaveLength(1)
   })
 
   test('drift is seen, whoever made it, and put right; what is not mcm’s is left alone', async () => {
@@ -274,6 +275,25 @@ describe('access as a file over ack (1.36.3) and idc-k8s (1.33.13)', () => {
     expect(await apply(owner, file)).toMatchObject({ exitCode: 0 })
     expect((await managed(ack)).length).toBe(before)
   }, 600_000)
+
+  test('a grant that the file lets end works until then, and is not missed afterwards', async () => {
+    const tester = people['testuser02']!
+    const reads = ['-n', 'other', 'get', 'configmaps']
+    const expires = new Date(Date.now() + 45_000).toISOString().replace(/\.\d+Z$/, 'Z')
+    const grant = `  - { user: testuser02, role: ns-ro, clusters: [idc-k8s], namespaces: [other], expires: '${expires}' }\n`
+    const path = await declare(TEAM + grant, 'ends.yaml')
+    expect(await apply(owner, path)).toMatchObject({ exitCode: 0 })
+    expect(await kubectl(tester, 'idc-k8s', reads)).toMatchObject({ exitCode: 0 })
+    await expect
+      .poll(async () => (await kubectl(tester, 'idc-k8s', reads)).stderr, {
+        timeout: 120_000,
+        interval: 500,
+      })
+      .toContain('(Forbidden)')
+    expect(Date.now()).toBeGreaterThanOrEqual(Date.parse(expires))
+    expect(await apply(owner, file)).toMatchObject({ exitCode: 0 })
+    expect((await diff(owner, file)).exitCode).toBe(0)
+  }, 300_000)
 
   test('a grant for some seconds works at once and is over by itself, with what ran under it', async () => {
     const tester = people['testuser02']!
