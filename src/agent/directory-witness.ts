@@ -80,9 +80,9 @@ export function directoryWitness(
     const since = now()
     if (after.head && after.head.seq > (before.head?.seq ?? -1))
       brought = { head: after.head, since, user }
-    if (broughtDetails.size >= MAX_BROUGHT_DETAILS) broughtDetails.clear()
     for (const seq of after.details.keys()) {
-      if (before.details.has(seq)) continue
+      // What comes in heaps makes nobody forget what came before it.
+      if (before.details.has(seq) || broughtDetails.size >= MAX_BROUGHT_DETAILS) continue
       const { hash } = after.statements[seq]!
       broughtDetails.set(seq, { head: { seq, hash }, since, user })
     }
