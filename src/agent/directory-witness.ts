@@ -1,5 +1,5 @@
 import type { Directory } from '../directory/directory.ts'
-import type { Statement } from '../directory/statement.ts'
+import { lackingDetails } from '../directory/lacking.ts'
 import { formatTime } from '../directory/time.ts'
 import { AccessDeniedError, UnreachableError } from '../errors.ts'
 import type { DirectoryAppend, DirectoryFacts, Head, NamedHead } from '../protocol/messages.ts'
@@ -80,9 +80,9 @@ export function directoryWitness(
     const since = now()
     if (after.head && after.head.seq > (before.head?.seq ?? -1))
       brought = { head: after.head, since, user }
-    if (broughtDetails.size >= MAX_BROUGHT_DETAILS) broughtDetails.clear()
     for (const seq of after.details.keys()) {
-      if (before.details.has(seq)) continue
+      // What comes in heaps makes nobody forget what came before it.
+      if (before.details.has(seq) || broughtDetails.size >= MAX_BROUGHT_DETAILS) continue
       const { hash } = after.statements[seq]!
       broughtDetails.set(seq, { head: { seq, hash }, since, user })
     }
@@ -99,7 +99,7 @@ export function directoryWitness(
         const isSame = before?.head.hash === head.hash || (before && before.head.seq < head.seq)
         claims.set(user, { head, since: isSame ? before.since : now(), user })
       }
-      return { head: holder.head, lacks: lacking(holder.directory) }
+      return { head: holder.head, lacks: lackingDetails(holder.directory) }
     },
     async take(user, read) {
       if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
@@ -159,28 +159,6 @@ const MAX_AHEAD = 10_000
 const MAX_BRINGING = 32
 /** Whose signatures are checked at a time. */
 const MAX_JUDGING = 4
-
-/** Of what ends somebody and of what binds otherwise: the newest of each. */
-const MAX_LACKING = 256
-const ENDS: ReadonlySet<Statement['type']> = new Set(['revoke', 'removal'])
-const BINDS: ReadonlySet<Statement['type']> = new Set([
-  'member',
-  'groups',
-  'grant',
-  'approval',
-  'cluster',
-])
-
-/**
- * Numbers of statements whose detail is not here, newest first. Most are no concern of this cluster, which only
- * those can tell who know them.
- */
-function lacking({ statements, details }: Directory): number[] {
-  const unknown = statements.filter(({ seq }) => !details.has(seq)).reverse()
-  const newest = (types: ReadonlySet<Statement['type']>) =>
-    unknown.filter(({ type }) => types.has(type)).slice(0, MAX_LACKING)
-  return [...newest(ENDS), ...newest(BINDS)].map(({ seq }) => seq)
-}
 
 /**
  * What of it nobody but an admin could have put there. Verified here first: only what follows proves who signed.

@@ -60,7 +60,9 @@ export async function openFleet(
   try {
     const { hub } = connection
     const session = { device, state, directory: cached, key, connection, hub }
-    return await syncDirectory(session)
+    const synced = await syncDirectory(session)
+    sayWhatIsKeptBack(synced)
+    return synced
   } catch (error) {
     connection.hub.close()
     throw error
@@ -97,6 +99,24 @@ async function standingState(device: Device): Promise<DeviceState> {
   // Loaded here: few need it, and start-up time is felt.
   const { renewLogin } = await import('./provided-renewal.ts')
   return renewLogin(device)
+}
+
+/**
+ * A hub takes no statement without its detail and shows an administrator every one (PROTOCOL §3.2), so one that is not
+ * here is kept back: it may be a revocation, which this administrator then can bring to no cluster.
+ */
+function sayWhatIsKeptBack({ device, directory, key }: FleetSession): void {
+  if (!directory.state.admins.has(key.id)) return
+  const hidden = directory.statements.filter(({ seq }) => !directory.details.has(seq))
+  const worst = hidden.find(({ type }) => type === 'revoke') ?? hidden[0]
+  if (worst === undefined) return
+  const which = `statement ${worst.seq} (${worst.type})`
+  const what =
+    hidden.length === 1 ? `${which} says` : `${which} and ${hidden.length - 1} others say`
+  device.progress.say(`the hub keeps back what ${what}, which it shows every administrator`)
+  device.progress.say(
+    'try: ask whoever signed it to run mcm certs --all, which brings it to clusters',
+  )
 }
 
 function requireLive({ directory, state, key }: FleetSession): void {

@@ -3,9 +3,11 @@ import type { AgentApi } from '../client/agent.ts'
 import { batches } from '../directory/batches.ts'
 import { isByAdmin } from '../directory/chain.ts'
 import type { Directory } from '../directory/directory.ts'
+import { readLacking } from '../directory/lacking.ts'
+import type { Statement } from '../directory/statement.ts'
 import { visibleDetails } from '../directory/visibility.ts'
 import { isMcmError } from '../errors.ts'
-import type { DirectoryAppend, NamedHead } from '../protocol/messages.ts'
+import type { DetailEnvelope, DirectoryAppend, Head, NamedHead } from '../protocol/messages.ts'
 
 /** Nobody waits for it longer than that after their own work is done; the next session goes on. */
 const PATIENCE_MS = 2_000
@@ -42,7 +44,7 @@ async function tell(
     for (const batch of broughtTo(directory, cluster, theirs)) {
       const head = await agent.bringDirectory(batch)
       // Whoever does not go on has something against it.
-      if (head === null || directory.statements[head.seq]?.hash !== head.hash) return
+      if (!agrees(directory, head)) return
       if (batch.statements.length > 0 && head.seq <= (theirs.head?.seq ?? -1)) return
     }
   } catch (error) {
@@ -52,22 +54,43 @@ async function tell(
 
 /**
  * What an agent lacks and takes from a client: up to the last statement of an admin, and of the details only those
- * that a hub would show it: it may be anybody's.
+ * that a hub would show it: it may be anybody's. All of it, in the order of `urgency`, and what others than admins
+ * signed long ago after the statements: who signs heaps of them keeps no revocation waiting.
  */
-function broughtTo(
+function* broughtTo(
   directory: Directory,
   cluster: string,
   { head, lacks }: NamedHead,
-): Iterable<DirectoryAppend> {
-  // Another statement under its number: it is not ours to set right.
-  if (head === null || directory.statements[head.seq]?.hash !== head.hash) return []
+): Generator<DirectoryAppend> {
+  if (!agrees(directory, head)) return
   const after = head.seq
   const last = directory.lastByAdmin
-  if (after >= last && lacks.length === 0) return []
-  const wanted = new Set(lacks)
+  if (after >= last && lacks === '') return
+  const isLacking = readLacking(lacks)
+  const statementOf = ({ seq }: { seq: number }) => directory.statements[seq]!
+  const details = visibleDetails(directory, { kind: 'agent', cluster })
+    .filter(({ seq }) => (seq <= after ? isLacking(seq) : seq <= last))
+    .sort((a, b) => urgency(statementOf(a)) - urgency(statementOf(b)))
+  const waits = (detail: DetailEnvelope) => detail.seq <= after && !isByAdmin(statementOf(detail))
   const statements = directory.statements.slice(after + 1, last + 1).map(({ text }) => text)
-  const details = visibleDetails(directory, { kind: 'agent', cluster }).filter(({ seq }) =>
-    seq <= after ? wanted.has(seq) : seq <= last,
-  )
-  return batches({ statements, details }, after, (seq) => isByAdmin(directory.statements[seq]!))
+  const first = { statements, details: details.filter((detail) => !waits(detail)) }
+  yield* batches(first, after, (seq) => isByAdmin(statementOf({ seq })))
+  yield* batches({ statements: [], details: details.filter(waits) }, after)
+}
+
+/**
+ * Another statement under the number of its head is not ours to set right. One that knows more than we do, as a hub
+ * can always arrange, may lack a detail all the same, and judges what it is brought.
+ */
+function agrees(directory: Directory, head: Head | null): head is Head {
+  if (head === null) return false
+  const own = directory.statements[head.seq]
+  return own === undefined || own.hash === head.hash
+}
+
+/** What ends somebody, then what else admins signed, then what anybody may sign as often as they like. */
+function urgency(statement: Statement): number {
+  if (statement.type === 'revoke') return 0
+  if (isByAdmin(statement)) return 1
+  return statement.type === 'removal' ? 2 : 3
 }

@@ -8,10 +8,13 @@ const time = z.iso.datetime()
 export const headSchema = z.object({ seq: z.int().min(0), hash: key43 })
 export type Head = z.infer<typeof headSchema>
 
-/** An agent's head, and numbers of statements whose detail it lacks (§3.6). */
+/** An agent's head, and which details it lacks: a bit for each statement (§3.6), of 6 291 456 at most. */
 export const namedHeadSchema = z.object({
   head: headSchema.nullable(),
-  lacks: z.array(z.int().min(0)).max(1_024),
+  lacks: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]*$/)
+    .max(1 << 20),
 })
 export type NamedHead = z.infer<typeof namedHeadSchema>
 

@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { requireYoung } from '../../src/agent/directory-age.ts'
 import { type DirectoryWitness, directoryWitness } from '../../src/agent/directory-witness.ts'
+import { gossip } from '../../src/device/gossip.ts'
 import { Directory } from '../../src/directory/directory.ts'
-import type { DirectoryAppend } from '../../src/protocol/messages.ts'
-import { Fleet } from '../directory/fleet.ts'
+import { readLacking } from '../../src/directory/lacking.ts'
+import type { DirectoryAppend, Head } from '../../src/protocol/messages.ts'
+import { CLUSTER, Fleet } from '../directory/fleet.ts'
 import { FrozenWorld, RecordedLog } from './frozen-world.ts'
 
 const LONG_MS = 16_000
@@ -39,6 +41,46 @@ function append(after = -1): DirectoryAppend {
   return { statements, details }
 }
 
+/** Numbers of the statements that the agent says it lacks the details of. */
+function lacked(): number[] {
+  const isLacking = readLacking(witness.hear('alice', fleet.directory.head!).lacks)
+  return holder.directory.statements.map(({ seq }) => seq).filter(isLacking)
+}
+
+/**
+ * What ends bob, whose detail a hostile hub keeps from the agent, below 256 statements that bob signed, which change
+ * nothing and whose details it shows nobody. `alices` is the directory as she knows it.
+ */
+async function buried(type: 'removal' | 'approval', end: () => Promise<number>) {
+  const bob = await fleet.admit('bob')
+  await fleet.member('add', 'user', 'bob')
+  await witness.takeFromHub(append())
+  const seq = await end()
+  const junk =
+    type === 'removal'
+      ? ({ type, detail: { device: 'N'.repeat(43), reason: '' } } as const)
+      : ({ type, detail: { action: 'deny', request: 1 } } as const)
+  for (let index = 0; index < 256; index += 1) await fleet.append(junk, [bob])
+  const last = await fleet.append({ type: 'confirm', detail: {} })
+  const { statements, details } = append()
+  await witness.takeFromHub({ statements, details: details.filter((each) => each.seq === last) })
+  const shown = details.filter((each) => each.seq <= seq || each.seq === last)
+  const alices = await Directory.empty(fleet.directory.fleet!).extend({
+    statements,
+    details: shown,
+  })
+  return { bob, seq, alices }
+}
+
+/** What alice’s client does whenever it opens a session. */
+function visit(directory: Directory): Promise<void> {
+  const agent = {
+    nameHead: async (head: Head) => witness.hear('alice', head),
+    bringDirectory: (batch: DirectoryAppend) => witness.take('alice', async () => batch),
+  }
+  return gossip(agent, directory, CLUSTER).wait()
+}
+
 beforeEach(async () => {
   fleet = await Fleet.found()
   await fleet.register()
@@ -51,7 +93,7 @@ beforeEach(async () => {
 describe('a directory that a hub withholds', () => {
   it('is not suspected while every client names what the agent has', () => {
     const { head } = holder
-    expect(witness.hear('bob', fleet.directory.head!)).toEqual({ head, lacks: [] })
+    expect(witness.hear('bob', fleet.directory.head!)).toEqual({ head, lacks: '' })
     world.advance(LONG_MS)
     expect(witness.notes()).toEqual([])
     expect(witness.facts()).toMatchObject({ head: holder.head })
@@ -118,10 +160,10 @@ describe('a directory that a hub withholds', () => {
     const seq = await fleet.revoke({ user: 'bob' })
     await witness.takeFromHub({ ...append(before), details: [] })
     expect(holder.state.isLiveDevice(bob.id)).toBe(true)
-    expect(witness.hear('alice', fleet.directory.head!)).toMatchObject({ lacks: [seq] })
+    expect(lacked()).toEqual([seq])
     await witness.take('alice', async () => ({ statements: [], details: append(before).details }))
     expect(holder.state.isLiveDevice(bob.id)).toBe(false)
-    expect(witness.hear('alice', fleet.directory.head!)).toMatchObject({ lacks: [] })
+    expect(lacked()).toEqual([])
     expect(witness.notes()).toEqual([])
     world.advance(LONG_MS)
     expect(witness.facts().withheld).toMatchObject({ head: { seq } })
@@ -158,13 +200,45 @@ describe('a directory that a hub withholds', () => {
     expect(holder.directory.details.has(seq + 1)).toBe(false)
   })
 
-  it('lists what it lacks of ends before anything else, and no more than it can say', async () => {
+  it('lacks whatever it was not shown, of every type', async () => {
     for (let index = 0; index < 3; index += 1) await fleet.admit(`u${index}`)
-    const end = await fleet.revoke({ user: 'u0' })
-    const later = [await fleet.member('add', 'user', 'u1'), await fleet.member('add', 'user', 'u2')]
-    await witness.takeFromHub({ ...append(holder.head!.seq), details: [] })
-    const { lacks } = witness.hear('alice', fleet.directory.head!)
-    expect(lacks).toEqual([end, ...later.reverse()])
+    await fleet.revoke({ user: 'u0' })
+    await fleet.member('add', 'user', 'u1')
+    const before = holder.head!.seq
+    await witness.takeFromHub({ ...append(before), details: [] })
+    const later = holder.directory.statements.slice(before + 1)
+    expect(lacked()).toEqual(later.map(({ seq }) => seq))
+  })
+
+  it('is made good although 256 removals of somebody revoked were put on top of their revocation', async () => {
+    const { bob, seq, alices } = await buried('removal', () => fleet.revoke({ user: 'bob' }))
+    expect(holder.state.isLiveDevice(bob.id)).toBe(true)
+    expect(lacked()).toContain(seq)
+    await visit(alices)
+    expect(holder.state.isLiveDevice(bob.id)).toBe(false)
+    world.advance(LONG_MS)
+    expect(witness.facts().withheld).toMatchObject({ head: { seq } })
+  })
+
+  it('is made good although the agent is shown more statements than those who come by', async () => {
+    const { bob, seq } = await buried('removal', () => fleet.revoke({ user: 'bob' }))
+    const { statements, details } = append()
+    const behind = await Directory.empty(fleet.directory.fleet!).extend({
+      statements: statements.slice(0, seq + 1),
+      details: details.filter((each) => each.seq <= seq),
+    })
+    await visit(behind)
+    expect(holder.state.isLiveDevice(bob.id)).toBe(false)
+  })
+
+  it('is made good although 256 approvals were put on top of the end of a membership', async () => {
+    const { seq, alices } = await buried('approval', () => fleet.member('remove', 'user', 'bob'))
+    expect(holder.state.isMember('bob', CLUSTER, world.now())).toBe(true)
+    expect(lacked()).toContain(seq)
+    await visit(alices)
+    expect(holder.state.isMember('bob', CLUSTER, world.now())).toBe(false)
+    world.advance(LONG_MS)
+    expect(witness.facts().withheld).toMatchObject({ head: { seq } })
   })
 
   it('is brought by a few at a time, and by nobody twice at once', async () => {

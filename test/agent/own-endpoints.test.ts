@@ -277,7 +277,7 @@ test('what is not in the bin does not come out of it, and no stranger hears what
 
 test('a head is taken under the name of whoever stands, and statements may be longer than other bodies', async () => {
   const head = { seq: 7, hash: 'H'.repeat(43) }
-  expect(JSON.parse((await post(bob, 'head', head)).body)).toEqual({ head: null, lacks: [] })
+  expect(JSON.parse((await post(bob, 'head', head)).body)).toEqual({ head: null, lacks: '' })
   expect(stage.log).toContain(`heard ${JSON.stringify({ user: 'bob', ...head })}`)
   const statements = Array.from({ length: 4 }, () => 'x'.repeat(60_000))
   expect((await post(bob, 'directory', { statements, details: [] })).status).toBe(200)

@@ -351,7 +351,7 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
       witness: {
         hear: (user, head) => {
           write('heard', { user, ...head })
-          return { head: null, lacks: [] }
+          return { head: null, lacks: '' }
         },
         take: async (user, read) => {
           const { statements } = await read()

@@ -59,8 +59,8 @@ export class FakeAgent {
   brought: DirectoryAppend[] = []
   /** The head it says it has; that of its directory unless told. */
   head: Head | undefined
-  /** Numbers of the details it says it lacks. */
-  lacks: number[] = []
+  /** Which details it says it lacks. */
+  lacks = ''
   /** What it lists, and what was asked of it. */
   certificates: IssuedCertificate[] = []
   asked: string[] = []

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { addAdmin } from '../../src/device/admins.ts'
 import { appendStatements, type Draft } from '../../src/device/append.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
 import { confirmWhenDue } from '../../src/device/confirm-directory.ts'
@@ -7,8 +8,10 @@ import { gossip } from '../../src/device/gossip.ts'
 import { grantRole } from '../../src/device/grant.ts'
 import { revokeUser } from '../../src/device/revoke.ts'
 import { Directory } from '../../src/directory/directory.ts'
+import { lackingDetails } from '../../src/directory/lacking.ts'
 import type { SigningKey } from '../../src/directory/signing-key.ts'
 import { UnreachableError } from '../../src/errors.ts'
+import type { DirectoryAppend } from '../../src/protocol/messages.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import { asAda, DAY, HOUR, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
 import { eachWithCluster } from './scene.ts'
@@ -34,6 +37,14 @@ const grantTo = (name: string, cluster: string) =>
   asAda(fleet, (session) =>
     grantRole(session, { subject: { kind: 'user', name }, role: 'mcm:ro' }, [cluster]),
   )
+
+/** As an agent says it that has the details of all others. */
+function lacking(hidden: readonly { readonly seq: number }[]): string {
+  const { statements } = fleet.hub.directory
+  const details = new Map(fleet.hub.directory.details)
+  for (const { seq } of hidden) details.delete(seq)
+  return lackingDetails({ statements, details })
+}
 
 /** What anybody may sign who has a device. */
 function asked(key: SigningKey): Draft {
@@ -85,14 +96,64 @@ test('an agent is brought the details that no hub showed it, and only those that
   await asAda(fleet, (session) => revokeUser(session, 'bob', 'left'))
   const { directory } = fleet.hub
   const lacked = directory.statements.filter(({ type }) => type === 'revoke' || type === 'member')
-  agent.lacks = lacked.map(({ seq }) => seq).reverse()
+  agent.lacks = lacking(lacked)
   agent.brought.length = 0
   await whoami()
   const brought = agent.brought.flatMap(({ details }) => details)
   expect(agent.brought.every(({ statements }) => statements.length === 0)).toBe(true)
   expect(brought.map(({ text }) => text).join()).toContain('"user":"bob","reason":"left"')
   expect(JSON.stringify(brought)).not.toMatch(new RegExp(`carol|${other.id}`))
-  expect(brought.every(({ seq }) => agent.lacks.includes(seq))).toBe(true)
+  expect(brought.every(({ seq }) => lacked.some((statement) => statement.seq === seq))).toBe(true)
+})
+
+test('revocations come first, and what anybody may sign in heaps after the statements of admins', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  await grantTo('bob', 'idc-k8s')
+  for (let index = 0; index < 3; index += 1)
+    await withFleet(bob, (session) => appendStatements(session, ({ key }) => [asked(key)]))
+  await asAda(fleet, (session) => revokeUser(session, 'bob', 'left'))
+  const { seq, hash } = fleet.hub.directory.head!
+  fleet.world.advance(2 * DAY)
+  await confirm()
+  const { directory } = fleet.hub
+  const [head, told] = [{ seq, hash }, [] as DirectoryAppend[]]
+  const behind = {
+    nameHead: async () => ({ head, lacks: lacking(directory.statements.slice(3, seq + 1)) }),
+    bringDirectory: async (batch: DirectoryAppend) => {
+      told.push(batch)
+      return directory.head
+    },
+  }
+  await gossip(behind, directory, agent.id).wait()
+  const typesOf = ({ details }: DirectoryAppend) =>
+    details.map((detail) => directory.statements[detail.seq]!.type)
+  const [first, last] = told
+  expect(told).toHaveLength(2)
+  expect([first!.statements.length, last!.statements.length]).toEqual([1, 0])
+  expect(typesOf(first!)[0]).toBe('revoke')
+  expect(typesOf(first!)).toContain('member')
+  expect(typesOf(first!)).not.toContain('request')
+  expect(typesOf(last!)).toEqual(
+    expect.arrayContaining(['device', 'request', 'request', 'request']),
+  )
+})
+
+test('an administrator to whom a hub does not show what statements say is told, and nobody else', async () => {
+  const bob = await joinedDevice(fleet, 'bob')
+  await joinedDevice(fleet, 'carol')
+  const other = await joinedDevice(fleet, 'dora')
+  await asAda(fleet, (session) => addAdmin(session, 'dora'))
+  await withFleet(other, async () => {})
+  await asAda(fleet, (session) => revokeUser(session, 'carol', 'left'))
+  const { seq } = fleet.hub.directory.statements.findLast(({ type }) => type === 'revoke')!
+  const keptBack = (said: readonly string[]) => said.filter((line) => line.includes('keeps back'))
+  fleet.hub.tamper = (page) => ({ ...page, details: page.details.filter((each) => each.seq < seq) })
+  await withFleet(other, async () => {})
+  await withFleet(bob, async () => {})
+  expect(keptBack(other.said)).toEqual([
+    `the hub keeps back what statement ${seq} (revoke) says, which it shows every administrator`,
+  ])
+  expect(keptBack([...bob.said, ...fleet.ada.said])).toEqual([])
 })
 
 test('an agent that says it has nothing but the beginning hears nothing of other clusters', async () => {
