@@ -1,14 +1,16 @@
 import { defineConfig } from 'vitest/config'
 
 // unit: no Kubernetes needed. isolated: the same, with modules replaced. sessions: the program as people start
-// it, and other programs that take their time. real: a real kube-apiserver. node: a whole node with pods, as root.
+// it, and other programs that take their time. real: a real kube-apiserver, and what measures
+// time and needs it for itself. node: a whole node with pods, as root.
 // long: an hour and more, by hand.
 const isolated = 'test/**/*.isolated.test.ts'
-const sessions = ['test/sessions/**/*.test.ts', 'test/image/**/*.test.ts', 'test/**/*.slow.test.ts']
+const sessions = ['test/sessions/**/*.test.ts', 'test/image/**/*.test.ts']
+const slow = 'test/**/*.slow.test.ts'
 const real = 'test/**/*.real.test.ts'
 const node = 'test/**/*.node.test.ts'
 const long = 'test/**/*.long.test.ts'
-const bySuffix = [isolated, real, node, long]
+const bySuffix = [isolated, slow, real, node, long]
 
 // Nobody waits for CI, and with more its two cores would be late for what tests of time expect.
 const WORKERS = process.env['CI'] === 'true' ? 2 : 3
@@ -63,7 +65,7 @@ export default defineConfig({
         test: {
           name: 'real',
           sequence: { groupOrder: 2 },
-          include: [real],
+          include: [real, slow],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,
