@@ -1,12 +1,9 @@
 import { Command, type Interfaces } from '@oclif/core'
 import type { ChildWorld } from './device/child-clusters.ts'
 import type { ChildEnd } from './device/child-process.ts'
-import { confirmWhenDue } from './device/confirm-directory.ts'
 import type { Device } from './device/device.ts'
-import { withFleetOrAgents } from './device/fleet-or-agents.ts'
 import { type FleetSession, withFleet } from './device/fleet-session.ts'
-import { signHubCertificateWhenDue } from './device/sign-hub-certificate.ts'
-import type { Traveller } from './device/way-to-agent.ts'
+import { withUpkeep } from './device/upkeep.ts'
 import { EXIT_INTERRUPTED } from './errors.ts'
 import { leaveAs, leaveSoon, openRuntime, type Runtime } from './runtime.ts'
 import { failureOf, renderFailure } from './terminal/failure.ts'
@@ -60,14 +57,7 @@ export abstract class McmCommand extends Command {
 
   /** Runs `work` on a connection to the hub as this device. */
   protected async fleet<T>(work: (session: FleetSession) => Promise<T>): Promise<T> {
-    return withFleet(await this.device(), async (session) =>
-      work(await signHubCertificateWhenDue(await confirmWhenDue(session))),
-    )
-  }
-
-  /** The same; where no hub answers, by the directory kept here and to agents at their own addresses. */
-  protected async fleetOrAgents<T>(work: (traveller: Traveller) => Promise<T>): Promise<T> {
-    return withFleetOrAgents(await this.device(), work)
+    return withFleet(await this.device(), (session) => withUpkeep(session, work))
   }
 
   override async catch(error: Error): Promise<void> {

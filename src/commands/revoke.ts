@@ -10,7 +10,8 @@ export default class Revoke extends McmCommand {
   static override summary = 'end a user, one of their devices, or their rights in some clusters'
   static override description =
     'Without --cluster or --device the user is ended everywhere: devices, invites, sessions, bindings. ' +
-    'With --cluster only the rights there are taken away; the user stays in the fleet.'
+    'With --cluster only the rights there are taken away; the user stays in the fleet. ' +
+    'Where a hub stands in the way: mcm certs revoke --user NAME --direct.'
   static override examples = [
     '<%= config.bin %> revoke bob --reason left',
     '<%= config.bin %> revoke bob --device old-laptop',

@@ -1,8 +1,11 @@
 import { X509Certificate } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { type AgentApi, openAgentApi } from '../client/agent.ts'
-import { openInner } from '../client/inner.ts'
+import { type InnerOptions, openInner } from '../client/inner.ts'
 import { standingServerCas } from '../directory/overlap.ts'
 import type { ClusterRecord } from '../directory/state.ts'
+import { UnreachableError } from '../errors.ts'
 import { ALPN_HTTP2, clusterHost, enrolmentHost } from '../protocol/names.ts'
 import type { Credential } from './kept-credential.ts'
 import { openWay, type Traveller } from './way-to-agent.ts'
@@ -14,13 +17,8 @@ export async function openEnrolment(
   traveller: Traveller,
   cluster: ClusterRecord,
 ): Promise<{ agent: AgentApi; exporter(label: string): Buffer }> {
-  const host = enrolmentHost(cluster.id)
-  const stream = traveller.enrolment ?? (await openWay(traveller, cluster, 'enrolment'))
-  const socket = await openInner(stream, {
-    host,
-    serverCaPem: serverCasPem(cluster, traveller.device.world.now()),
-    alpn: [ALPN_HTTP2],
-  })
+  const way = async () => traveller.enrolment ?? openWay(traveller, cluster, 'enrolment')
+  const socket = await openInnerOn(way, traveller, cluster, { host: enrolmentHost(cluster.id) })
   const exporter = (label: string) => socket.exportKeyingMaterial(32, label, Buffer.alloc(0))
   return { agent: openAgentApi(socket), exporter }
 }
@@ -31,16 +29,31 @@ export async function openSession(
   cluster: ClusterRecord,
   credential: Credential,
 ): Promise<AgentApi> {
-  const host = clusterHost(cluster.id)
-  const stream = await openWay(traveller, cluster, 'session')
-  const socket = await openInner(stream, {
-    host,
-    serverCaPem: serverCasPem(cluster, traveller.device.world.now()),
+  const way = () => openWay(traveller, cluster, 'session')
+  const socket = await openInnerOn(way, traveller, cluster, {
+    host: clusterHost(cluster.id),
     certPem: credential.certificatePem,
     keyPem: credential.key,
-    alpn: [ALPN_HTTP2],
   })
   return openAgentApi(socket)
+}
+
+async function openInnerOn(
+  way: () => Promise<Duplex>,
+  { device, hindered }: Traveller,
+  cluster: ClusterRecord,
+  options: Pick<InnerOptions, 'host' | 'certPem' | 'keyPem'>,
+): Promise<TLSSocket> {
+  const serverCaPem = serverCasPem(cluster, device.world.now())
+  let stream: Duplex | undefined
+  try {
+    stream = await way()
+    return await openInner(stream, { ...options, serverCaPem, alpn: [ALPN_HTTP2] })
+  } catch (error) {
+    // Where there was no way at all the direct address has been tried.
+    if (stream || !(error instanceof UnreachableError)) hindered?.add(cluster.id)
+    throw error
+  }
 }
 
 /** The server CAs of which a cluster's agent may show a certificate, in PEM, one after the other. */

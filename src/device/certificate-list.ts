@@ -7,7 +7,7 @@ import { withCluster } from './cluster-access.ts'
 import { reachableClusters } from './cluster-lookup.ts'
 import { selectClusters } from './cluster-selection.ts'
 import { certificatePath } from './home.ts'
-import type { Traveller } from './way-to-agent.ts'
+import { noDirectAddress, type Traveller } from './way-to-agent.ts'
 
 /** Certificates of many clusters, each as the agent that has issued it says. */
 
@@ -64,13 +64,18 @@ export async function listCertificates(
   }
 }
 
-/** Those named, or every one this user may reach. */
+/** Those named, or every one this user may reach. @throws UnreachableError where the hub is left out and none has an address */
 export function chosenClusters(
-  { directory, state }: Traveller,
+  { directory, state, isDirect }: Traveller,
   selectors: readonly string[],
 ): readonly ClusterRecord[] {
-  if (selectors.length === 0) return reachableClusters(directory, state.user)
-  return selectClusters(directory, state.user, { all: false, selectors })
+  const clusters =
+    selectors.length === 0
+      ? reachableClusters(directory, state.user)
+      : selectClusters(directory, state.user, { all: false, selectors })
+  const isNowhere = clusters.length > 0 && clusters.every(({ direct }) => direct === undefined)
+  if (isDirect && isNowhere) throw noDirectAddress(clusters)
+  return clusters
 }
 
 async function certificatesIn(

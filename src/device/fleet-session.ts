@@ -69,6 +69,17 @@ export async function openFleet(
   }
 }
 
+/**
+ * The same for whoever has worked with the session meanwhile: from what is kept here, so that a hub which shows the
+ * directory of before gets nothing signed beside what was appended since. @throws as `syncDirectory`
+ */
+export async function catchUp(session: FleetSession): Promise<FleetSession> {
+  const { device } = session
+  const state = await requireState(device.home)
+  const directory = admittingOneself(await loadDirectory(device.home, state), state)
+  return syncDirectory({ ...session, state, directory })
+}
+
 /** The session with the directory as it is now; kept on disk as well. @throws TrustError, AccessDeniedError MCM_REVOKED */
 export async function syncDirectory(session: FleetSession): Promise<FleetSession> {
   const { device, directory, hub } = session

@@ -37,10 +37,10 @@ export async function latestStandpoint(device: Device): Promise<Standpoint> {
   }
 }
 
-/** `offlineStandpoint` for whom no hub has answered, which is said. @throws as above */
-export async function offlineAfterAll(device: Device): Promise<Standpoint> {
+/** `offlineStandpoint`, and says why: no hub has answered unless told. @throws as above */
+export async function offlineAfterAll(device: Device, why = 'no hub answers'): Promise<Standpoint> {
   const standpoint = await offlineStandpoint(device)
   const seq = standpoint.directory.head?.seq ?? -1
-  device.progress.say(`no hub answers: by the copy of the directory here, statement ${seq}`)
+  device.progress.say(`${why}: by the copy of the directory here, statement ${seq}`)
   return standpoint
 }

@@ -6,7 +6,7 @@ import { isMcmError, TrustError, UsageError } from '../errors.ts'
 import { checkHubCertificate, isDueForNext } from '../pki/hub-certificate.ts'
 import { requireAdmin } from './admin.ts'
 import { appendStatements } from './append.ts'
-import { type FleetSession, syncDirectory } from './fleet-session.ts'
+import { catchUp, type FleetSession } from './fleet-session.ts'
 
 /** Signing the next certificate of a hub, so that everybody knows it before it is shown (PROTOCOL §12.3). */
 
@@ -56,26 +56,43 @@ const OWN_OVERLAP_MS = 30 * DAY_MS
 
 /**
  * Any command of an administrator signs the next certificate of a hub whose own is in the last third of its life, so
- * that nobody has to think of it; when it cannot now, the next command does. Gives the session with the directory as
- * it then is. @throws TrustError
+ * that nobody has to think of it; when it cannot now, the next command does. A hub that offers what nobody should sign
+ * hinders nobody: that is said. @throws TrustError where what is wrong is the directory
  */
-export async function signHubCertificateWhenDue(session: FleetSession): Promise<FleetSession> {
+export async function signHubCertificateWhenDue(session: FleetSession): Promise<void> {
+  const { device, connection } = session
+  if (!isDue(session)) return
+  const { certificateDer } = connection
+  const left =
+    new X509Certificate(certificateDer).validToDate.getTime() - device.world.now().getTime()
+  try {
+    // What was done meanwhile may have changed it, and who this is.
+    const current = await catchUp(session)
+    if (!isDue(current)) return
+    await signHubCertificate(current, Math.min(OWN_OVERLAP_MS, left / 2))
+    device.progress.say('the next certificate of the hub is signed')
+  } catch (error) {
+    if (!isMcmError(error) || OF_THE_DIRECTORY.has(error.code)) throw error
+    if (error instanceof TrustError)
+      device.progress.say(`the next certificate of the hub is not signed: ${error.message}`)
+  }
+}
+
+const OF_THE_DIRECTORY: ReadonlySet<string> = new Set([
+  'MCM_DIRECTORY_INVALID',
+  'MCM_DIRECTORY_ROLLED_BACK',
+])
+
+function isDue(session: FleetSession): boolean {
   const { directory, key, device, connection } = session
   const { certificateDer, candidate } = connection
-  const now = device.world.now()
-  const hub = directory.state.hubs.find(({ pin }) => pin === candidate.pin)
   // Not what a hub says of itself: the dates of the certificate that an admin signed.
-  if (!directory.state.admins.has(key.id) || !hub || !isDueForNext(certificateDer, now))
-    return session
-  try {
-    const left = new X509Certificate(certificateDer).validToDate.getTime() - now.getTime()
-    await signHubCertificate(session, Math.min(OWN_OVERLAP_MS, left / 2))
-    device.progress.say('the next certificate of the hub is signed')
-    return await syncDirectory(session)
-  } catch (error) {
-    if (!isMcmError(error) || error instanceof TrustError) throw error
-    return session
-  }
+  const isSigned = ownHub(session)?.pin === candidate.pin
+  return (
+    isSigned &&
+    directory.state.admins.has(key.id) &&
+    isDueForNext(certificateDer, device.world.now())
+  )
 }
 
 async function offered({ hub: api, device }: FleetSession, hub: HubRecord): Promise<Buffer> {
@@ -94,12 +111,17 @@ async function offered({ hub: api, device }: FleetSession, hub: HubRecord): Prom
 }
 
 /** The record of the hub at the other end. */
-function requireOwnHub({ directory, connection }: FleetSession): HubRecord {
+function ownHub({ directory, connection }: FleetSession): HubRecord | undefined {
   const { endpoint } = connection.candidate
-  const hub = directory.state.hubs.find(({ endpoints, privateEndpoints }) =>
+  return directory.state.hubs.find(({ endpoints, privateEndpoints }) =>
     [...endpoints, ...privateEndpoints].includes(endpoint),
   )
+}
+
+function requireOwnHub(session: FleetSession): HubRecord {
+  const hub = ownHub(session)
   if (hub) return hub
+  const { endpoint } = session.connection.candidate
   throw new TrustError('MCM_DIRECTORY_INVALID', `the directory names no hub at ${endpoint}`, {
     hint: 'look at it: mcm directory show',
   })

@@ -20,6 +20,10 @@ export interface Traveller extends Standpoint {
   readonly hub?: HubApi
   /** Where there is no hub: the connection to the agent's enrolment that was found instead. */
   readonly enrolment?: Duplex
+  /** Whoever acts leaves the hub out: only the agents' own addresses are dialled. */
+  readonly isDirect?: boolean
+  /** Gets the ids of clusters to whose agents somebody on the way let nobody through, for whoever wants to know. */
+  readonly hindered?: Set<string>
 }
 
 type Kind = 'session' | 'enrolment'
@@ -27,7 +31,16 @@ type Kind = 'session' | 'enrolment'
 const PORT = 443
 
 /** @throws AccessDeniedError of the hub, UnreachableError */
-export function openWay(traveller: Traveller, cluster: ClusterRecord, kind: Kind): Promise<Duplex> {
+export async function openWay(
+  traveller: Traveller,
+  cluster: ClusterRecord,
+  kind: Kind,
+): Promise<Duplex> {
+  if (traveller.isDirect) {
+    const stream = await dialDirect(traveller.device, cluster, kind)
+    if (stream) return stream
+    throw noDirectAddress([cluster])
+  }
   const host = kind === 'session' ? clusterHost(cluster.id) : enrolmentHost(cluster.id)
   return eitherWayOf(traveller.device)<Duplex>({
     hub: async () => {
@@ -50,6 +63,18 @@ export async function dialDirect(
   const proxyUrl = device.proxyFor(new URL(`https://${endpoint}`))
   const through = proxyUrl === undefined ? {} : { proxyUrl }
   return dialAgent({ endpoint, signal: device.signal, ...through })
+}
+
+/** For whoever leaves the hub out: these clusters, at least one, have no address of their own. */
+export function noDirectAddress(clusters: readonly ClusterRecord[]): UnreachableError {
+  const names = clusters.map(({ name }) => name).join(', ')
+  return new UnreachableError(
+    'MCM_AGENT_UNREACHABLE',
+    `without the hub there is no way to ${names}: no direct address`,
+    {
+      hint: 'mcm clusters direct gives one to an agent that listens; without it the owner of a cluster ends somebody there by taking the name out of ClusterRole mcm-impersonator',
+    },
+  )
 }
 
 /** By the directory kept here, to the agent's enrolment; undefined where the cluster has no address of its own. */

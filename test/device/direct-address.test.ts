@@ -10,8 +10,11 @@ import { withFleetOrAgents } from '../../src/device/fleet-or-agents.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { openProxyWays } from '../../src/device/proxy-ways.ts'
 import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
+import { Directory } from '../../src/directory/directory.ts'
 import { AccessDeniedError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
+import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
+import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import { asAda, DAY, registeredCluster, type TestFleet } from './fleet.ts'
@@ -62,6 +65,25 @@ async function silenceHub(): Promise<void> {
   const port = Number(fleet.hub.endpoint.split(':').at(-1))
   await fleet.hub.stop()
   await listen(() => {}, port)
+}
+
+async function showAnotherCertificate(): Promise<void> {
+  const { privateKeyPem } = generateKeyPair()
+  const { pem } = await createHubCertificate(fleet.world, privateKeyPem, [fleet.hub.endpoint])
+  fleet.hub.showCertificate(pem, privateKeyPem)
+}
+
+async function showAnotherTime(): Promise<void> {
+  fleet.hub.skewMs = DAY
+}
+
+async function showTheDirectoryOfBefore(): Promise<void> {
+  const { statements, details } = fleet.hub.directory.page(-1)
+  const last = statements.length - 1
+  fleet.hub.directory = await Directory.empty().extend({
+    statements: statements.slice(0, last),
+    details: details.filter(({ seq }) => seq < last),
+  })
 }
 
 const record = () => fleet.hub.directory.state.clusters.get(agent.id)!
@@ -173,6 +195,85 @@ describe('a certificate, when no hub is up', () => {
     fleet.world.advance(DAY)
     agent.refusal = new AccessDeniedError('MCM_REVOKED', 'ada was revoked')
     await expect(credentialFor(fleet.ada, agent.id)).rejects.toMatchObject({ code: 'MCM_REVOKED' })
+  })
+})
+
+describe('a hub that stands in the way of an administrator', () => {
+  const revokeAda = (options: { isDirect?: boolean } = {}, device = fleet.ada) =>
+    withFleetOrAgents(
+      device,
+      (traveller) =>
+        revokeCertificates(
+          traveller,
+          { certificates: [], user: 'ada', clusters: [] },
+          async () => {},
+        ),
+      options,
+    )
+  const denied = () => new AccessDeniedError('MCM_FORBIDDEN', 'no such cluster for you')
+
+  test('is left out where that is said: it is asked nothing, and what is needed comes from the agent', async () => {
+    await giveAddress()
+    await credentialFor(fleet.ada, agent.id)
+    fleet.world.advance(DAY)
+    fleet.hub.requests.length = 0
+    const { connections } = fleet.hub
+    const ended = await revokeAda({ isDirect: true })
+    expect(ended.problems).toEqual([])
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+    expect(agent.issued).toBe(2)
+    expect(fleet.hub).toMatchObject({ connections, requests: [] })
+    expect(fleet.ada.said.join()).toMatch(/leaving the hub out: by the copy of the directory here/)
+  })
+
+  test.each([
+    ['another certificate', 'MCM_PIN_MISMATCH', showAnotherCertificate],
+    ['another time', 'MCM_CLOCK_SKEW', showAnotherTime],
+    ['a directory of before', 'MCM_DIRECTORY_ROLLED_BACK', showTheDirectoryOfBefore],
+  ])('by %s is gone round by --direct, which the hint says', async (_, code, turn) => {
+    await giveAddress()
+    await turn()
+    const hint = expect.stringContaining('; with --direct you go to')
+    await expect(revokeAda()).rejects.toMatchObject({ code, hint })
+    expect(agent.revocations).toEqual([])
+    await revokeAda({ isDirect: true })
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+  })
+
+  test('by a refusal of every stream is gone round so as well; not by itself, but that is said', async () => {
+    await giveAddress()
+    await credentialFor(fleet.ada, agent.id)
+    fleet.hub.connectRefusal = denied()
+    const { problems } = await revokeAda()
+    expect(problems.map(({ problem }) => problem)).toContain('no such cluster for you')
+    expect(agent.revocations).toEqual([])
+    expect(fleet.ada.said.at(-1)).toMatch(/did not let everything through; with --direct/)
+    await revokeAda({ isDirect: true })
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+  })
+
+  test('is nothing that people are told who administer nothing', async () => {
+    await giveAddress()
+    const bob = await readersDevice(fleet, 'bob')
+    fleet.hub.connectRefusal = denied()
+    await revokeAda({}, bob)
+    expect(bob.said.join()).not.toContain('--direct')
+  })
+
+  test('leaves no way to clusters without an address, which is said of each, and of all at once', async () => {
+    const nowhere = { code: 'MCM_AGENT_UNREACHABLE', exitCode: 6, hint: expect.any(String) }
+    await expect(revokeAda({ isDirect: true })).rejects.toMatchObject({
+      ...nowhere,
+      message: 'without the hub there is no way to idc-k8s: no direct address',
+    })
+    await giveAddress()
+    await registeredCluster(fleet, 'ack')
+    const { problems } = await revokeAda({ isDirect: true })
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+    const problem = 'without the hub there is no way to ack: no direct address'
+    expect(new Set(problems.map((each) => JSON.stringify(each)))).toEqual(
+      new Set([JSON.stringify({ cluster: 'ack', problem })]),
+    )
   })
 })
 

@@ -11,7 +11,7 @@ import { Directory } from '../../src/directory/directory.ts'
 import { verifyInviteProof } from '../../src/directory/proofs.ts'
 import { formatTime } from '../../src/directory/time.ts'
 import { visibleDetails } from '../../src/directory/visibility.ts'
-import { AccessDeniedError, UnreachableError, UsageError } from '../../src/errors.ts'
+import { AccessDeniedError, type McmError, UnreachableError, UsageError } from '../../src/errors.ts'
 import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { peerKeyId } from '../../src/pki/peer.ts'
@@ -45,6 +45,8 @@ export class FakeHub {
   claimedFleet: string | undefined
   /** Runs once before the next append is looked at. */
   beforeAppend: (() => Promise<void>) | undefined
+  /** What it says to every CONNECT. */
+  connectRefusal: McmError | undefined
   /** Does everything and then loses the answer, so many times. */
   lostAnswers = 0
   clusterIds: string[] = []
@@ -158,6 +160,7 @@ export class FakeHub {
   ): Promise<void> {
     const authority = String(headers[':authority'])
     this.requests.push(`CONNECT ${authority}`)
+    if (this.connectRefusal) throw this.connectRefusal
     const target = parseClusterAuthority(authority)
     const mayPass = key !== undefined && this.directory.state.isLiveDevice(key)
     if (!target || !mayPass) throw new AccessDeniedError('MCM_FORBIDDEN', 'no such cluster for you')

@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
 import { appendStatements } from '../../src/device/append.ts'
-import { openFleet, withFleet } from '../../src/device/fleet-session.ts'
+import { type FleetSession, openFleet, withFleet } from '../../src/device/fleet-session.ts'
 import { type HubCandidate, hubCandidates } from '../../src/device/hub-connection.ts'
 import {
   signHubCertificate,
   signHubCertificateWhenDue,
 } from '../../src/device/sign-hub-certificate.ts'
+import { withUpkeep } from '../../src/device/upkeep.ts'
+import { UsageError } from '../../src/errors.ts'
 import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
@@ -18,11 +20,11 @@ eachWithFleet((founded) => {
   fleet = founded
 })
 
-async function nextCertificate(laterMs = -HOUR) {
+async function nextCertificate(laterMs = -HOUR, endpoint = '127.0.0.1:8443') {
   const { privateKeyPem } = generateKeyPair()
   const now = () => new Date(fleet.world.now().getTime() + laterMs)
   const world = { now, random: (count: number) => fleet.world.random(count) }
-  const { pem, der } = await createHubCertificate(world, privateKeyPem, ['127.0.0.1:8443'])
+  const { pem, der } = await createHubCertificate(world, privateKeyPem, [endpoint])
   return { pem, der, privateKeyPem, pin: sha256(der) }
 }
 
@@ -120,9 +122,59 @@ describe('a hub whose certificate is in the last third of its life', () => {
     expect(fleet.hub.directory.state.hubs[0]!.seq).toBe(hub!.seq)
   })
 
-  test('that has none ready is nobody’s obstacle', async () => {
+  test('that has none ready is nobody’s obstacle, and nothing is said of it', async () => {
     fleet.world.advance(7 * YEAR)
-    await expect(asAda(fleet, signHubCertificateWhenDue)).resolves.toBeDefined()
+    await asAda(fleet, signHubCertificateWhenDue)
+    expect(fleet.ada.said.join()).not.toContain('certificate of the hub')
+  })
+
+  const asCommand = <T>(work: (session: FleetSession) => Promise<T>) =>
+    asAda(fleet, (session) => withUpkeep(session, work))
+  const previous = () => fleet.hub.directory.state.hubs[0]!.previous
+
+  test('gets it signed after the work of a command, which waits for nothing', async () => {
+    fleet.hub.nextCertificate = (await nextCertificate(7 * YEAR)).der.toString('base64')
+    fleet.world.advance(7 * YEAR)
+    expect(await asCommand(async () => previous())).toBeUndefined()
+    expect(previous()).toMatchObject({ pin: fleet.hub.pin })
+  })
+
+  test('gets none signed by a command that fails, whose own error is what is said', async () => {
+    fleet.hub.nextCertificate = (await nextCertificate(7 * YEAR)).der.toString('base64')
+    fleet.world.advance(7 * YEAR)
+    const failing = asCommand(() => Promise.reject(new UsageError('MCM_USAGE', 'no such thing')))
+    await expect(failing).rejects.toMatchObject({ message: 'no such thing' })
+    expect(previous()).toBeUndefined()
+  })
+
+  test.each([
+    ['that is none', async () => Buffer.from('nonsense')],
+    ['of another host', async () => (await nextCertificate(7 * YEAR, 'evil.example.com:1')).der],
+    ['of a clock that is ahead', async () => (await nextCertificate(7 * YEAR + HOUR)).der],
+  ])(
+    'hinders no command with a next certificate %s: it is not signed, and said',
+    async (_, make) => {
+      fleet.hub.nextCertificate = (await make()).toString('base64')
+      fleet.world.advance(7 * YEAR)
+      expect(await asCommand(async () => 'done')).toBe('done')
+      expect(fleet.ada.said.join()).toMatch(/is not signed: the hub's certificate is refused/)
+      expect(previous()).toBeUndefined()
+    },
+  )
+
+  test('gets nothing signed beside what a command has appended, when it shows the directory of before', async () => {
+    await joinedDevice(fleet, 'bob')
+    fleet.hub.nextCertificate = (await nextCertificate(7 * YEAR)).der.toString('base64')
+    fleet.world.advance(7 * YEAR)
+    let before = fleet.hub.directory
+    const revoking = asCommand(async (session) => {
+      before = fleet.hub.directory
+      const detail = { user: 'bob', reason: '' }
+      await appendStatements(session, ({ key }) => [{ type: 'revoke', detail, signers: [key] }])
+      fleet.hub.directory = before
+    })
+    await expect(revoking).rejects.toMatchObject({ code: 'MCM_DIRECTORY_ROLLED_BACK' })
+    expect(fleet.hub.directory.head).toEqual(before.head)
   })
 })
 

@@ -38,6 +38,8 @@ export interface VictimOptions {
   /** How people reach the hub. */
   readonly hubHost: string
   readonly modes: readonly Mode[]
+  /** `HOST:PORT,PORT`, where the agent listens itself. */
+  readonly direct?: string
   /** Runs while the hub is honest. */
   readonly prepare?: (stage: Stage, alice: Person) => Promise<void>
 }
@@ -76,7 +78,10 @@ interface Parts extends Pick<Victim, 'cluster' | 'stage' | 'stop'> {
 async function setUp(parts: Parts): Promise<Victim> {
   const { home, cluster, stage, options, takeOver, stop } = parts
   const alice = await stage.found('alice')
-  await stage.addCluster(alice, CLUSTER, cluster)
+  const { direct } = options
+  const flags = direct === undefined ? [] : ['--direct', direct]
+  const agentFlags = direct === undefined ? [] : ['--direct-listen', direct]
+  await stage.addCluster(alice, CLUSTER, cluster, flags, agentFlags)
   await options.prepare?.(stage, alice)
   const paths: Partial<Record<Mode, string>> = {}
   for (const mode of options.modes) paths[mode] = await alice.kubeconfig(mode)

@@ -8,6 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Directory } from '../../src/directory/directory.ts'
+import type { McmError } from '../../src/errors.ts'
 import { type Book, openBook } from '../../src/hub/book.ts'
 import { hubDatabasePath } from '../../src/hub/data.ts'
 import { hubEvents } from '../../src/hub/events.ts'
@@ -52,6 +53,10 @@ export const relayHonestly: Deed = async ({ authority, client }, hub) => {
 export class HostileHub {
   /** What becomes of the CONNECTs from now on. */
   deed: Deed = relayHonestly
+  /** What it says to every CONNECT from now on, instead of 200. */
+  refusal: McmError | undefined
+  /** Connections of people, ever. */
+  connections = 0
   /** The directory as it is told to agents; people are told the truth. */
   show: (directory: Directory) => Directory = (directory) => directory
   /** What agents said to pushes that they refused. */
@@ -83,7 +88,10 @@ export class HostileHub {
     hub.#links = links
     book.onAppend(() => void hub.tellAgents())
     const switchboard = {
-      open: async (peer: Peer, authority: string) => hub.#line(peer, authority),
+      open: async (peer: Peer, authority: string) => {
+        if (hub.refusal) throw hub.refusal
+        return hub.#line(peer, authority)
+      },
     }
     const guests = await openGuests({ world, book, store, proxyFor: () => undefined })
     const api = http2({
@@ -98,8 +106,8 @@ export class HostileHub {
       ...{ limits, metrics, certificate },
       onTunnel: (socket: Parameters<typeof api.serve>[0]) =>
         void links.accept(socket, peerOf(socket)),
-      onHttp1: http1({ limits, switchboard, isReady: () => true }).serve,
-      onHttp2: api.serve,
+      onHttp1: hub.#counted(http1({ limits, switchboard, isReady: () => true }).serve),
+      onHttp2: hub.#counted(api.serve),
       onFailure: () => {},
     }
     hub.#listener = await listen(listener, at)
@@ -124,6 +132,13 @@ export class HostileHub {
       append: (update) => book.append(update),
       found: (update, ownPin) => book.found(update, ownPin),
       onAppend: (listener) => book.onAppend(listener),
+    }
+  }
+
+  #counted<T>(serve: (socket: T) => void): (socket: T) => void {
+    return (socket) => {
+      this.connections += 1
+      serve(socket)
     }
   }
 

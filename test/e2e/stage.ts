@@ -151,6 +151,7 @@ export class Stage {
     name: string,
     cluster: ClusterAccess,
     flags: readonly string[] = [],
+    agentFlags: readonly string[] = [],
   ): Promise<void> {
     const registering = owner.must(
       [
@@ -167,7 +168,7 @@ export class Stage {
       { timeoutMs: 90_000 },
     )
     registering.catch(() => {})
-    const agent = await this.startAgent(name, cluster)
+    const agent = await this.startAgent(name, cluster, 'a', agentFlags)
     await Promise.race([
       registering,
       agent.ended.then(() => {

@@ -1,10 +1,10 @@
 import { Flags } from '@oclif/core'
-import { McmCommand } from '../../command.ts'
+import { CertificatesCommand } from '../../command/certificates-command.ts'
 import { exitCodeOfCertificates } from '../../device/certificate-end.ts'
 import { listCertificates } from '../../device/certificate-list.ts'
 import { viewCertificates } from '../../terminal/certificate-list-views.ts'
 
-export default class Certs extends McmCommand {
+export default class Certs extends CertificatesCommand {
   static override summary = 'list certificates across clusters: whose, until when, last used'
   static override description =
     'Each cluster’s agent says which it has issued and when each was used last. Yours, or with --all everybody’s in the clusters where you may list the Secrets of mcm-system. ' +
@@ -14,22 +14,20 @@ export default class Certs extends McmCommand {
     '<%= config.bin %> certs --all --cluster env=prod',
     '<%= config.bin %> certs --user bob --json',
     '<%= config.bin %> certs --bin',
+    '<%= config.bin %> certs --all --direct',
   ]
   static override flags = {
     all: Flags.boolean({ description: 'everybody’s', exclusive: ['user'] }),
     user: Flags.string({ description: 'those of this user' }),
     bin: Flags.boolean({ description: 'those that were purged and can be restored' }),
-    cluster: Flags.string({
-      multiple: true,
-      description: 'only there: names, ids, globs or a label selector (default: everywhere)',
-    }),
+    ...CertificatesCommand.placeFlags,
   }
 
   async run() {
     const { flags } = await this.parse(Certs)
     const { all = false, bin = false, user, cluster: clusters = [] } = flags
     const query = { clusters, all, bin, ...(user === undefined ? {} : { user }) }
-    const list = await this.fleetOrAgents((session) => listCertificates(session, query))
+    const list = await this.fleetOrAgents(flags, (session) => listCertificates(session, query))
     this.end = { exitCode: exitCodeOfCertificates(list), signal: null }
     return this.show(list, viewCertificates)
   }

@@ -1,11 +1,11 @@
 import { Args, Flags } from '@oclif/core'
-import { McmCommand } from '../../command.ts'
+import { CertificatesCommand } from '../../command/certificates-command.ts'
 import { exitCodeOfCertificates, purgeCertificates } from '../../device/certificate-end.ts'
 import { viewEnded } from '../../terminal/certificate-list-views.ts'
 import { endingWish } from '../../terminal/ending-wish.ts'
 import { confirmRisk } from '../../terminal/prompt.ts'
 
-export default class CertsPurge extends McmCommand {
+export default class CertsPurge extends CertificatesCommand {
   static override summary = 'put certificates into the bin, from where they can be restored'
   static override description =
     'What runs on them is cut, and they open nothing. Named, or without a name those of yours that were revoked or replaced. ' +
@@ -23,17 +23,14 @@ export default class CertsPurge extends McmCommand {
   static override flags = {
     device: Flags.string({ description: 'those of this device: its name or id' }),
     user: Flags.string({ description: 'those of this user' }),
-    cluster: Flags.string({
-      multiple: true,
-      description: 'only there: names, ids, globs or a label selector (default: everywhere)',
-    }),
+    ...CertificatesCommand.placeFlags,
     yes: Flags.boolean({ description: 'do not ask' }),
   }
 
   async run() {
     const { args, flags } = await this.parse(CertsPurge)
     const { screen, stdin } = this.runtime
-    const ended = await this.fleetOrAgents((session) =>
+    const ended = await this.fleetOrAgents(flags, (session) =>
       purgeCertificates(session, endingWish(args, flags), async (risk) => {
         if (!flags.yes) await confirmRisk(screen, stdin, risk)
       }),

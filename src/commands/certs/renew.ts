@@ -1,11 +1,10 @@
-import { Flags } from '@oclif/core'
-import { McmCommand } from '../../command.ts'
+import { CertificatesCommand } from '../../command/certificates-command.ts'
 import { chosenClusters } from '../../device/certificate-list.ts'
 import { fetchCertificates } from '../../device/certificates.ts'
 import { EXIT_SOME_FAILED } from '../../errors.ts'
 import { viewRenewed } from '../../terminal/certificate-list-views.ts'
 
-export default class CertsRenew extends McmCommand {
+export default class CertsRenew extends CertificatesCommand {
   static override summary = 'get new certificates for this device now; the old ones end'
   static override description =
     'What runs goes on. The old ones open nothing new five minutes later, those in a kubeconfig of mode static included: write that anew. ' +
@@ -15,15 +14,12 @@ export default class CertsRenew extends McmCommand {
     '<%= config.bin %> certs renew --cluster idc-k8s',
   ]
   static override flags = {
-    cluster: Flags.string({
-      multiple: true,
-      description: 'only there: names, ids, globs or a label selector (default: everywhere)',
-    }),
+    ...CertificatesCommand.placeFlags,
   }
 
   async run() {
     const { flags } = await this.parse(CertsRenew)
-    const outcomes = await this.fleetOrAgents((session) => {
+    const outcomes = await this.fleetOrAgents(flags, (session) => {
       const clusters = chosenClusters(session, flags.cluster ?? [])
       return fetchCertificates(session, { clusters, renew: true, ends: true })
     })

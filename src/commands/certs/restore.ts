@@ -1,10 +1,10 @@
 import { Args, Flags } from '@oclif/core'
-import { McmCommand } from '../../command.ts'
+import { CertificatesCommand } from '../../command/certificates-command.ts'
 import { exitCodeOfCertificates, restoreCertificates } from '../../device/certificate-end.ts'
 import { viewEnded } from '../../terminal/certificate-list-views.ts'
 import { endingWish } from '../../terminal/ending-wish.ts'
 
-export default class CertsRestore extends McmCommand {
+export default class CertsRestore extends CertificatesCommand {
   static override summary = 'take certificates out of the bin, as they were'
   static override description =
     'One that was revoked is revoked still. What somebody else has purged is for whoever may delete Secrets of mcm-system. See mcm certs --bin.'
@@ -20,15 +20,12 @@ export default class CertsRestore extends McmCommand {
   static override flags = {
     device: Flags.string({ description: 'those of this device: its name or id' }),
     user: Flags.string({ description: 'those of this user' }),
-    cluster: Flags.string({
-      multiple: true,
-      description: 'only there: names, ids, globs or a label selector (default: everywhere)',
-    }),
+    ...CertificatesCommand.placeFlags,
   }
 
   async run() {
     const { args, flags } = await this.parse(CertsRestore)
-    const ended = await this.fleetOrAgents((session) =>
+    const ended = await this.fleetOrAgents(flags, (session) =>
       restoreCertificates(session, endingWish(args, flags)),
     )
     this.end = { exitCode: exitCodeOfCertificates(ended), signal: null }
