@@ -5,8 +5,9 @@ import { isMcmError, TrustError } from '../errors.ts'
 import type { DetailEnvelope, DirectoryAppend, Head } from '../protocol/messages.ts'
 import type { World } from '../world.ts'
 import { keepDirectory } from './directory-cache.ts'
-import { type FleetSession, syncDirectory } from './fleet-session.ts'
+import { catchUp, type FleetSession, syncDirectory } from './fleet-session.ts'
 import { renewReplaced } from './replaced-authorities.ts'
+import { requireState } from './state.ts'
 
 /** What is to be signed, and by whom; the number and predecessor come when it is. */
 export type Draft = Detail & {
@@ -46,7 +47,7 @@ export async function appendStatements(
   session: FleetSession,
   draft: (session: FleetSession) => readonly Draft[],
 ): Promise<FleetSession> {
-  let current = session
+  let current = await withAllSeen(session)
   for (let attempt = 1; ; attempt++) {
     const drafts = draft(current)
     if (drafts.length === 0) return current
@@ -66,6 +67,15 @@ export async function appendStatements(
     const state = await keepDirectory(current.device.home, extended)
     return { ...current, directory: extended, state }
   }
+}
+
+/**
+ * The session, caught up where an earlier step of this command, or another one, has seen more: two statements with
+ * one number, both by an administrator, would let a hub show some the one and some the other.
+ */
+async function withAllSeen(session: FleetSession): Promise<FleetSession> {
+  const { head } = await requireState(session.device.home)
+  return session.directory.leadsTo(head) ? session : catchUp(session)
 }
 
 function requireEffect(withoutEffect: ReadonlyMap<number, string>, after: number): void {

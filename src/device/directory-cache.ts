@@ -47,13 +47,18 @@ export async function extendFromHub(
   return directory
 }
 
-/** Keeps a directory and its head; an older one than another process kept meanwhile is let go. */
+/**
+ * Keeps a directory and its head; an older one than another process kept meanwhile is let go.
+ * @throws TrustError MCM_DIRECTORY_ROLLED_BACK where it differs from what is kept, although it is as long
+ */
 export async function keepDirectory(home: Home, directory: Directory): Promise<DeviceState> {
   const { head } = directory
   if (!head) throw new Error('an empty directory is never kept')
   return updateState(home, (state) => (head.seq < state.head.seq ? state : { ...state, head }), {
     before: async (state) => {
-      if (head.seq >= state.head.seq) await writeDirectory(home, directory)
+      if (head.seq < state.head.seq) return
+      requireNotRolledBack(directory, state.head)
+      await writeDirectory(home, directory)
     },
   })
 }

@@ -90,6 +90,11 @@ export class Directory {
     return last ? { seq: last.seq, hash: last.hash } : null
   }
 
+  /** Whether this chain leads to that head, or past it. */
+  leadsTo({ seq, hash }: Head): boolean {
+    return this.statements[seq]?.hash === hash
+  }
+
   /** The number of the last statement that an admin has signed, and with it the chain up to there; -1 without one. */
   get lastByAdmin(): number {
     return this.statements.findLastIndex(isByAdmin)

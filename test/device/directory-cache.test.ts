@@ -1,11 +1,12 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
-import { expect, test, vi } from 'vitest'
-import { loadDirectory, offlineDirectory } from '../../src/device/directory-cache.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { appendStatements, signDrafts } from '../../src/device/append.ts'
+import { keepDirectory, loadDirectory, offlineDirectory } from '../../src/device/directory-cache.ts'
 import { verifiedDirectory } from '../../src/device/directory-check.ts'
-import { withFleet } from '../../src/device/fleet-session.ts'
+import { type FleetSession, withFleet } from '../../src/device/fleet-session.ts'
 import { requireState } from '../../src/device/state.ts'
 import { Directory } from '../../src/directory/directory.ts'
-import { inviteLink, type TestFleet } from './fleet.ts'
+import { asAda, inviteLink, type TestFleet } from './fleet.ts'
 import { eachWithFleet } from './scene.ts'
 
 let fleet: TestFleet
@@ -105,5 +106,56 @@ test('verifying takes nothing from before: all of it is fetched and checked agai
       : { ...page, statements: [`${page.statements[0]} `, ...page.statements.slice(1)] }
   await expect(verifiedDirectory(fleet.ada, false)).rejects.toMatchObject({
     code: 'MCM_DIRECTORY_INVALID',
+  })
+})
+
+describe('no two statements of one number', () => {
+  const draft = (endpoint: string) => (session: FleetSession) => [
+    {
+      type: 'hub' as const,
+      detail: {
+        endpoints: [endpoint],
+        privateEndpoints: [],
+        certificate: fleet.hub.certificateDer.toString('base64'),
+      },
+      signers: [session.key],
+    },
+  ]
+
+  test('are signed for a hub that shows the directory of before to a later step of a command', async () => {
+    await asAda(fleet, async (session) => {
+      const before = fleet.hub.directory
+      await appendStatements(session, draft('127.0.0.1:1'))
+      fleet.hub.directory = before
+      await expect(appendStatements(session, draft('127.0.0.1:2'))).rejects.toMatchObject({
+        code: 'MCM_DIRECTORY_ROLLED_BACK',
+      })
+      expect(fleet.hub.directory.head).toEqual(before.head)
+    })
+  })
+
+  test('control: an honest hub gets both, one after the other', async () => {
+    await asAda(fleet, async (session) => {
+      await appendStatements(session, draft('127.0.0.1:1'))
+      const { directory } = await appendStatements(session, draft('127.0.0.1:2'))
+      expect(directory.head?.seq).toBe(session.directory.head!.seq + 2)
+      expect(fleet.hub.directory.head).toEqual(directory.head)
+    })
+  })
+
+  test('are kept: whoever signed one while the other came is told', async () => {
+    await asAda(fleet, async (session) => {
+      const { world } = session.device
+      const sign = async (endpoint: string) =>
+        session.directory.extend(
+          await signDrafts(world, session.directory.head, draft(endpoint)(session)),
+        )
+      const [one, other] = [await sign('127.0.0.1:1'), await sign('127.0.0.1:2')]
+      await keepDirectory(fleet.ada.home, one)
+      await expect(keepDirectory(fleet.ada.home, other)).rejects.toMatchObject({
+        code: 'MCM_DIRECTORY_ROLLED_BACK',
+      })
+      expect((await offlineDirectory(fleet.ada.home)).head).toEqual(one.head)
+    })
   })
 })
