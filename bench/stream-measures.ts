@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { request } from 'undici'
 import { end, runMs, startKubectl, untilPrintedMs, wordsOf } from './kubectl.ts'
+import { untilQuiet } from './quiet.ts'
 import { get, type Path, pathOf } from './requests.ts'
 import type { StreamStage, Way } from './stream-stage.ts'
 import { median, percentile } from './timing.ts'
@@ -18,7 +19,8 @@ const FORWARDS = 50
 const LOG_LINE = 'x'.repeat(999)
 const LOG_PATH = `/api/v1/namespaces/default/pods/${LOGGER}/log`
 const STALLED = 100
-const STALL_SETTLE_MS = 2_000
+const DOWNLOAD_SETTLE_MS = 2_000
+const STANDING_MS = 30_000
 const KEY_PAUSE_MS = 10
 
 export interface Sizes {
@@ -136,7 +138,7 @@ export async function keystrokes(stage: StreamStage, way: Way, count: number): P
   const shell = await startKubectl(stage, way, typing, ['pipe', 'pipe'])
   try {
     await echoMs(shell)
-    await pause(STALL_SETTLE_MS)
+    await pause(DOWNLOAD_SETTLE_MS)
     const durations: number[] = []
     for (let key = 0; key < count; key++) {
       durations.push(await echoMs(shell))
@@ -163,12 +165,17 @@ function echoMs(shell: ChildProcess): Promise<number> {
 }
 
 export interface BesideStalled {
-  /** Megabytes a second before, and while a hundred others read nothing. */
-  readonly before: number
-  readonly during: number
+  /** Megabytes a second before and after, and while a hundred others read nothing. */
+  readonly alone: number
+  readonly beside: number
+  /** Until everything between them and the log had stopped; undefined where that did not come. */
+  readonly standingMs: number | undefined
 }
 
-/** What a hundred readers that do not read leave to somebody who does. */
+/**
+ * What a hundred readers that do not read leave to somebody who does. Not before they stand: each has buffers on its way,
+ * those of kernels above all, and until these are full it is one of a hundred and one readers of as many logs.
+ */
 export async function besideStalledReaders(
   stage: StreamStage,
   way: Way,
@@ -180,13 +187,16 @@ export async function besideStalledReaders(
     await get(path, LOG_PATH)
     return rate(bytes, performance.now() - started)
   }
-  const before = median([await logRate(), await logRate(), await logRate()])
+  const logRates = async () => [await logRate(), await logRate(), await logRate()]
+  const before = await logRates()
   const stop = await stallReaders(path)
-  await pause(STALL_SETTLE_MS)
-  const during = median([await logRate(), await logRate(), await logRate()])
+  const standingMs = await untilQuiet(STANDING_MS)
+  const beside = median(await logRates())
   stop()
+  await untilQuiet(STANDING_MS)
+  const alone = median([...before, ...(await logRates())])
   await path.dispatcher.destroy()
-  return { before, during }
+  return { alone, beside, standingMs }
 }
 
 async function stallReaders({ origin, dispatcher }: Path): Promise<() => void> {

@@ -105,6 +105,31 @@ function send(method: string, target: string, body?: Buffer): Got {
   return got
 }
 
+/** Counts an answer; whoever asks says after each piece whether to go on. */
+function take(target: string, mayGoOn: () => boolean) {
+  const request: UpstreamRequest = {
+    method: 'GET',
+    target,
+    headers: [],
+    body: undefined,
+    answerTimeoutMs: 0,
+  }
+  const taken = { pieces: 0, bytes: 0, isWhole: false }
+  const call = upstream.send(request, {
+    onResponse: () => {},
+    onData: (chunk) => {
+      taken.pieces += 1
+      taken.bytes += chunk.length
+      return mayGoOn()
+    },
+    onEnd: () => {
+      taken.isWhole = true
+    },
+    onError: () => {},
+  })
+  return Object.assign(taken, { call })
+}
+
 async function warmUp(): Promise<void> {
   const got = send('GET', '/api/v1/pods')
   await expect.poll(() => got.outcome).toBe('end')
@@ -169,6 +194,30 @@ it('a GET without an answer is asked once more elsewhere; nothing else is', asyn
   isThere = true
   await expect.poll(() => write.text).toBe('POST')
   expect(agent.seen.length).toBe(4)
+})
+
+it('a hundred answers that nobody takes leave another its whole way, and wait unharmed', async () => {
+  await warmUp()
+  // Together more than the window of the session that all of them share, each less than its own.
+  const stalledBody = Buffer.alloc(400 << 10, 'x')
+  const takenBody = Buffer.alloc(4 << 20, 'y')
+  agent.answer = ({ url }, response) => {
+    response.end(url.includes('stalled') ? stalledBody : takenBody)
+  }
+  let isTaken = false
+  const stalled = Array.from({ length: 100 }, () => take('/api/v1/pods?stalled', () => isTaken))
+  await expect.poll(() => stalled.every(({ pieces }) => pieces > 0)).toBe(true)
+  // A spare one for upgrades beside it.
+  await expect.poll(() => acceptor.size).toBe(2)
+  const other = take('/api/v1/pods', () => true)
+  await expect.poll(() => other.isWhole, { timeout: 20_000 }).toBe(true)
+  expect(other.bytes).toBe(takenBody.length)
+  expect(stalled.every(({ pieces, isWhole }) => pieces === 1 && !isWhole)).toBe(true)
+  expect(acceptor.size).toBe(2)
+  isTaken = true
+  for (const { call } of stalled) call.resume()
+  await expect.poll(() => stalled.every(({ isWhole }) => isWhole), { timeout: 20_000 }).toBe(true)
+  expect(stalled.every(({ bytes }) => bytes === stalledBody.length)).toBe(true)
 })
 
 it('why a session ended is what its requests are told', async () => {
