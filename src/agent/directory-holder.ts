@@ -39,16 +39,17 @@ export interface DirectoryHolder {
    */
   isFresh(): boolean
   /**
-   * Takes in what a hub sends, and gives the head after it, when it is remembered. Comes again
-   * harmlessly.
+   * Takes in what a hub or a client sends, and gives the head after it, when it is remembered. Comes again
+   * harmlessly. `added` hears what was held just before and what with it, before anything that came later.
    * @throws TrustError MCM_DIRECTORY_INVALID, MCM_DIRECTORY_ROLLED_BACK; UnreachableError when it
    *   is believed and could not be written: send it again
    */
-  apply(append: DirectoryAppend): Promise<Head>
+  apply(append: DirectoryAppend, added?: DirectoryAddition): Promise<Head>
   /** Calls back with what it says now and what it said before. Gives its own end. */
   onChange(listener: DirectoryListener): () => void
 }
 
+export type DirectoryAddition = (before: Directory, after: Directory) => void
 export type DirectoryListener = (after: DirectoryState, before: DirectoryState) => void
 
 /** A Secret holds 1 MiB (kubernetes pkg/apis/core/types.go, MaxSecretSize). */
@@ -143,12 +144,14 @@ class Holder implements DirectoryHolder {
     return Math.abs(this.#now() - this.#behindSince) <= MAXIMUM_LAG_MS
   }
 
-  apply(append: DirectoryAppend): Promise<Head> {
+  apply(append: DirectoryAppend, added?: DirectoryAddition): Promise<Head> {
     return this.#inTurn(async () => {
-      const next = await this.#withRevocations(await this.#directory.extend(append))
+      const before = this.#directory
+      const next = await this.#withRevocations(await before.extend(append))
       if (next.head === null) throw nothingThere()
       this.#requireNotRolledBack(next)
       await this.#adoptAndWrite(next)
+      added?.(before, next)
       return this.head!
     })
   }

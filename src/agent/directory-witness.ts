@@ -1,32 +1,39 @@
 import type { Directory } from '../directory/directory.ts'
 import { lackingDetails } from '../directory/lacking.ts'
 import { formatTime } from '../directory/time.ts'
-import { AccessDeniedError, UnreachableError } from '../errors.ts'
+import { AccessDeniedError } from '../errors.ts'
 import type { DirectoryAppend, DirectoryFacts, Head, NamedHead } from '../protocol/messages.ts'
 import type { Log, World } from '../world.ts'
+import { bringingTurns } from './bringing-turns.ts'
 import type { DirectoryHolder } from './directory-holder.ts'
 
 /**
  * What clients say of the directory beside what hubs say (PROTOCOL §3.6): so a hub that withholds a statement
  * from this agent is noticed. Invariant: a claim alone changes nothing but what is said; statements are
- * judged as those of a hub, and are taken no further than an admin has signed: a hub is what orders the others, and
- * whoever may sign one could fork this agent away from everybody with it.
+ * judged as those of a hub, and are taken from others than admins no further than an admin has signed: a hub is what
+ * orders the rest, and whoever may sign one could fork this agent away from everybody with it.
  */
 export interface DirectoryWitness {
   /** Takes note of a head that somebody who stands has named; gives the agent’s own, and what it lacks. */
   hear(user: string, head: Head): NamedHead
   /**
-   * Takes statements, up to the last of an admin, and details in as a hub’s, and notes who brought them. They are
-   * only read when they may be.
+   * Takes statements, but from an admin's device up to the last of an admin only, and details in as a hub’s, and notes
+   * who brought them. They are only read when they may be.
    * @throws UnreachableError MCM_LIMIT while others bring some; AccessDeniedError MCM_FORBIDDEN for statements
    *   that no admin has signed; as `DirectoryHolder.apply`
    */
-  take(user: string, read: () => Promise<DirectoryAppend>): Promise<Head>
+  take(by: Bringer, read: () => Promise<DirectoryAppend>): Promise<Head>
   /** The same of a hub. */
   takeFromHub(append: DirectoryAppend): Promise<Head>
   facts(): DirectoryFacts
   /** What an owner should look at, as short words. */
   notes(): readonly string[]
+}
+
+export interface Bringer {
+  readonly user: string
+  /** Key id of the device that the session is of. */
+  readonly device: string
 }
 
 interface Claim {
@@ -48,8 +55,7 @@ export function directoryWitness(
   /** By number of the statement. */
   const broughtDetails = new Map<number, Claim>()
   let shownByHub = -1
-  const bringing = new Set<string>()
-  let judging = 0
+  const turns = bringingTurns(world)
   /** When it was said last, by what and who. */
   const said = new Map<string, number>()
   const now = () => world.now().getTime()
@@ -91,38 +97,32 @@ export function directoryWitness(
   return {
     hear(user, head) {
       heard()
-      if (isKnown(holder, head) || head.seq > (holder.head?.seq ?? -1) + MAX_AHEAD)
-        claims.delete(user)
+      const knows = isKnown(holder, head)
+      if (knows) claims.delete(user)
       else {
         const before = claims.get(user)
         // A directory only grows: who names one that is not beyond has begun anew.
         const isSame = before?.head.hash === head.hash || (before && before.head.seq < head.seq)
         claims.set(user, { head, since: isSame ? before.since : now(), user })
       }
-      return { head: holder.head, lacks: lackingDetails(holder.directory) }
+      return { head: holder.head, lacks: lackingDetails(holder.directory), knows }
     },
-    async take(user, read) {
-      if (bringing.has(user) || bringing.size >= MAX_BRINGING) throw busy()
-      bringing.add(user)
-      try {
+    take({ user, device }, read) {
+      return turns.run(user, async () => {
         const body = await read()
-        if (judging >= MAX_JUDGING) throw busy()
-        judging += 1
-        const append = await vouched(holder.directory, body).finally(() => {
-          judging -= 1
-        })
-        const before = holder.directory
-        const head = await holder.apply(append)
-        noteBrought(user, before, holder.directory)
-        return head
-      } finally {
-        bringing.delete(user)
-      }
+        // An admin could sign whatever they like on top, so nothing is gained by asking for the end of it.
+        const append = holder.state.admins.has(device)
+          ? body
+          : await turns.judge(() => vouched(holder.directory, body))
+        return holder.apply(append, (before, after) => noteBrought(user, before, after))
+      })
     },
     async takeFromHub(append) {
       const head = await holder.apply(append)
       const last = append.statements.at(-1)
       const seq = holder.directory.statements.findLastIndex(({ text }) => text === last)
+      // Whoever shows what a statement says has it.
+      shownByHub = append.details.reduce((most, each) => Math.max(most, each.seq), shownByHub)
       shownByHub = Math.max(shownByHub, seq)
       for (const detail of append.details) broughtDetails.delete(detail.seq)
       return head
@@ -153,12 +153,6 @@ const MAX_SAID = 1_000
 const MAX_BROUGHT_DETAILS = 10_000
 /** A user once an hour. */
 const SAY_AGAIN_MS = 3_600_000
-/** Nobody's directory is so far behind; what is named beyond is no number that anybody has seen. */
-const MAX_AHEAD = 10_000
-/** Bodies under way, of 4 MiB at most, one of each user: whoever dawdles takes nobody else's place. */
-const MAX_BRINGING = 32
-/** Whose signatures are checked at a time. */
-const MAX_JUDGING = 4
 
 /**
  * What of it nobody but an admin could have put there. Verified here first: only what follows proves who signed.
@@ -177,10 +171,6 @@ async function vouched(directory: Directory, append: DirectoryAppend): Promise<D
     statements: next.statements.slice(own + 1, last + 1).map(({ text }) => text),
     details: append.details.filter(({ seq }) => seq <= last),
   }
-}
-
-function busy(): UnreachableError {
-  return new UnreachableError('MCM_LIMIT', 'the agent takes statements from others at the moment')
 }
 
 /** Another statement under a number that is known here is none: two chains are signed, or it is a lie. */

@@ -58,7 +58,7 @@ export async function answerOwn(
   sources: OwnEndpointSources,
   request: OwnRequest,
 ): Promise<unknown> {
-  const { user } = request.certificate
+  const { user, device } = request.certificate
   switch (`${request.method} ${request.path}`) {
     case 'GET /.mcm/v1/whoami':
       return whoami(sources.cluster, request)
@@ -67,7 +67,7 @@ export async function answerOwn(
     case 'POST /.mcm/v1/head':
       return sources.witness.hear(user, await headIn(request))
     case 'POST /.mcm/v1/directory':
-      return { head: await sources.witness.take(user, () => appendIn(request)) }
+      return { head: await sources.witness.take({ user, device }, () => appendIn(request)) }
     case 'GET /.mcm/v1/certificates':
       return listCertificates(sources, request)
     case 'POST /.mcm/v1/revocations':

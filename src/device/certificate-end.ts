@@ -203,16 +203,22 @@ async function finish(
   { certificates, problems }: CertificateList,
   orders: readonly Order[],
 ): Promise<EndedCertificates> {
-  const more = await Promise.all(orders.map((order) => tellAgent(session, order)))
-  return { action, certificates, problems: [...problems, ...more.flat()] }
+  // Whoever ends themselves is let bring nothing more.
+  const isOneself = certificates.some(({ user }) => user === session.state.user)
+  const unbrought = action === 'revoked' && !isOneself ? new Map<string, string>() : undefined
+  const more = await Promise.all(orders.map((order) => tellAgent(session, order, unbrought)))
+  const lacking = [...(unbrought ?? [])].map(([cluster, problem]) => ({ cluster, problem }))
+  return { action, certificates, problems: [...problems, ...more.flat(), ...lacking] }
 }
 
 async function tellAgent(
   session: Traveller,
   { cluster, tell }: Order,
+  unbrought: Map<string, string> | undefined,
 ): Promise<CertificateList['problems']> {
+  const note = (why: string) => void unbrought?.set(cluster.name, why)
   try {
-    await withCluster(session, cluster, ({ agent }) => tell(agent))
+    await withCluster(session, cluster, ({ agent }) => tell(agent), unbrought && note)
     return []
   } catch (error) {
     if (!isMcmError(error) || error instanceof TrustError) throw error

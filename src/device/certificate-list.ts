@@ -46,6 +46,8 @@ export interface CertificateQuery {
   readonly user?: string
   /** Those in the bin instead of those on the list. */
   readonly bin: boolean
+  /** A cluster whose agent could not be brought what it lacks of the directory is a problem; it is waited for. */
+  readonly bringsDirectory?: boolean
 }
 
 /** @throws NotFoundError MCM_CLUSTER_UNKNOWN, AccessDeniedError MCM_NO_GRANT, UsageError; TrustError */
@@ -81,18 +83,23 @@ export function chosenClusters(
 async function certificatesIn(
   session: Traveller,
   cluster: ClusterRecord,
-  { all, user, bin }: CertificateQuery,
+  { all, user, bin, bringsDirectory }: CertificateQuery,
 ): Promise<CertificateList> {
+  const problems: { cluster: string; problem: string }[] = []
+  const unbrought = (problem: string) => void problems.push({ cluster: cluster.name, problem })
   const isOfOthers = all || (user !== undefined && user !== session.state.user)
   try {
-    const issued = await withCluster(session, cluster, ({ agent }) =>
-      agent.certificates(isOfOthers ? 'all' : 'self', bin ? 'bin' : 'list'),
+    const issued = await withCluster(
+      session,
+      cluster,
+      ({ agent }) => agent.certificates(isOfOthers ? 'all' : 'self', bin ? 'bin' : 'list'),
+      bringsDirectory ? unbrought : undefined,
     )
     const kept = await readCertificateFile(certificatePath(session.device.home, cluster.id))
     const rows = issued
       .filter((each) => user === undefined || each.user === user)
       .map((each) => rowOf(session, cluster, each, each.fingerprint === kept?.fingerprint))
-    return { certificates: rows.sort(byOwner), problems: [] }
+    return { certificates: rows.sort(byOwner), problems }
   } catch (error) {
     if (!isMcmError(error) || error instanceof TrustError) throw error
     return { certificates: [], problems: [{ cluster: cluster.name, problem: error.message }] }

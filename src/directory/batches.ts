@@ -3,20 +3,25 @@ import type { DetailEnvelope, DirectoryAppend } from '../protocol/messages.ts'
 /** What somebody lacks of a directory, in pieces that fit into one message each. */
 
 const MAX_CHARACTERS = 1 << 20
+const SMALL_CHARACTERS = 1 << 16
 
 interface Piece {
   readonly text?: string
   readonly detail: DetailEnvelope | undefined
 }
 
-/**
- * Batches of about a mebibyte: late details of statements up to `after`, then each statement with its detail. One with
- * statements ends where `mayEnd` says so of the number of its last, or is the last.
- */
+export interface BatchLimits {
+  /** Whether a batch with statements may end at this one; unless told it may at each. The last always may. */
+  mayEnd?(seq: number): boolean
+  /** Begins with 64 KiB and doubles, for whoever may not have the time for more. */
+  readonly isGrowing?: boolean
+}
+
+/** Batches of about a mebibyte: late details of statements up to `after`, then each statement with its detail. */
 export function* batches(
   missing: DirectoryAppend,
   after: number,
-  mayEnd: (seq: number) => boolean = () => true,
+  { mayEnd = () => true, isGrowing = false }: BatchLimits = {},
 ): Generator<DirectoryAppend> {
   const details = new Map(missing.details.map((detail) => [detail.seq, detail]))
   const late = missing.details.filter(({ seq }) => seq <= after)
@@ -26,14 +31,16 @@ export function* batches(
   ]
   let batch: Piece[] = []
   let length = 0
+  let limit = isGrowing ? SMALL_CHARACTERS : MAX_CHARACTERS
   for (const [index, piece] of pieces.entries()) {
     batch.push(piece)
     length += (piece.text?.length ?? 0) + (piece.detail?.text.length ?? 0)
     const seq = after + 1 + index - late.length
-    if (length < MAX_CHARACTERS || !(seq <= after || mayEnd(seq))) continue
+    if (length < limit || !(seq <= after || mayEnd(seq))) continue
     yield appendOf(batch)
     batch = []
     length = 0
+    limit = Math.min(limit * 2, MAX_CHARACTERS)
   }
   if (batch.length > 0) yield appendOf(batch)
 }

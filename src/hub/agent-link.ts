@@ -53,6 +53,8 @@ class DirectoryPusher {
   readonly #events: HubEvents
   readonly #sentDetails = new Set<number>()
   #agentHead: Head | null
+  /** Whether this agent was shown on this tunnel that the hub has its head: a client may have brought it. */
+  #hasBegun = false
   #wanted: Directory | undefined
   #running: Promise<void> | undefined
 
@@ -85,16 +87,17 @@ class DirectoryPusher {
   }
 
   async #bring(directory: Directory): Promise<void> {
-    const missing = this.#missing(directory)
-    for (const batch of batches(missing, this.#agentHead?.seq ?? -1)) await this.#send(batch)
+    const head = this.#agentHead?.seq ?? -1
+    const after = this.#hasBegun ? head : Math.max(head - 1, -1)
+    for (const batch of batches(this.#missing(directory, after), after)) await this.#send(batch)
   }
 
-  #missing(directory: Directory): DirectoryAppend {
+  #missing(directory: Directory, after: number): DirectoryAppend {
     const head = this.#agentHead
     const known = head === null ? undefined : directory.statements[head.seq]
     if (head !== null && known?.hash !== head.hash)
       throw new Error(`the agent has another statement ${head.seq} than this hub`)
-    const statements = directory.statements.slice((head?.seq ?? -1) + 1).map(({ text }) => text)
+    const statements = directory.statements.slice(after + 1).map(({ text }) => text)
     const viewer = { kind: 'agent', cluster: this.#agent.cluster } as const
     const details = visibleDetails(directory, viewer)
     return { statements, details: details.filter(({ seq }) => !this.#sentDetails.has(seq)) }
@@ -106,6 +109,7 @@ class DirectoryPusher {
     if (status !== 200 || !head.success)
       throw new Error(`the agent answered ${refusal(status, body)}`)
     this.#agentHead = head.data
+    this.#hasBegun = true
     for (const { seq } of batch.details) this.#sentDetails.add(seq)
   }
 }

@@ -15,6 +15,8 @@ export const namedHeadSchema = z.object({
     .string()
     .regex(/^[A-Za-z0-9_-]*$/)
     .max(1 << 20),
+  /** Whether the head that was named is in its chain; agents of before do not say. */
+  knows: z.boolean().optional(),
 })
 export type NamedHead = z.infer<typeof namedHeadSchema>
 

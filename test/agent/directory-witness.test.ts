@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { requireYoung } from '../../src/agent/directory-age.ts'
+import type { DirectoryAddition } from '../../src/agent/directory-holder.ts'
 import { type DirectoryWitness, directoryWitness } from '../../src/agent/directory-witness.ts'
-import { gossip } from '../../src/device/gossip.ts'
+import { type GossipOutcome, gossip } from '../../src/device/gossip.ts'
 import { Directory } from '../../src/directory/directory.ts'
 import { readLacking } from '../../src/directory/lacking.ts'
+import { UsageError } from '../../src/errors.ts'
 import type { DirectoryAppend, Head } from '../../src/protocol/messages.ts'
 import { CLUSTER, Fleet } from '../directory/fleet.ts'
 import { FrozenWorld, RecordedLog } from './frozen-world.ts'
@@ -16,10 +18,12 @@ let log: RecordedLog
 let holder: ReturnType<typeof holderOf>
 let witness: DirectoryWitness
 
-/** As the agent's own, without its Secret. */
+/** As the agent's own, one change at a time, without its Secret; `writing` is how long that takes. */
 function holderOf(pin: string) {
   let directory = Directory.empty(pin)
+  let last: Promise<unknown> = Promise.resolve()
   return {
+    writing: Promise.resolve(),
     get directory() {
       return directory
     },
@@ -29,9 +33,17 @@ function holderOf(pin: string) {
     get head() {
       return directory.head
     },
-    async apply(append: DirectoryAppend) {
-      directory = await directory.extend(append)
-      return directory.head!
+    apply(append: DirectoryAppend, added?: DirectoryAddition) {
+      const done = last.then(async () => {
+        const before = directory
+        directory = await before.extend(append)
+        const after = directory
+        await this.writing
+        added?.(before, after)
+        return directory.head!
+      })
+      last = done.catch(() => {})
+      return done
     },
   }
 }
@@ -72,13 +84,26 @@ async function buried(type: 'removal' | 'approval', end: () => Promise<number>) 
   return { bob, seq, alices }
 }
 
-/** What alice’s client does whenever it opens a session. */
-function visit(directory: Directory): Promise<void> {
+/** Somebody of whose device the agent knows nothing, or with that one. */
+function as(user: string, device = 'D'.repeat(43)) {
+  return { user, device }
+}
+
+/** What a client does whenever it opens a session; of messages longer than that the agent reads nothing. */
+function visit(
+  directory: Directory,
+  by = as('alice'),
+  maxCharacters = Number.POSITIVE_INFINITY,
+): Promise<GossipOutcome> {
   const agent = {
-    nameHead: async (head: Head) => witness.hear('alice', head),
-    bringDirectory: (batch: DirectoryAppend) => witness.take('alice', async () => batch),
+    nameHead: async (head: Head) => witness.hear(by.user, head),
+    bringDirectory: async (batch: DirectoryAppend) => {
+      if (JSON.stringify(batch).length > maxCharacters)
+        throw new UsageError('MCM_BAD_REQUEST', 'the body is longer')
+      return witness.take(by, async () => batch)
+    },
   }
-  return gossip(agent, directory, CLUSTER).wait()
+  return gossip(agent, { directory, key: { id: by.device } }, CLUSTER).wait(60_000)
 }
 
 beforeEach(async () => {
@@ -93,7 +118,7 @@ beforeEach(async () => {
 describe('a directory that a hub withholds', () => {
   it('is not suspected while every client names what the agent has', () => {
     const { head } = holder
-    expect(witness.hear('bob', fleet.directory.head!)).toEqual({ head, lacks: '' })
+    expect(witness.hear('bob', fleet.directory.head!)).toEqual({ head, lacks: '', knows: true })
     world.advance(LONG_MS)
     expect(witness.notes()).toEqual([])
     expect(witness.facts()).toMatchObject({ head: holder.head })
@@ -117,7 +142,7 @@ describe('a directory that a hub withholds', () => {
 
   it('is made good by any member, who is believed by signatures alone', async () => {
     await fleet.member('add', 'user', 'bob')
-    const head = await witness.take('bob', async () => append(holder.head!.seq))
+    const head = await witness.take(as('bob'), async () => append(holder.head!.seq))
     expect(head).toEqual(fleet.directory.head)
     expect(holder.head).toEqual(head)
     expect(witness.notes()).toEqual([])
@@ -129,7 +154,7 @@ describe('a directory that a hub withholds', () => {
   it('is no reproach to a hub that was only slower', async () => {
     const before = holder.head!.seq
     await fleet.member('add', 'user', 'bob')
-    await witness.take('bob', async () => append(before))
+    await witness.take(as('bob'), async () => append(before))
     await witness.takeFromHub(append(before))
     world.advance(LONG_MS)
     expect(witness.facts()).not.toHaveProperty('withheld')
@@ -145,7 +170,7 @@ describe('a directory that a hub withholds', () => {
       (_, first) => `"signature":"${first === 'A' ? 'B' : 'A'}`,
     )
     const lie = { statements: [forged], details: [] }
-    await expect(witness.take('eve', async () => lie)).rejects.toMatchObject({
+    await expect(witness.take(as('eve'), async () => lie)).rejects.toMatchObject({
       code: 'MCM_DIRECTORY_INVALID',
     })
     expect(holder.head).toEqual(before)
@@ -161,7 +186,10 @@ describe('a directory that a hub withholds', () => {
     await witness.takeFromHub({ ...append(before), details: [] })
     expect(holder.state.isLiveDevice(bob.id)).toBe(true)
     expect(lacked()).toEqual([seq])
-    await witness.take('alice', async () => ({ statements: [], details: append(before).details }))
+    await witness.take(as('alice'), async () => ({
+      statements: [],
+      details: append(before).details,
+    }))
     expect(holder.state.isLiveDevice(bob.id)).toBe(false)
     expect(lacked()).toEqual([])
     expect(witness.notes()).toEqual([])
@@ -180,7 +208,7 @@ describe('a directory that a hub withholds', () => {
     const detail = { device: 'N'.repeat(43), reason: '' }
     const fork = await fleet.sign({ type: 'removal', detail }, [bob])
     const own = { statements: [fork.statement.text], details: [fork.detail] }
-    await expect(witness.take('bob', async () => own)).rejects.toMatchObject({
+    await expect(witness.take(as('bob'), async () => own)).rejects.toMatchObject({
       code: 'MCM_FORBIDDEN',
     })
     expect(holder.head).toEqual(before)
@@ -195,7 +223,7 @@ describe('a directory that a hub withholds', () => {
     const vouched = fleet.directory.head
     const detail = { device: 'N'.repeat(43), reason: '' }
     await fleet.append({ type: 'removal', detail }, [bob])
-    expect(await witness.take('bob', async () => append(0))).toEqual(vouched)
+    expect(await witness.take(as('bob'), async () => append(0))).toEqual(vouched)
     expect(holder.head).toEqual(vouched)
     expect(holder.directory.details.has(seq + 1)).toBe(false)
   })
@@ -243,13 +271,13 @@ describe('a directory that a hub withholds', () => {
 
   it('is brought by a few at a time, and by nobody twice at once', async () => {
     const never = new Promise<DirectoryAppend>(() => {})
-    void witness.take('bob', () => never)
-    const again = witness.take('bob', async () => append())
+    void witness.take(as('bob'), () => never)
+    const again = witness.take(as('bob'), async () => append())
     await expect(again).rejects.toMatchObject({ code: 'MCM_LIMIT' })
-    for (let index = 0; index < 30; index += 1) void witness.take(`u${index}`, () => never)
-    expect(await witness.take('alice', async () => append())).toEqual(holder.head)
-    void witness.take('u30', () => never)
-    const last = witness.take('alice', async () => append())
+    for (let index = 0; index < 30; index += 1) void witness.take(as(`u${index}`), () => never)
+    expect(await witness.take(as('alice'), async () => append())).toEqual(holder.head)
+    void witness.take(as('u30'), () => never)
+    const last = witness.take(as('alice'), async () => append())
     await expect(last).rejects.toMatchObject({ code: 'MCM_LIMIT' })
   })
 
@@ -266,10 +294,97 @@ describe('a directory that a hub withholds', () => {
     expect([saidOf('eve').length, saidOf('bob').length]).toEqual([1, 1])
   })
 
-  it('is not suspected for a number that nobody can have seen', () => {
-    witness.hear('eve', { seq: Number.MAX_SAFE_INTEGER, hash: 'H'.repeat(43) })
+  it('is heard of however far ahead it is', () => {
+    witness.hear('bob', { seq: Number.MAX_SAFE_INTEGER, hash: 'H'.repeat(43) })
+    world.advance(LONG_MS)
+    expect(witness.notes()).toHaveLength(1)
+  })
+
+  it('is heard of, and made good by an administrator alone, below more statements than one message holds', async () => {
+    const bob = await fleet.admit('bob')
+    await fleet.member('add', 'user', 'bob')
+    await witness.takeFromHub(append())
+    const removal = { type: 'removal', detail: { device: 'N'.repeat(43), reason: '' } } as const
+    for (let index = 0; index < 600; index += 1) await fleet.append(removal, [bob])
+    await fleet.revoke({ user: 'bob' })
+    const limit = 384 << 10
+    const refused = { result: 'refused', why: expect.stringContaining('longer') }
+    expect(await visit(fleet.directory, as('carol'), limit)).toEqual(refused)
+    world.advance(LONG_MS)
+    expect(witness.facts().heard).toMatchObject({ head: fleet.directory.head })
+    expect(holder.state.isLiveDevice(bob.id)).toBe(true)
+    const alices = as('alice', fleet.alice.id)
+    expect(await visit(fleet.directory, alices, limit)).toEqual({ result: 'brought' })
+    expect(holder.head).toEqual(fleet.directory.head)
+    expect(holder.state.isLiveDevice(bob.id)).toBe(false)
+  })
+
+  it('is no reproach to a hub that was being listened to when a client came', async () => {
+    const [first, second] = [await fleet.member('add', 'user', 'bob'), fleet.directory]
+    await fleet.member('add', 'user', 'carol')
+    let written = () => {}
+    holder.writing = new Promise((resolve) => {
+      written = resolve
+    })
+    const { statements, details } = second.page(first - 1)
+    const pushes = [
+      witness.takeFromHub({ statements, details }),
+      witness.takeFromHub(append(first)),
+    ]
+    const client = witness.take(as('bob'), async () => append(first - 1))
+    await expect.poll(() => holder.head).toEqual(second.head)
+    written()
+    await Promise.all([...pushes, client])
     world.advance(LONG_MS)
     expect(witness.notes()).toEqual([])
+    expect(log.events()).toEqual([])
+  })
+
+  it('is no reproach to a hub that shows what the statement says', async () => {
+    const before = holder.head!.seq
+    await fleet.append({ type: 'confirm', detail: {} })
+    const { statements, details } = append(before)
+    await witness.take(as('bob'), async () => ({ statements, details: [] }))
+    await witness.takeFromHub({ statements: [], details })
+    world.advance(LONG_MS)
+    expect(witness.notes()).toEqual([])
+  })
+
+  it('is known for another one by whoever comes, also where the agent was shown more', async () => {
+    const bob = await fleet.admit('bob')
+    await witness.takeFromHub(append(holder.head!.seq))
+    const forked = [holder.head!]
+    for (let index = 0; index < 2; index += 1) {
+      const removal = { type: 'removal', detail: { device: 'N'.repeat(43), reason: '' } } as const
+      const { statement, detail } = await fleet.sign(removal, [bob], { after: forked.at(-1)! })
+      await witness.takeFromHub({ statements: [statement.text], details: [detail] })
+      forked.push(holder.head!)
+    }
+    const seq = await fleet.revoke({ user: 'bob' })
+    const fork = { result: 'forked', why: `it was shown another statement ${seq} than this device` }
+    expect(holder.head!.seq).toBeGreaterThan(seq)
+    expect(await visit(fleet.directory, as('alice', fleet.alice.id))).toEqual(fork)
+    const { seq: own } = await fleet
+      .append({ type: 'confirm', detail: {} })
+      .then(() => fleet.directory.head!)
+    expect(own).toBe(holder.head!.seq)
+    expect(await visit(fleet.directory)).toMatchObject({ result: 'forked' })
+  })
+
+  it('is not looked at again for ten seconds after what the same user brought was refused', async () => {
+    const lie = { statements: ['{}'], details: [] }
+    const reads: string[] = []
+    const bring = (user: string) =>
+      witness.take(as(user), async () => {
+        reads.push(user)
+        return lie
+      })
+    for (let index = 0; index < 3; index += 1)
+      await expect(bring('eve')).rejects.toMatchObject({ code: 'MCM_DIRECTORY_INVALID' })
+    await expect(bring('bob')).rejects.toMatchObject({ code: 'MCM_DIRECTORY_INVALID' })
+    expect(reads).toEqual(['eve', 'bob'])
+    world.advance(10_000)
+    expect(await witness.take(as('eve'), async () => append())).toEqual(holder.head)
   })
 
   it('is said when another statement is named under a number that is known', () => {

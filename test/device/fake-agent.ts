@@ -57,6 +57,8 @@ export class FakeAgent {
   /** Heads that clients have named, and what they have brought. */
   heads: unknown[] = []
   brought: DirectoryAppend[] = []
+  /** Thrown for all that is brought. */
+  bringingRefusal: McmError | undefined
   /** The head it says it has; that of its directory unless told. */
   head: Head | undefined
   /** Which details it says it lacks. */
@@ -217,6 +219,7 @@ export class FakeAgent {
       })
     }
     if (path === '/.mcm/v1/directory') {
+      if (this.bringingRefusal) throw this.bringingRefusal
       this.brought.push(JSON.parse(text))
       return answerJson(stream, 200, { head: this.directory().head })
     }

@@ -1,16 +1,18 @@
 import { expect, test } from 'vitest'
+import type { AgentApi } from '../../src/client/agent.ts'
 import { addAdmin } from '../../src/device/admins.ts'
 import { appendStatements, type Draft } from '../../src/device/append.ts'
+import { listCertificates } from '../../src/device/certificate-list.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
 import { confirmWhenDue } from '../../src/device/confirm-directory.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
-import { gossip } from '../../src/device/gossip.ts'
+import { type GossipOutcome, gossip } from '../../src/device/gossip.ts'
 import { grantRole } from '../../src/device/grant.ts'
 import { revokeUser } from '../../src/device/revoke.ts'
 import { Directory } from '../../src/directory/directory.ts'
 import { lackingDetails } from '../../src/directory/lacking.ts'
 import type { SigningKey } from '../../src/directory/signing-key.ts'
-import { UnreachableError } from '../../src/errors.ts'
+import { TrustError, UnreachableError } from '../../src/errors.ts'
 import type { DirectoryAppend } from '../../src/protocol/messages.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import { asAda, DAY, HOUR, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
@@ -30,6 +32,22 @@ const whoami = () =>
       access.agent.whoami(),
     ),
   )
+
+/** What a device that is no administrator's tells an agent. */
+const tellAll = (
+  listener: Pick<AgentApi, 'nameHead' | 'bringDirectory'>,
+  patienceMs = 60_000,
+): Promise<GossipOutcome> => {
+  const { directory } = fleet.hub
+  return gossip(listener, { directory, key: { id: 'nobody' } }, agent.id).wait(patienceMs)
+}
+
+const certificates = (bringsDirectory: boolean) =>
+  asAda(fleet, (session) =>
+    listCertificates(session, { clusters: [], all: true, bin: false, bringsDirectory }),
+  )
+
+const saidOfAgents = () => fleet.ada.said.filter((line) => line.includes('the agent of'))
 
 const confirm = () => asAda(fleet, confirmWhenDue)
 
@@ -76,15 +94,18 @@ test('an agent that is behind is brought the statements and the details that it 
 
 test('an agent on another chain, or one that cannot be told, keeps nobody from working', async () => {
   agent.head = { seq: 1, hash: 'H'.repeat(43) }
-  expect(await whoami()).toMatchObject({ user: 'ada' })
+  for (let index = 0; index < 2; index += 1) expect(await whoami()).toMatchObject({ user: 'ada' })
   expect(agent.brought).toEqual([])
+  expect(saidOfAgents()).toEqual([
+    expect.stringMatching(/idc-k8s is on another directory: .* another statement 1 .*mcm certs/),
+  ])
   const deaf = {
     nameHead: async () => {
       throw new UnreachableError('MCM_AGENT_UNREACHABLE', 'gone')
     },
     bringDirectory: async () => null,
   }
-  await gossip(deaf, fleet.hub.directory, agent.id).wait()
+  expect(await tellAll(deaf)).toEqual({ result: 'unfinished', why: 'gone' })
 })
 
 test('an agent is brought the details that no hub showed it, and only those that concern it', async () => {
@@ -124,18 +145,15 @@ test('revocations come first, and what anybody may sign in heaps after the state
       return directory.head
     },
   }
-  await gossip(behind, directory, agent.id).wait()
+  expect(await tellAll(behind)).toEqual({ result: 'brought' })
   const typesOf = ({ details }: DirectoryAppend) =>
     details.map((detail) => directory.statements[detail.seq]!.type)
-  const [first, last] = told
-  expect(told).toHaveLength(2)
-  expect([first!.statements.length, last!.statements.length]).toEqual([1, 0])
-  expect(typesOf(first!)[0]).toBe('revoke')
-  expect(typesOf(first!)).toContain('member')
-  expect(typesOf(first!)).not.toContain('request')
-  expect(typesOf(last!)).toEqual(
-    expect.arrayContaining(['device', 'request', 'request', 'request']),
-  )
+  expect(told.map(({ statements }) => statements.length)).toEqual([0, 1, 0])
+  const [ends, byAdmins, others] = told.map(typesOf)
+  expect(ends).toEqual(['revoke'])
+  expect(byAdmins).toContain('member')
+  expect(byAdmins).not.toContain('request')
+  expect(others).toEqual(expect.arrayContaining(['device', 'request', 'request', 'request']))
 })
 
 test('an administrator to whom a hub does not show what statements say is told, and nobody else', async () => {
@@ -185,11 +203,38 @@ test('what others than admins signed last is left to a hub', async () => {
   expect(fleet.hub.directory.head!.seq).toBe(seq + 2)
 })
 
+test('an agent that takes nothing is said, and where it is asked for a problem of its cluster', async () => {
+  const { seq, hash } = fleet.hub.directory.statements.at(-3)!
+  agent.head = { seq, hash }
+  expect((await certificates(true)).problems).toEqual([])
+  expect(saidOfAgents()).toEqual([])
+  agent.bringingRefusal = new TrustError('MCM_DIRECTORY_INVALID', 'it does not follow')
+  expect((await certificates(false)).problems).toEqual([])
+  expect((await certificates(true)).problems).toEqual([
+    { cluster: 'idc-k8s', problem: expect.stringMatching(/^not brought .*: it does not follow$/) },
+  ])
+  expect(saidOfAgents()).toEqual([expect.stringContaining('it does not follow')])
+})
+
+test('an agent that others bring something at the moment is brought it afterwards', async () => {
+  let busy = 2
+  const { seq, hash } = fleet.hub.directory.statements.at(-3)!
+  const outcome = tellAll({
+    nameHead: async () => ({ head: { seq, hash }, lacks: '' }),
+    bringDirectory: async () => {
+      busy -= 1
+      if (busy >= 0) throw new UnreachableError('MCM_LIMIT', 'others bring some')
+      return fleet.hub.directory.head
+    },
+  })
+  expect(await outcome).toEqual({ result: 'brought' })
+})
+
 test('nobody waits long for an agent that does not answer', async () => {
   const never = new Promise<never>(() => {})
   const silent = { nameHead: () => never, bringDirectory: () => never }
   const started = performance.now()
-  await gossip(silent, fleet.hub.directory, agent.id).wait()
+  expect(await tellAll(silent, 50)).toMatchObject({ result: 'unfinished' })
   expect(performance.now() - started).toBeLessThan(10_000)
 })
 
