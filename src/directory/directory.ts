@@ -2,8 +2,9 @@
  * directory knows the fleet's signed phone book: how a statement is signed, which chain is valid, what it
  * says, and whom each detail concerns. It must not know where chains are stored or sent, what a
  * certificate is, or what anyone may do in a cluster.
- * Its invariant: a Directory value has verified every byte it holds, from the genesis on, so whoever
- * has one may believe its state, and whoever sent it did not have to be trusted.
+ * Its invariant: every byte that a Directory value holds was verified from the genesis on, here or, up to a head
+ * that was remembered, by this device before: so whoever has one may believe its state, and whoever sent it did not
+ * have to be trusted.
  */
 import { TrustError } from '../errors.ts'
 import type { DetailEnvelope, DirectoryPage, Head } from '../protocol/messages.ts'

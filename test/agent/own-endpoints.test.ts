@@ -281,7 +281,7 @@ test('a head is taken under the name of whoever stands, and statements may be lo
   expect(stage.log).toContain(`heard ${JSON.stringify({ user: 'bob', ...head })}`)
   const statements = Array.from({ length: 4 }, () => 'x'.repeat(60_000))
   expect((await post(bob, 'directory', { statements, details: [] })).status).toBe(200)
-  expect(stage.log.at(-1)).toMatch(/^brought \{"user":"bob"/)
+  expect(stage.log.at(-1)).toMatch(/^brought \{"user":"bob","device":"[\w-]{43}"/)
   expect((await post(bob, 'head', { seq: -1, hash: 'short' })).status).toBe(400)
   expect((await post(bob, 'directory', { statements: 'x' })).status).toBe(400)
 })

@@ -353,9 +353,9 @@ export async function openStage(ends: Cleanup, options: StageOptions = {}): Prom
           write('heard', { user, ...head })
           return { head: null, lacks: '' }
         },
-        take: async (user, read) => {
+        take: async (by, read) => {
           const { statements } = await read()
-          write('brought', { user, statements })
+          write('brought', { ...by, statements })
           return { seq: 0, hash: 'H'.repeat(43) }
         },
         takeFromHub: async () => ({ seq: 0, hash: 'H'.repeat(43) }),

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import type { AgentApi } from '../../src/client/agent.ts'
 import { addAdmin } from '../../src/device/admins.ts'
 import { appendStatements, type Draft } from '../../src/device/append.ts'
+import { exitCodeOfCertificates, revokeCertificates } from '../../src/device/certificate-end.ts'
 import { listCertificates } from '../../src/device/certificate-list.ts'
 import { withCluster } from '../../src/device/cluster-access.ts'
 import { confirmWhenDue } from '../../src/device/confirm-directory.ts'
@@ -214,6 +215,35 @@ test('an agent that takes nothing is said, and where it is asked for a problem o
     { cluster: 'idc-k8s', problem: expect.stringMatching(/^not brought .*: it does not follow$/) },
   ])
   expect(saidOfAgents()).toEqual([expect.stringContaining('it does not follow')])
+})
+
+test('whoever ends others at an agent hears that it does not know all, once; whoever ends themselves is let tell it no more', async () => {
+  await joinedDevice(fleet, 'bob')
+  await grantTo('bob', 'idc-k8s')
+  const { seq, hash } = fleet.hub.directory.statements.at(-2)!
+  agent.head = { seq, hash }
+  agent.bringingRefusal = new TrustError('MCM_DIRECTORY_INVALID', 'it does not follow')
+  const [day, hour] = ['2026-01-01', 'T00:00:00Z']
+  const issued = (user: string, serial: string) => ({
+    fingerprint: serial.padEnd(43, 'x'),
+    serial,
+    user,
+    device: 'B'.repeat(43),
+    notBefore: `${day}${hour}`,
+    notAfter: `2026-01-02${hour}`,
+  })
+  agent.certificates = [issued('bob', '0b0b0b'), issued('bob', '1b1b1b'), issued('ada', '0a0a0a')]
+  const revoke = (...serials: string[]) =>
+    asAda(fleet, (session) =>
+      revokeCertificates(session, { certificates: serials, clusters: [] }, async () => {}),
+    )
+  const others = await revoke('0b0b0b', '1b1b1b')
+  expect(others.problems).toEqual([
+    { cluster: 'idc-k8s', problem: expect.stringContaining('it does not follow') },
+  ])
+  expect(exitCodeOfCertificates(others)).toBe(9)
+  expect((await revoke('0a0a0a')).problems).toEqual([])
+  expect(agent.revocations).toHaveLength(3)
 })
 
 test('an agent that others bring something at the moment is brought it afterwards', async () => {
