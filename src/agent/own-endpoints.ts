@@ -16,6 +16,7 @@ import {
   directoryAppendSchema,
   type Head,
   headSchema,
+  MAX_BROUGHT_BYTES,
   type OfferedAuthorities,
   type Whoami,
 } from '../protocol/messages.ts'
@@ -145,8 +146,6 @@ async function nextAuthorities(
   return offered
 }
 
-const MAX_APPEND_BYTES = 4 << 20
-
 async function headIn(request: OwnRequest): Promise<Head> {
   const parsed = headSchema.safeParse(await request.body())
   if (parsed.success) return parsed.data
@@ -154,7 +153,7 @@ async function headIn(request: OwnRequest): Promise<Head> {
 }
 
 async function appendIn(request: OwnRequest): Promise<DirectoryAppend> {
-  const parsed = directoryAppendSchema.safeParse(await request.body(MAX_APPEND_BYTES))
+  const parsed = directoryAppendSchema.safeParse(await request.body(MAX_BROUGHT_BYTES))
   if (parsed.success) return parsed.data
   throw new UsageError('MCM_BAD_REQUEST', 'the directory is not understood')
 }

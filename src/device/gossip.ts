@@ -6,13 +6,24 @@ import type { Directory } from '../directory/directory.ts'
 import { readLacking } from '../directory/lacking.ts'
 import type { Statement } from '../directory/statement.ts'
 import { visibleDetails } from '../directory/visibility.ts'
-import { isMcmError, UnreachableError } from '../errors.ts'
-import type { DetailEnvelope, DirectoryAppend, Head } from '../protocol/messages.ts'
+import {
+  AccessDeniedError,
+  IdentityError,
+  isMcmError,
+  type McmError,
+  UnreachableError,
+} from '../errors.ts'
+import {
+  type DetailEnvelope,
+  type DirectoryAppend,
+  type Head,
+  MAX_BROUGHT_BYTES,
+} from '../protocol/messages.ts'
 
 /** What came of it. `why` is a sentence without the cluster’s name. */
 export type GossipOutcome =
   | { readonly result: 'nothing lacked' | 'brought' }
-  /** unfinished: not in time, or the way is gone; the next session goes on. */
+  /** unfinished: not in time, or the way is gone, or one’s own access is; the next session goes on. */
   | { readonly result: 'unfinished' | 'refused' | 'forked'; readonly why: string }
 
 export interface Gossip {
@@ -67,11 +78,17 @@ async function tell(
       return await bring(agent, teller, cluster)
     } catch (error) {
       if (!isMcmError(error)) throw error
-      const result = error instanceof UnreachableError ? 'unfinished' : 'refused'
-      if (error.code !== 'MCM_LIMIT' || end.aborted) return { result, why: error.message }
+      if (error.code !== 'MCM_LIMIT' || end.aborted) return failed(error)
       await setTimeout(AGAIN_AFTER_MS, undefined, { ref: false })
     }
   }
+}
+
+/** Whoever lets nobody in any more has judged nothing. */
+function failed(error: McmError): GossipOutcome {
+  const families = [UnreachableError, IdentityError, AccessDeniedError]
+  const isOver = families.some((family) => error instanceof family)
+  return { result: isOver ? 'unfinished' : 'refused', why: error.message }
 }
 
 async function bring(agent: Listener, teller: Teller, cluster: string): Promise<GossipOutcome> {
@@ -85,6 +102,7 @@ async function bring(agent: Listener, teller: Teller, cluster: string): Promise<
   let result: 'nothing lacked' | 'brought' = 'nothing lacked'
   let expected = head.seq
   for (const batch of broughtTo(teller, cluster, { head, lacks })) {
+    if (Buffer.byteLength(JSON.stringify(batch)) > MAX_BROUGHT_BYTES) return tooLong(expected + 1)
     const reached = await agent.bringDirectory(batch)
     if (reached && !agrees(directory, reached)) return forked(reached)
     expected += batch.statements.length
@@ -96,6 +114,11 @@ async function bring(agent: Listener, teller: Teller, cluster: string): Promise<
 
 function forked({ seq }: Head): GossipOutcome {
   return { result: 'forked', why: `it was shown another statement ${seq} than this device` }
+}
+
+function tooLong(seq: number): GossipOutcome {
+  const why = `statements from ${seq} on fill more than one message, and an administrator signed none of them`
+  return { result: 'refused', why }
 }
 
 function stopped(reached: Head | null): GossipOutcome {

@@ -36,6 +36,8 @@ export const directoryPageSchema = z.object({
 export type DirectoryPage = z.infer<typeof directoryPageSchema>
 
 export const directoryAppendSchema = directoryPageSchema.omit({ head: true })
+/** As JSON, of what a client brings an agent in one message (§3.6). */
+export const MAX_BROUGHT_BYTES = 4 << 20
 export type DirectoryAppend = z.infer<typeof directoryAppendSchema>
 
 export const hubInfoSchema = z.object({

@@ -96,6 +96,18 @@ describe('the directory that an agent holds', () => {
     expect(heard).toEqual([[false, true]])
   })
 
+  it('says what somebody has added, whatever waited for its turn before them', async () => {
+    const { fleet, pin } = await withBob()
+    const { holder } = await start(new MemoryApi(), pin)
+    const first = fleet.directory.head!
+    await fleet.revoke({ user: 'bob' })
+    const added = vi.fn()
+    const pages = [push(fleet), push(fleet, first.seq)]
+    await Promise.all([holder.apply(pages[0]!), holder.apply(pages[1]!, added)])
+    const [before, after] = added.mock.calls[0]!
+    expect([before.head, after.head]).toEqual([fleet.directory.head, fleet.directory.head])
+  })
+
   it('of another fleet is refused, whoever signed it', async () => {
     const { pin } = await withBob()
     const other = await Fleet.found()

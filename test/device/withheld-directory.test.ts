@@ -13,7 +13,7 @@ import { revokeUser } from '../../src/device/revoke.ts'
 import { Directory } from '../../src/directory/directory.ts'
 import { lackingDetails } from '../../src/directory/lacking.ts'
 import type { SigningKey } from '../../src/directory/signing-key.ts'
-import { TrustError, UnreachableError } from '../../src/errors.ts'
+import { AccessDeniedError, TrustError, UnreachableError } from '../../src/errors.ts'
 import type { DirectoryAppend } from '../../src/protocol/messages.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import { asAda, DAY, HOUR, joinedDevice, registeredCluster, type TestFleet } from './fleet.ts'
@@ -244,6 +244,50 @@ test('whoever ends others at an agent hears that it does not know all, once; who
   expect(exitCodeOfCertificates(others)).toBe(9)
   expect((await revoke('0a0a0a')).problems).toEqual([])
   expect(agent.revocations).toHaveLength(3)
+})
+
+test('what fills more than one message is brought by an administrator, and said by others, who send none of it', async () => {
+  const { directory } = fleet.hub
+  const [before, last] = [directory.statements.slice(0, -1), directory.statements.at(-1)!]
+  const removal = { ...last, type: 'removal', text: 'x'.repeat(60_000) } as const
+  const statements = [...before, ...Array.from({ length: 80 }, () => removal), last]
+  const { state } = directory
+  // As if somebody had signed that much between two statements of administrators.
+  const run: Directory = Object.create(directory, {
+    statements: { value: statements },
+    state: { value: state },
+  })
+  const { seq, hash } = before.at(-1)!
+  const brought: number[] = []
+  let reached = seq
+  const listener = {
+    nameHead: async () => ({ head: { seq, hash }, lacks: '' }),
+    bringDirectory: async (batch: DirectoryAppend) => {
+      brought.push(batch.statements.length)
+      reached += batch.statements.length
+      return { seq: reached, hash: statements[reached]!.hash }
+    },
+  }
+  const tellAs = (id: string) =>
+    gossip(listener, { directory: run, key: { id } }, agent.id).wait(60_000)
+  expect(await tellAs('nobody')).toEqual({
+    result: 'refused',
+    why: expect.stringContaining(`statements from ${seq + 1} on fill more than one message`),
+  })
+  expect(brought).toEqual([])
+  expect(await tellAs([...state.admins.keys()][0]!)).toEqual({ result: 'brought' })
+  expect(brought.reduce((sum, each) => sum + each)).toBe(81)
+})
+
+test('whose access ends meanwhile has been refused nothing', async () => {
+  const gone = new AccessDeniedError('MCM_REVOKED', 'revoked')
+  const listener = {
+    nameHead: async () => {
+      throw gone
+    },
+    bringDirectory: async () => null,
+  }
+  expect(await tellAll(listener)).toEqual({ result: 'unfinished', why: 'revoked' })
 })
 
 test('an agent that others bring something at the moment is brought it afterwards', async () => {
