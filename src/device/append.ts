@@ -1,11 +1,12 @@
 import type { Detail } from '../directory/details.ts'
 import type { SigningKey } from '../directory/signing-key.ts'
 import { type Statement, signStatement } from '../directory/statement.ts'
-import { isMcmError, TrustError } from '../errors.ts'
+import { isMcmError, TrustError, UnreachableError } from '../errors.ts'
 import type { DetailEnvelope, DirectoryAppend, Head } from '../protocol/messages.ts'
+import { withFileLock } from '../store/files.ts'
 import type { World } from '../world.ts'
 import { keepDirectory } from './directory-cache.ts'
-import { catchUp, type FleetSession, syncDirectory } from './fleet-session.ts'
+import { catchUp, type FleetSession } from './fleet-session.ts'
 import { renewReplaced } from './replaced-authorities.ts'
 import { requireState } from './state.ts'
 
@@ -47,25 +48,56 @@ export async function appendStatements(
   session: FleetSession,
   draft: (session: FleetSession) => readonly Draft[],
 ): Promise<FleetSession> {
+  // Two processes would sign the same number.
+  const path = `${session.device.home.directory}/append`
+  return withFileLock(path, () => appendAlone(session, draft))
+}
+
+async function appendAlone(
+  session: FleetSession,
+  draft: (session: FleetSession) => readonly Draft[],
+): Promise<FleetSession> {
   let current = await withAllSeen(session)
   for (let attempt = 1; ; attempt++) {
     const drafts = draft(current)
     if (drafts.length === 0) return current
-    const { world } = current.device
-    const { statements, details } = await signDrafts(world, current.directory.head, drafts)
+    const { device, directory } = current
+    const update = await signDrafts(device.world, directory.head, drafts)
     // Checked before it is sent: what we could not believe ourselves we do not ask others to.
-    const extended = await current.directory.extend({ statements, details })
+    const extended = await directory.extend(update)
     requireEffect(extended.state.withoutEffect, extended.head!.seq - drafts.length)
-    try {
-      await current.hub.append({ statements, details })
-    } catch (error) {
-      if (!isConflict(error) || attempt === MAX_ATTEMPTS) throw error
-      current = await syncDirectory(current)
+    const faster = await send(current, update, extended.head!)
+    if (faster && attempt === MAX_ATTEMPTS) throw tooBusy()
+    if (faster) {
+      current = faster
       continue
     }
-    await renewReplaced(current.device, current.directory, extended)
-    const state = await keepDirectory(current.device.home, extended)
+    await renewReplaced(device, directory, extended)
+    const state = await keepDirectory(device.home, extended)
     return { ...current, directory: extended, state }
+  }
+}
+
+/**
+ * Undefined when the hub took it; otherwise the session with what came before it. A hub that speaks of somebody faster
+ * and shows nothing of them gets the same text again: another would give it two to choose from.
+ */
+async function send(
+  session: FleetSession,
+  { statements, details }: DirectoryAppend,
+  head: Head,
+): Promise<FleetSession | undefined> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      await session.hub.append({ statements, details })
+      return undefined
+    } catch (error) {
+      if (!isConflict(error)) throw error
+      const now = await catchUp(session)
+      if (now.directory.leadsTo(head)) return undefined
+      if (now.directory.head?.hash !== session.directory.head?.hash) return now
+      if (attempt === MAX_ATTEMPTS) throw error
+    }
   }
 }
 
@@ -85,6 +117,11 @@ function requireEffect(withoutEffect: ReadonlyMap<number, string>, after: number
       hint: 'look at the directory as it is: mcm directory show',
     })
   }
+}
+
+function tooBusy(): UnreachableError {
+  const message = `somebody else was faster ${MAX_ATTEMPTS} times`
+  return new UnreachableError('MCM_CONFLICT', message, { hint: 'try again in a moment' })
 }
 
 function isConflict(error: unknown): boolean {

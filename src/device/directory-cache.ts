@@ -1,6 +1,6 @@
 import { Directory, requireNotRolledBack } from '../directory/directory.ts'
 import { messageOf, StateError, TrustError } from '../errors.ts'
-import { type DirectoryPage, directoryPageSchema } from '../protocol/messages.ts'
+import { type DirectoryPage, directoryPageSchema, type Head } from '../protocol/messages.ts'
 import { readTextIfAny, writeFileAtomic } from '../store/files.ts'
 import type { Home } from './home.ts'
 import { type DeviceState, readState, updateState } from './state.ts'
@@ -49,18 +49,22 @@ export async function extendFromHub(
 
 /**
  * Keeps a directory and its head; an older one than another process kept meanwhile is let go.
- * @throws TrustError MCM_DIRECTORY_ROLLED_BACK where it differs from what is kept, although it is as long
+ * @throws TrustError MCM_DIRECTORY_ROLLED_BACK where neither it nor what is kept leads to the other
  */
 export async function keepDirectory(home: Home, directory: Directory): Promise<DeviceState> {
   const { head } = directory
   if (!head) throw new Error('an empty directory is never kept')
   return updateState(home, (state) => (head.seq < state.head.seq ? state : { ...state, head }), {
     before: async (state) => {
-      if (head.seq < state.head.seq) return
+      if (head.seq < state.head.seq) return requireOneChain(await loadDirectory(home, state), head)
       requireNotRolledBack(directory, state.head)
       await writeDirectory(home, directory)
     },
   })
+}
+
+function requireOneChain(kept: Directory, head: Head): void {
+  if (kept.head !== null) requireNotRolledBack(kept, head)
 }
 
 export async function writeDirectory(home: Home, directory: Directory): Promise<void> {

@@ -56,8 +56,8 @@ const OWN_OVERLAP_MS = 30 * DAY_MS
 
 /**
  * Any command of an administrator signs the next certificate of a hub whose own is in the last third of its life, so
- * that nobody has to think of it; when it cannot now, the next command does. A hub that offers what nobody should sign
- * hinders nobody: that is said. @throws TrustError where what is wrong is the directory
+ * that nobody has to think of it; when it cannot now, the next command does. It comes after the command's work, whose
+ * result must not be lost to it: what a hub shows that nobody should believe, or sign, is said.
  */
 export async function signHubCertificateWhenDue(session: FleetSession): Promise<void> {
   const { device, connection } = session
@@ -72,16 +72,11 @@ export async function signHubCertificateWhenDue(session: FleetSession): Promise<
     await signHubCertificate(current, Math.min(OWN_OVERLAP_MS, left / 2))
     device.progress.say('the next certificate of the hub is signed')
   } catch (error) {
-    if (!isMcmError(error) || OF_THE_DIRECTORY.has(error.code)) throw error
+    if (!isMcmError(error)) throw error
     if (error instanceof TrustError)
       device.progress.say(`the next certificate of the hub is not signed: ${error.message}`)
   }
 }
-
-const OF_THE_DIRECTORY: ReadonlySet<string> = new Set([
-  'MCM_DIRECTORY_INVALID',
-  'MCM_DIRECTORY_ROLLED_BACK',
-])
 
 function isDue(session: FleetSession): boolean {
   const { directory, key, device, connection } = session

@@ -1,10 +1,15 @@
 import { readFile, rm, writeFile } from 'node:fs/promises'
 import { describe, expect, test, vi } from 'vitest'
 import { appendStatements, signDrafts } from '../../src/device/append.ts'
-import { keepDirectory, loadDirectory, offlineDirectory } from '../../src/device/directory-cache.ts'
+import {
+  keepDirectory,
+  loadDirectory,
+  offlineDirectory,
+  writeDirectory,
+} from '../../src/device/directory-cache.ts'
 import { verifiedDirectory } from '../../src/device/directory-check.ts'
 import { type FleetSession, withFleet } from '../../src/device/fleet-session.ts'
-import { requireState } from '../../src/device/state.ts'
+import { requireState, writeState } from '../../src/device/state.ts'
 import { Directory } from '../../src/directory/directory.ts'
 import { asAda, inviteLink, type TestFleet } from './fleet.ts'
 import { eachWithFleet } from './scene.ts'
@@ -143,19 +148,65 @@ describe('no two statements of one number', () => {
     })
   })
 
-  test('are kept: whoever signed one while the other came is told', async () => {
+  const signed = async (session: FleetSession, ...endpoints: string[]) => {
+    const { device, directory } = session
+    const drafts = endpoints.flatMap((endpoint) => draft(endpoint)(session))
+    return directory.extend(await signDrafts(device.world, directory.head, drafts))
+  }
+
+  test('are kept: whoever signed one while another came is told, however long that one has grown', async () => {
     await asAda(fleet, async (session) => {
-      const { world } = session.device
-      const sign = async (endpoint: string) =>
-        session.directory.extend(
-          await signDrafts(world, session.directory.head, draft(endpoint)(session)),
-        )
-      const [one, other] = [await sign('127.0.0.1:1'), await sign('127.0.0.1:2')]
-      await keepDirectory(fleet.ada.home, one)
-      await expect(keepDirectory(fleet.ada.home, other)).rejects.toMatchObject({
-        code: 'MCM_DIRECTORY_ROLLED_BACK',
-      })
-      expect((await offlineDirectory(fleet.ada.home)).head).toEqual(one.head)
+      const other = await signed(session, '127.0.0.1:9')
+      for (const kept of [
+        await signed(session, '127.0.0.1:1'),
+        await signed(session, '127.0.0.1:1', '127.0.0.1:2'),
+      ]) {
+        fleet.hub.directory = kept
+        await writeDirectory(fleet.ada.home, session.directory)
+        await writeState(fleet.ada.home, session.state)
+        await keepDirectory(fleet.ada.home, kept)
+        await expect(keepDirectory(fleet.ada.home, other)).rejects.toMatchObject({
+          code: 'MCM_DIRECTORY_ROLLED_BACK',
+        })
+        expect((await offlineDirectory(fleet.ada.home)).head).toEqual(kept.head)
+      }
     })
+  })
+
+  test('are signed for a hub that speaks of somebody faster and shows nobody: it gets one text', async () => {
+    const texts = new Set<string>()
+    fleet.hub.feignConflict = ({ statements }) => void texts.add(statements.join())
+    await asAda(fleet, async (session) => {
+      const appending = appendStatements(session, draft('127.0.0.1:1'))
+      await expect(appending).rejects.toMatchObject({ code: 'MCM_CONFLICT', exitCode: 6 })
+    })
+    expect(texts.size).toBe(1)
+  })
+
+  test('are signed for one that took the first and says that somebody was faster', async () => {
+    fleet.hub.feignConflict = async (update) => {
+      fleet.hub.directory = await fleet.hub.directory.extend(update)
+    }
+    const { head } = fleet.hub.directory
+    await asAda(fleet, (session) => appendStatements(session, draft('127.0.0.1:1')))
+    expect(fleet.hub.directory.head?.seq).toBe(head!.seq + 1)
+  })
+
+  test('are signed by a process for which a hub has another chain than for one beside it', async () => {
+    let asked = 0
+    await asAda(fleet, async (session) => {
+      const beside = await signed(session, '127.0.0.1:1')
+      const fork = await signed(session, '127.0.0.1:2')
+      fleet.hub.feignConflict = async () => {
+        asked += 1
+        await keepDirectory(fleet.ada.home, beside)
+        fleet.hub.directory = fork
+      }
+      await expect(appendStatements(session, draft('127.0.0.1:3'))).rejects.toMatchObject({
+        name: 'TrustError',
+        exitCode: 7,
+      })
+    })
+    expect(asked).toBe(1)
   })
 })

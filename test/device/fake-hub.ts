@@ -16,6 +16,7 @@ import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
 import { peerKeyId } from '../../src/pki/peer.ts'
 import { sha256 } from '../../src/protocol/keys.ts'
+import type { DirectoryAppend } from '../../src/protocol/messages.ts'
 import { newClusterId, parseClusterAuthority } from '../../src/protocol/names.ts'
 import type { Secret } from '../../src/secret.ts'
 import type { World } from '../../src/world.ts'
@@ -47,6 +48,8 @@ export class FakeHub {
   beforeAppend: (() => Promise<void>) | undefined
   /** What it says to every CONNECT. */
   connectRefusal: McmError | undefined
+  /** Gets what is to be appended; somebody faster is then spoken of. */
+  feignConflict: ((update: DirectoryAppend) => Promise<void> | void) | undefined
   /** Does everything and then loses the answer, so many times. */
   lostAnswers = 0
   clusterIds: string[] = []
@@ -223,7 +226,11 @@ export class FakeHub {
     return this.directory.head!
   }
 
-  async #append(body: { statements: string[]; details: never[] }): Promise<object | undefined> {
+  async #append(body: DirectoryAppend): Promise<object | undefined> {
+    if (this.feignConflict) {
+      await this.feignConflict(body)
+      throw new UnreachableError('MCM_CONFLICT', 'somebody was faster')
+    }
     const before = this.beforeAppend
     this.beforeAppend = undefined
     await before?.()

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { appendStatements } from '../../src/device/append.ts'
+import { appendStatements, signDrafts } from '../../src/device/append.ts'
 import { type FleetSession, openFleet, withFleet } from '../../src/device/fleet-session.ts'
 import { type HubCandidate, hubCandidates } from '../../src/device/hub-connection.ts'
 import {
@@ -173,7 +173,8 @@ describe('a hub whose certificate is in the last third of its life', () => {
       await appendStatements(session, ({ key }) => [{ type: 'revoke', detail, signers: [key] }])
       fleet.hub.directory = before
     })
-    await expect(revoking).rejects.toMatchObject({ code: 'MCM_DIRECTORY_ROLLED_BACK' })
+    await revoking
+    expect(fleet.ada.said.join()).toMatch(/is not signed: the hub shows a directory that ends at/)
     expect(fleet.hub.directory.head).toEqual(before.head)
   })
 })
@@ -199,10 +200,12 @@ test('an administrator who signs it while another changes where the hub is undoe
   const [hub] = fleet.hub.directory.state.hubs
   const moved = ['127.0.0.1:1', ...hub!.endpoints]
   fleet.hub.beforeAppend = () =>
-    asAda(fleet, async (session) => {
+    asAda(fleet, async ({ device, directory, key }) => {
       const certificate = hub!.certificateDer.toString('base64')
       const detail = { endpoints: moved, privateEndpoints: [], certificate }
-      await appendStatements(session, ({ key }) => [{ type: 'hub', detail, signers: [key] }])
+      const drafts = [{ type: 'hub', detail, signers: [key] }] as const
+      const update = await signDrafts(device.world, directory.head, drafts)
+      fleet.hub.directory = await directory.extend(update)
     })
   await asAda(fleet, (session) => signHubCertificate(session, HOUR))
   expect(fleet.hub.directory.state.hubs[0]).toMatchObject({ pin: next.pin, endpoints: moved })

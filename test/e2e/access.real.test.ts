@@ -244,7 +244,7 @@ describe('access as a file over ack (1.36.3) and idc-k8s (1.33.13)', () => {
         .join('')}  - { name: dev,`,
     )
     const grants = groups.map(
-      (name) => `  - { group: ${name}, role: ns-ro, clusters: [ack], namespaces: [other] }\n`,
+      (name) => `  - { group: ${name}, role: ns-ro, clusters: [ack, idc-k8s], namespaces: [other] }\n`,
     )
     const path = await declare(text + grants.join(''), 'many.yaml')
     const before = (await managed(ack)).length
@@ -263,15 +263,14 @@ describe('access as a file over ack (1.36.3) and idc-k8s (1.33.13)', () => {
     expect((await managed(ack)).length).toBe(before + MANY)
     expect((await diff(owner, path)).exitCode).toBe(0)
     await many.must(['kubeconfig', '--all', '--output', join(many.home, 'kubeconfig')])
-    expect(await kubectl(many, 'ack', ['-n', 'other', 'get', 'pods'])).toMatchObject({
-      exitCode: 0,
-    })
-    expect((await kubectl(many, 'ack', ['-n', 'test', 'get', 'pods'])).stderr).toContain(
-      'Forbidden',
-    )
-    const whoami = await kubectl(many, 'ack', ['auth', 'whoami', '-o', 'json'])
-    const { groups: seen } = JSON.parse(whoami.stdout).status.userInfo
-    expect(seen).toHaveLength(MANY + 1)
+    for (const cluster of ['ack', 'idc-k8s']) {
+      const get = (namespace: string) => kubectl(many, cluster, ['-n', namespace, 'get', 'pods'])
+      expect(await get('other')).toMatchObject({ exitCode: 0 })
+      expect((await get('test')).stderr).toContain('Forbidden')
+      const whoami = await kubectl(many, cluster, ['auth', 'whoami', '-o', 'json'])
+      const { groups: seen } = JSON.parse(whoami.stdout).status.userInfo
+      expect(seen).toHaveLength(MANY + 1)
+    }
     expect(await apply(owner, file)).toMatchObject({ exitCode: 0 })
     expect((await managed(ack)).length).toBe(before)
   }, 600_000)
