@@ -374,7 +374,10 @@ describe('an address at which somebody else answers', () => {
     const before = await credentialFor(fleet.ada, agent.id)
     await expect(
       directly((session) => fetchCertificates(session, { renew: true, ends: true })),
-    ).rejects.toMatchObject({ code: 'MCM_CERTIFICATE_UNTRUSTED', exitCode: 7 })
+    ).rejects.toMatchObject({
+      ...{ code: 'MCM_CERTIFICATE_UNTRUSTED', exitCode: 7, hint: expect.any(String) },
+      message: expect.stringMatching(/^ack: whoever answered for /),
+    })
     const after = await credentialFor(fleet.ada, agent.id)
     expect(after.fingerprint).not.toBe(before.fingerprint)
   })
