@@ -91,10 +91,9 @@ async function renew(
 
 /** Only a link says where to log in when the copy here does not, and no hub shows it to whom it does not know. */
 function noDirectory({ home }: Device, { provider }: ProvidedLogin): IdentityError {
-  const place = `${home.directoryCache}, which is missing or cannot be used`
   return new IdentityError(
     'MCM_LOGIN_ENDED',
-    `nobody can log in anew: where provider ${provider} is, stood in ${place}`,
+    `this device cannot tell any more where provider ${provider} is: ${home.directoryCache} is missing or cannot be used`,
     {
       hint: `mcm login --oidc 'mcm://…' as the first time, with the link of ${provider} (mcm oidc, where somebody is logged in)`,
     },

@@ -281,7 +281,7 @@ describe('a login that has ended', () => {
       await spoil(device.home.directoryCache)
       const error = {
         code: 'MCM_LOGIN_ENDED',
-        message: expect.stringContaining('directory.json, which is missing or cannot be used'),
+        message: expect.stringContaining('directory.json is missing or cannot be used'),
         hint: expect.stringMatching(/mcm login --oidc 'mcm:.* with the link of ci/),
       }
       await expect(renewLogin(device)).rejects.toMatchObject(error)
