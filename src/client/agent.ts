@@ -78,11 +78,20 @@ const headAnswer = z.object({ head: headSchema.nullable() })
 /** How TLS 1.3 says that a certificate is not accepted (RFC 8446 §6.2). */
 const CERTIFICATE_ALERT = /ALERT_(UNKNOWN_CA|BAD_CERTIFICATE|CERTIFICATE_|ACCESS_DENIED)/
 
-/** Speaks to the agent on a socket that `openInner` gave with ALPN `h2`. */
-export function openAgentApi(socket: TLSSocket): AgentApi {
+/**
+ * Speaks to the agent on a socket that `openInner` gave with ALPN `h2`. `onNoAnswer` hears of every call that got no
+ * answer while the connection was not closed here.
+ */
+export function openAgentApi(socket: TLSSocket, onNoAnswer?: () => void): AgentApi {
+  let isClosed = false
   const authority = socket.servername || 'agent.mcm.internal'
   const session = startSession(socket, authority)
-  const peer: Peer = { name: 'the agent', authority, session, lost: lostAgent(socket) }
+  const peer: Peer = {
+    ...{ name: 'the agent', authority, session, lost: lostAgent(socket) },
+    onNoAnswer: () => {
+      if (!isClosed) onNoAnswer?.()
+    },
+  }
   const call = <T>(schema: z.ZodType<T>, method: string, path: string, body?: unknown) => {
     const request: Call = { method, path: `${OWN}${path}`, ...(body === undefined ? {} : { body }) }
     return callJson(peer, request, schema)
@@ -101,7 +110,10 @@ export function openAgentApi(socket: TLSSocket): AgentApi {
     nextAuthorities: (order) => call(offeredAuthoritiesSchema, 'POST', '/authorities', order),
     request: (request) => forward(peer, request),
     closed: new Promise((resolve) => session.once('close', resolve)),
-    close: () => session.close(),
+    close() {
+      isClosed = true
+      session.close()
+    },
   }
 }
 

@@ -30,6 +30,8 @@ export interface Peer {
   readonly maxAnswerBytes?: number
   /** The error for a connection that ended or did not answer. */
   lost(why: string, cause?: unknown): McmError
+  /** Hears of every call that got no answer. */
+  onNoAnswer?(): void
 }
 
 export interface Call {
@@ -160,6 +162,7 @@ export function parseJson(text: string): unknown {
 /** The error for a call that got no answer. */
 export function lostOf(peer: Peer, cause: unknown): McmError {
   if (isMcmError(cause)) return cause
+  peer.onNoAnswer?.()
   const code = errorCode(cause)
   const isGone = code?.startsWith('ERR_HTTP2_') === true
   return peer.lost(isGone ? 'the connection ended' : messageOf(cause), cause)

@@ -1,5 +1,4 @@
 import { X509Certificate } from 'node:crypto'
-import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type AgentApi, openAgentApi } from '../client/agent.ts'
 import { type InnerOptions, openInner } from '../client/inner.ts'
@@ -8,7 +7,7 @@ import type { ClusterRecord } from '../directory/state.ts'
 import { UnreachableError } from '../errors.ts'
 import { ALPN_HTTP2, clusterHost, enrolmentHost } from '../protocol/names.ts'
 import type { Credential } from './kept-credential.ts'
-import { openWay, type Traveller } from './way-to-agent.ts'
+import { openWay, type Traveller, type Way } from './way-to-agent.ts'
 
 /** The inner layer to one cluster's agent, whatever carries it: its certificate must come from the server CA the directory names. */
 
@@ -17,10 +16,13 @@ export async function openEnrolment(
   traveller: Traveller,
   cluster: ClusterRecord,
 ): Promise<{ agent: AgentApi; exporter(label: string): Buffer }> {
-  const way = async () => traveller.enrolment ?? openWay(traveller, cluster, 'enrolment')
-  const socket = await openInnerOn(way, traveller, cluster, { host: enrolmentHost(cluster.id) })
+  const { enrolment } = traveller
+  const way = async (): Promise<Way> =>
+    enrolment ? { stream: enrolment, isByHub: false } : openWay(traveller, cluster, 'enrolment')
+  const host = enrolmentHost(cluster.id)
+  const { socket, agent } = await openAgent(way, traveller, cluster, { host })
   const exporter = (label: string) => socket.exportKeyingMaterial(32, label, Buffer.alloc(0))
-  return { agent: openAgentApi(socket), exporter }
+  return { agent, exporter }
 }
 
 /** An inner connection as this device's user. Close it. */
@@ -30,28 +32,33 @@ export async function openSession(
   credential: Credential,
 ): Promise<AgentApi> {
   const way = () => openWay(traveller, cluster, 'session')
-  const socket = await openInnerOn(way, traveller, cluster, {
+  const { agent } = await openAgent(way, traveller, cluster, {
     host: clusterHost(cluster.id),
     certPem: credential.certificatePem,
     keyPem: credential.key,
   })
-  return openAgentApi(socket)
+  return agent
 }
 
-async function openInnerOn(
-  way: () => Promise<Duplex>,
+/** A hub that stands in the way may do so at once, in the handshake, or in silence at any time after it. */
+async function openAgent(
+  way: () => Promise<Way>,
   { device, hindered }: Traveller,
   cluster: ClusterRecord,
   options: Pick<InnerOptions, 'host' | 'certPem' | 'keyPem'>,
-): Promise<TLSSocket> {
+): Promise<{ socket: TLSSocket; agent: AgentApi }> {
   const serverCaPem = serverCasPem(cluster, device.world.now())
-  let stream: Duplex | undefined
-  try {
-    stream = await way()
-    return await openInner(stream, { ...options, serverCaPem, alpn: [ALPN_HTTP2] })
-  } catch (error) {
+  const noteHub = (isByHub: boolean) => void (isByHub && hindered?.add(cluster.id))
+  const taken = await way().catch((error: unknown) => {
     // Where there was no way at all the direct address has been tried.
-    if (stream || !(error instanceof UnreachableError)) hindered?.add(cluster.id)
+    noteHub(!(error instanceof UnreachableError))
+    throw error
+  })
+  try {
+    const socket = await openInner(taken.stream, { ...options, serverCaPem, alpn: [ALPN_HTTP2] })
+    return { socket, agent: openAgentApi(socket, () => noteHub(taken.isByHub)) }
+  } catch (error) {
+    noteHub(taken.isByHub)
     throw error
   }
 }

@@ -1,6 +1,6 @@
 import type { AgentApi } from '../client/agent.ts'
 import { type ClusterRecord, WHENEVER } from '../directory/state.ts'
-import { EXIT_SOME_FAILED, isMcmError, NotFoundError, TrustError, UsageError } from '../errors.ts'
+import { EXIT_SOME_FAILED, NotFoundError, UsageError } from '../errors.ts'
 import type { Revocation } from '../protocol/messages.ts'
 import {
   type CertificateList,
@@ -9,6 +9,7 @@ import {
   listCertificates,
 } from './certificate-list.ts'
 import { withCluster } from './cluster-access.ts'
+import { problemAt } from './cluster-problem.ts'
 import { nameOfDevice, revocationOf } from './revocation-subject.ts'
 import type { Traveller } from './way-to-agent.ts'
 
@@ -221,8 +222,7 @@ async function tellAgent(
     await withCluster(session, cluster, ({ agent }) => tell(agent), unbrought && note)
     return []
   } catch (error) {
-    if (!isMcmError(error) || error instanceof TrustError) throw error
-    return [{ cluster: cluster.name, problem: error.message }]
+    return [problemAt(cluster, error)]
   }
 }
 

@@ -1,10 +1,10 @@
 import type { ClusterRecord } from '../directory/state.ts'
 import { formatTime } from '../directory/time.ts'
-import { isMcmError, TrustError } from '../errors.ts'
 import type { CertificateUse, IssuedCertificate } from '../protocol/messages.ts'
 import { readCertificateFile } from './certificate-file.ts'
 import { withCluster } from './cluster-access.ts'
 import { reachableClusters } from './cluster-lookup.ts'
+import { type ClusterProblem, problemAt } from './cluster-problem.ts'
 import { selectClusters } from './cluster-selection.ts'
 import { certificatePath } from './home.ts'
 import { noDirectAddress, type Traveller } from './way-to-agent.ts'
@@ -34,7 +34,7 @@ export interface CertificateList {
   /** By cluster, user, device, and the time they end. */
   readonly certificates: readonly CertificateRow[]
   /** Clusters that could not be asked. */
-  readonly problems: readonly { readonly cluster: string; readonly problem: string }[]
+  readonly problems: readonly ClusterProblem[]
 }
 
 export interface CertificateQuery {
@@ -50,7 +50,7 @@ export interface CertificateQuery {
   readonly bringsDirectory?: boolean
 }
 
-/** @throws NotFoundError MCM_CLUSTER_UNKNOWN, AccessDeniedError MCM_NO_GRANT, UsageError; TrustError */
+/** Every cluster is asked, whoever answers for another. @throws NotFoundError MCM_CLUSTER_UNKNOWN, AccessDeniedError MCM_NO_GRANT, UsageError */
 export async function listCertificates(
   session: Traveller,
   query: CertificateQuery,
@@ -101,8 +101,7 @@ async function certificatesIn(
       .map((each) => rowOf(session, cluster, each, each.fingerprint === kept?.fingerprint))
     return { certificates: rows.sort(byOwner), problems }
   } catch (error) {
-    if (!isMcmError(error) || error instanceof TrustError) throw error
-    return { certificates: [], problems: [{ cluster: cluster.name, problem: error.message }] }
+    return { certificates: [], problems: [problemAt(cluster, error)] }
   }
 }
 

@@ -45,10 +45,18 @@ export async function fetchCertificates(
   const outcomes = await session.device.progress.step(label, () =>
     Promise.allSettled(clusters.map((cluster) => fetchOne(session, cluster, options))),
   )
-  return outcomes.map((outcome) => {
-    if (outcome.status === 'rejected') throw outcome.reason
+  return outcomes.map((outcome, index) => {
+    if (outcome.status === 'rejected') throw namely(clusters[index]!, outcome.reason)
     return outcome.value
   })
+}
+
+/** Of many, the one at which somebody else answers. */
+function namely({ name }: ClusterRecord, error: unknown): unknown {
+  if (!(error instanceof TrustError)) return error
+  const { code, message, hint } = error
+  const details = { ...(hint === undefined ? {} : { hint }), cause: error }
+  return new TrustError(code, `${name}: ${message}`, details)
 }
 
 async function fetchOne(

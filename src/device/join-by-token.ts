@@ -17,7 +17,7 @@ import {
   storeDeviceKey,
 } from './login-attempt.ts'
 import { type CommandSource, type FreshToken, keepTokens, obtainToken } from './provided-token.ts'
-import type { DeviceState, ProvidedLogin } from './state.ts'
+import { type DeviceState, type ProvidedLogin, readState } from './state.ts'
 
 /**
  * Joining by a token of an identity provider (PROTOCOL §11.3). The link pins hub, fleet and the statement that
@@ -47,9 +47,11 @@ export async function joinByToken(
   await storeDeviceKey(device, key)
   const directory = await withHub(place, async ({ hub }) => {
     await hub.admit(admissionRequest(fresh, key, options.deviceName))
+    // Other processes have gone on while a person took their time.
+    const seen = (await readState(device.home))?.head
     const page = await hub.directory({ after: -1, details: 'all' })
     return device.progress.step('reading and verifying the directory', () =>
-      Directory.restore(link.fleet, page, state?.head),
+      Directory.restore(link.fleet, page, seen),
     )
   })
   const current = directory.state.providers.get(provider.name)

@@ -19,7 +19,7 @@ import {
   storeDeviceKey,
 } from './login-attempt.ts'
 import { clearPendingLogin, type PendingLogin, readPendingLogin } from './pending-login.ts'
-import { type DeviceState, readState, writeState } from './state.ts'
+import { type DeviceState, readState, updateState, writeState } from './state.ts'
 
 /** From a link to a device of the fleet with a certificate for every cluster; each step can be repeated. */
 
@@ -154,23 +154,28 @@ function pendingState(pending: PendingLogin): DeviceState {
   return { fleet, user, device, secrets, head, endpoint: 'public', hub: { endpoints: [], pin: '' } }
 }
 
+/**
+ * What a second login by a token finds here it changes under the lock, and not the head: other processes have gone on
+ * while somebody was in the browser. The directory is caught up with as in every command.
+ */
 async function finish(
-  attempt: Pick<LoginAttempt, 'device' | 'options' | 'key'>,
+  { device, options, key }: Pick<LoginAttempt, 'device' | 'options' | 'key'>,
   link: Link,
-  loggedIn: LoggedIn,
+  { directory, user, deviceName, provided }: LoggedIn,
 ): Promise<void> {
-  const { device, options, key } = attempt
-  const { directory, user, deviceName, provided } = loggedIn
-  await writeDirectory(device.home, directory)
-  await writeState(device.home, {
-    fleet: directory.fleet!,
-    user,
+  const own = {
     device: { id: key.id, name: deviceName },
     secrets: device.secrets.kind,
     hub: { endpoints: [...link.endpoints], pin: link.hubPin },
     endpoint: options.endpoint,
-    head: directory.head!,
     ...(provided === undefined ? {} : { provided }),
-  })
+  }
+  if (await readState(device.home)) {
+    await updateState(device.home, (current) => ({ ...current, ...own }))
+  } else {
+    await writeDirectory(device.home, directory)
+    const [fleet, head] = [directory.fleet!, directory.head!]
+    await writeState(device.home, { ...own, fleet, user, head })
+  }
   await clearPendingLogin(device.home)
 }

@@ -1,4 +1,4 @@
-import { IdentityError, isMcmError, messageOf } from '../errors.ts'
+import { IdentityError, isMcmError } from '../errors.ts'
 import { deleteFile, readTextIfAny, withFileLock, writeFileAtomic } from '../store/files.ts'
 import type { Device } from './device.ts'
 import { requireDeviceKey } from './device-key.ts'
@@ -70,6 +70,7 @@ async function renew(
   const { provided, fleet } = state
   if (!provided) return state
   const directory = await loadDirectory(device.home, state)
+  if (directory.head === null) throw noDirectory(device, provided)
   const provider = directory.state.providers.get(provided.provider)
   if (!provider) throw loginEnded(`the fleet takes no tokens of ${provided.provider} any more`)
   const key = await requireDeviceKey(device, state)
@@ -86,6 +87,17 @@ async function renew(
   const token = commandOf(provided)
   const renewed = providedBy(provider, fresh, key, { deviceName: name, ...(token && { token }) })
   return updateState(device.home, (current) => ({ ...current, provided: renewed }))
+}
+
+/** Only a link says where to log in when the copy here does not, and no hub shows it to whom it does not know. */
+function noDirectory({ home }: Device, { provider }: ProvidedLogin): IdentityError {
+  return new IdentityError(
+    'MCM_LOGIN_ENDED',
+    `this device cannot tell any more where provider ${provider} is: ${home.directoryCache} is missing or cannot be used`,
+    {
+      hint: `mcm login --oidc 'mcm://…' as the first time, with the link of ${provider} (mcm oidc, where somebody is logged in)`,
+    },
+  )
 }
 
 async function sourcesOf(
@@ -121,18 +133,22 @@ async function firstOf(
 interface Failure {
   readonly at: string
   readonly message: string
+  readonly hint?: string
 }
 
 /** Whoever waited while another one failed need not fail once more, window by window. */
 async function requireNoFailureSince({ home }: Device, asked: Date): Promise<void> {
   const text = await readTextIfAny(home.loginFailure)
   const failure = text === undefined ? undefined : (parse(text) as Failure | undefined)
-  if (failure && Date.parse(failure.at) >= asked.getTime()) throw loginEnded(failure.message)
+  if (!failure || Date.parse(failure.at) < asked.getTime()) return
+  throw loginEnded(failure.message, failure.hint)
 }
 
 async function rememberFailure({ home, world }: Device, error: unknown): Promise<void> {
   if (!isMcmError(error)) return
-  const failure: Failure = { at: world.now().toISOString(), message: messageOf(error) }
+  const { message, hint } = error
+  const at = world.now().toISOString()
+  const failure: Failure = { at, message, ...(hint === undefined ? {} : { hint }) }
   await writeFileAtomic(home.loginFailure, JSON.stringify(failure))
 }
 

@@ -161,8 +161,8 @@ function requireAudience(audiences: readonly string[], wanted: string): void {
 }
 
 /** The login is over, and nobody can be asked from here. */
-export function loginEnded(why: string): IdentityError {
+export function loginEnded(why: string, hint = 'run mcm login'): IdentityError {
   return new IdentityError('MCM_LOGIN_ENDED', `the login of this device has ended: ${why}`, {
-    hint: 'run mcm login',
+    hint,
   })
 }

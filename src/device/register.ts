@@ -8,6 +8,7 @@ import { isMcmError, TrustError, UnreachableError, UsageError } from '../errors.
 import type { KubernetesObject } from '../kube/object.ts'
 import { isClusterId, requireClusterName } from '../protocol/names.ts'
 import { requireAdmin } from './admin.ts'
+import { openSession } from './agent-connection.ts'
 import { appendStatements } from './append.ts'
 import type { ClusterFacts } from './apply-manifest.ts'
 import { type CeilingWish, ceilingOf } from './ceiling-wish.ts'
@@ -19,6 +20,7 @@ import type { Device } from './device.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { inOrder } from './hub-connection.ts'
 import { followServer } from './impersonation-form.ts'
+import type { Credential } from './kept-credential.ts'
 import {
   beginRegistration,
   endRegistration,
@@ -275,10 +277,10 @@ async function firstCertificate(
   return device.progress.step('the first certificate', async () => {
     for (;;) {
       try {
-        const { notAfter } = await credentialInSession(session, cluster.id)
+        const credential = await credentialInSession(session, cluster.id)
         // One that this owner signed says nothing of the agent; what is done next needs it.
-        if (cluster.issuer === 'local') await withCluster(session, cluster, async () => {})
-        return formatTime(notAfter)
+        if (cluster.issuer === 'local') await requireKnown(session, cluster, credential)
+        return formatTime(credential.notAfter)
       } catch (error) {
         if (!isMcmError(error) || error instanceof TrustError) throw error
         if (device.world.now().getTime() >= end) return undefined
@@ -286,6 +288,16 @@ async function firstCertificate(
       }
     }
   })
+}
+
+/** Only somebody whom the agent knows is answered. Without `withCluster`, which makes another certificate after a 401. */
+async function requireKnown(
+  session: FleetSession,
+  cluster: ClusterRecord,
+  credential: Credential,
+): Promise<void> {
+  const agent = await openSession(session, cluster, credential)
+  await agent.whoami().finally(() => agent.close())
 }
 
 async function pause(ms: number, signal: AbortSignal): Promise<void> {

@@ -22,7 +22,7 @@ export interface Traveller extends Standpoint {
   readonly enrolment?: Duplex
   /** Whoever acts leaves the hub out: only the agents' own addresses are dialled. */
   readonly isDirect?: boolean
-  /** Gets the ids of clusters to whose agents somebody on the way let nobody through, for whoever wants to know. */
+  /** Gets the ids of clusters to whose agents a hub did not let everything through, for whoever wants to know. */
   readonly hindered?: Set<string>
 }
 
@@ -30,25 +30,36 @@ type Kind = 'session' | 'enrolment'
 
 const PORT = 443
 
+/** A stream to whoever answers, and whether a hub carries it. */
+export interface Way {
+  readonly stream: Duplex
+  readonly isByHub: boolean
+}
+
 /** @throws AccessDeniedError of the hub, UnreachableError */
 export async function openWay(
   traveller: Traveller,
   cluster: ClusterRecord,
   kind: Kind,
-): Promise<Duplex> {
-  if (traveller.isDirect) {
+): Promise<Way> {
+  const direct = async (): Promise<Way | undefined> => {
     const stream = await dialDirect(traveller.device, cluster, kind)
-    if (stream) return stream
+    return stream && { stream, isByHub: false }
+  }
+  if (traveller.isDirect) {
+    const way = await direct()
+    if (way) return way
     throw noDirectAddress([cluster])
   }
   const host = kind === 'session' ? clusterHost(cluster.id) : enrolmentHost(cluster.id)
-  return eitherWayOf(traveller.device)<Duplex>({
+  return eitherWayOf(traveller.device)<Way>({
     hub: async () => {
-      if (traveller.hub) return traveller.hub.connect(`${host}:${PORT}`)
+      if (traveller.hub)
+        return { stream: await traveller.hub.connect(`${host}:${PORT}`), isByHub: true }
       throw new UnreachableError('MCM_HUB_UNREACHABLE', 'no hub answers')
     },
-    direct: () => dialDirect(traveller.device, cluster, kind),
-    discard: (late) => void late.destroy(),
+    direct,
+    discard: ({ stream }) => void stream.destroy(),
   })
 }
 

@@ -66,6 +66,29 @@ describe('an agent’s own endpoints', () => {
     })
   })
 
+  it('tell of a call that got no answer, and of no other', async () => {
+    let unanswered = 0
+    let isSilent = false
+    const started = await startHttp2((_request, response) => {
+      if (isSilent) return
+      json(response, 503, { message: 'busy', mcm: { code: 'MCM_AGENT_UNREACHABLE' } })
+    })
+    stops.push(started.stop)
+    const agent = openAgentApi(started.socket, () => unanswered++)
+    const unreachable = { code: 'MCM_AGENT_UNREACHABLE' }
+    await expect(agent.whoami()).rejects.toMatchObject(unreachable)
+    expect(unanswered).toBe(0)
+    isSilent = true
+    const waiting = agent.whoami()
+    waiting.catch(() => {})
+    started.socket.destroy()
+    await expect(waiting).rejects.toMatchObject(unreachable)
+    expect(unanswered).toBe(1)
+    agent.close()
+    await expect(agent.certificates()).rejects.toMatchObject(unreachable)
+    expect(unanswered).toBe(1)
+  })
+
   it('say so when the agent takes no certificate of ours in the handshake', async () => {
     const identity = await agentIdentity('localhost')
     const server = createServer({

@@ -3,18 +3,27 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { afterEach, describe, expect, test } from 'vitest'
 import { openInner } from '../../src/client/inner.ts'
 import { pemCertificate } from '../../src/device/agent-connection.ts'
-import { revokeCertificates } from '../../src/device/certificate-end.ts'
+import {
+  exitCodeOfCertificates,
+  purgeCertificates,
+  restoreCertificates,
+  revokeCertificates,
+} from '../../src/device/certificate-end.ts'
+import { listCertificates } from '../../src/device/certificate-list.ts'
+import { fetchCertificates } from '../../src/device/certificates.ts'
 import { credentialFor } from '../../src/device/credentials.ts'
 import { setDirectAddress } from '../../src/device/direct-address.ts'
 import { withFleetOrAgents } from '../../src/device/fleet-or-agents.ts'
 import { withFleet } from '../../src/device/fleet-session.ts'
 import { openProxyWays } from '../../src/device/proxy-ways.ts'
 import { completeRegistration, prepareRegistration } from '../../src/device/register.ts'
+import type { Traveller } from '../../src/device/way-to-agent.ts'
 import { Directory } from '../../src/directory/directory.ts'
-import { AccessDeniedError } from '../../src/errors.ts'
+import { AccessDeniedError, UnreachableError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
 import { createHubCertificate } from '../../src/pki/hub-certificate.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
+import type { IssuedCertificate } from '../../src/protocol/messages.ts'
 import { clusterHost, enrolmentHost } from '../../src/protocol/names.ts'
 import type { FakeAgent } from './fake-agent.ts'
 import { asAda, DAY, registeredCluster, type TestFleet } from './fleet.ts'
@@ -47,17 +56,26 @@ async function listen(onSocket: (socket: Socket) => void, port = 0): Promise<num
   return (server.address() as AddressInfo).port
 }
 
-/** The agent's own two ports; signed into the directory. */
-async function giveAddress(): Promise<{ sessions: string; enrolment: string }> {
-  const session = await listen(
-    (socket) => void agent.accept(`${clusterHost(agent.id)}:443`, socket),
-  )
-  const enrol = await listen(
-    (socket) => void agent.accept(`${enrolmentHost(agent.id)}:443`, socket),
-  )
+/** An agent's own two ports; signed into the directory. */
+async function giveAddress(of = agent): Promise<{ sessions: string; enrolment: string }> {
+  const session = await listen((socket) => void of.accept(`${clusterHost(of.id)}:443`, socket))
+  const enrol = await listen((socket) => void of.accept(`${enrolmentHost(of.id)}:443`, socket))
   const direct = { sessions: `127.0.0.1:${session}`, enrolment: `127.0.0.1:${enrol}` }
-  await asAda(fleet, (each) => setDirectAddress(each, 'idc-k8s', direct))
+  await asAda(fleet, (each) => setDirectAddress(each, of.id, direct))
   return direct
+}
+
+/** Another cluster, at whose address somebody else answers. */
+async function misledCluster(): Promise<FakeAgent> {
+  const ack = await registeredCluster(fleet, 'ack')
+  await giveAddress(ack)
+  ack.impostor = await createAuthority(fleet.world, { commonName: 'impostor' })
+  return ack
+}
+
+const misled = {
+  cluster: 'ack',
+  problem: expect.stringMatching(/no certificate of that cluster.*; .*tell its owner/),
 }
 
 /** The hub is gone, and in its place somebody who takes connections and says nothing. */
@@ -252,6 +270,43 @@ describe('a hub that stands in the way of an administrator', () => {
     expect(agent.revocations).toEqual([{ user: 'ada' }])
   })
 
+  test('by ending what it relays after the handshake is named as well', async () => {
+    await giveAddress()
+    await credentialFor(fleet.ada, agent.id)
+    agent.hangsUp = true
+    const { problems } = await revokeAda()
+    expect(problems.map(({ problem }) => problem).join()).toContain('the agent does not answer')
+    expect(fleet.ada.said.at(-1)).toMatch(/did not let everything through; with --direct/)
+  })
+
+  test('by giving one stream to somebody else hinders nothing at the other clusters', async () => {
+    await giveAddress()
+    const ack = await misledCluster()
+    const { problems } = await revokeAda()
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+    expect(ack.revocations).toEqual([])
+    expect(problems).toContainEqual(misled)
+    expect(fleet.ada.said.at(-1)).toMatch(/did not let everything through; with --direct/)
+  })
+
+  test('is not blamed for what went wrong on the direct way', async () => {
+    await misledCluster()
+    fleet.hub.connectRefusal = new UnreachableError('MCM_AGENT_UNREACHABLE', 'no agent is there')
+    expect((await revokeAda()).problems).toContainEqual(misled)
+    expect(fleet.ada.said.join()).not.toContain('--direct')
+  })
+
+  test('is not blamed for an agent that answers and is busy', async () => {
+    await giveAddress()
+    fleet.world.advance(DAY)
+    agent.refusal = new UnreachableError('MCM_AGENT_UNREACHABLE', 'the agent is busy')
+    expect((await revokeAda()).problems).toContainEqual({
+      cluster: 'idc-k8s',
+      problem: 'the agent is busy',
+    })
+    expect(fleet.ada.said.join()).not.toContain('--direct')
+  })
+
   test('is nothing that people are told who administer nothing', async () => {
     await giveAddress()
     const bob = await readersDevice(fleet, 'bob')
@@ -274,6 +329,57 @@ describe('a hub that stands in the way of an administrator', () => {
     expect(new Set(problems.map((each) => JSON.stringify(each)))).toEqual(
       new Set([JSON.stringify({ cluster: 'ack', problem })]),
     )
+  })
+})
+
+describe('an address at which somebody else answers', () => {
+  const directly = <T>(work: (traveller: Traveller) => Promise<T>) =>
+    withFleetOrAgents(fleet.ada, work, { isDirect: true })
+  const own = (serial: string, purged?: string): IssuedCertificate => ({
+    ...{ serial, fingerprint: `f${serial}`.padEnd(43, 'x'), user: 'ada', device: 'B'.repeat(43) },
+    ...{ notBefore: '2026-01-01T00:00:00Z', notAfter: '2026-01-01T12:00:00Z' },
+    ...(purged === undefined ? {} : { purged }),
+  })
+  const wish = { certificates: [], user: 'ada', clusters: [] }
+  const yes = async () => {}
+
+  test('keeps nothing from the other clusters: it is their problem, by name', async () => {
+    await giveAddress()
+    const ack = await misledCluster()
+    agent.certificates = [own('0a0a0a'), own('0b0b0b', '2026-01-01T01:00:00Z')]
+    const query = { clusters: [], all: true, bin: false }
+    const list = await directly((session) => listCertificates(session, query))
+    expect(list.certificates.map(({ serial }) => serial)).toEqual(['0a0a0a'])
+    expect(list.problems).toEqual([misled])
+    const ended = [
+      await directly((session) => revokeCertificates(session, wish, yes)),
+      await directly((session) => purgeCertificates(session, wish, yes)),
+      await directly((session) => restoreCertificates(session, wish)),
+    ]
+    expect(agent.revocations).toEqual([{ user: 'ada' }])
+    expect(agent.binned).toEqual([
+      ['purge', '0a0a0a'],
+      ['restore', '0b0b0b'],
+    ])
+    for (const each of ended) {
+      expect(each.problems).toContainEqual(misled)
+      expect(exitCodeOfCertificates(each)).toBe(9)
+    }
+    expect([ack.revocations, ack.binned]).toEqual([[], []])
+  })
+
+  test('is an error of mcm certs renew, when every other cluster has a new certificate', async () => {
+    await giveAddress()
+    await misledCluster()
+    const before = await credentialFor(fleet.ada, agent.id)
+    await expect(
+      directly((session) => fetchCertificates(session, { renew: true, ends: true })),
+    ).rejects.toMatchObject({
+      ...{ code: 'MCM_CERTIFICATE_UNTRUSTED', exitCode: 7, hint: expect.any(String) },
+      message: expect.stringMatching(/^ack: whoever answered for /),
+    })
+    const after = await credentialFor(fleet.ada, agent.id)
+    expect(after.fingerprint).not.toBe(before.fingerprint)
   })
 })
 

@@ -78,6 +78,11 @@ export class FakeAgent {
   issueAs: { user?: string; device?: string; publicKeyDer?: Buffer } = {}
   /** Where the owner issues: the user CA that agent.yaml brought, and the agent has no key of it. */
   ownersCaDer: Buffer | undefined
+  /** Thrown for whatever a session asks, and how often it was. */
+  sessionRefusal: McmError | undefined
+  sessionsRefused = 0
+  /** Shakes hands, and ends every connection on which something is asked: as a hub may, too. */
+  hangsUp = false
   /** Answers the inner handshake with certificates of this CA. */
   impostor: Authority | undefined
 
@@ -187,6 +192,7 @@ export class FakeAgent {
     const session = performServerHandshake(socket)
     session.on('error', () => {})
     session.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
+      if (this.hangsUp) return void socket.destroy()
       this.#answer(socket, isEnrolment, stream, headers).catch((error) =>
         answerError(stream, error),
       )
@@ -204,6 +210,10 @@ export class FakeAgent {
     const method = String(headers[':method'])
     if (isEnrolment) return answerJson(stream, 201, await this.#enrol(socket, JSON.parse(text)))
     const user = this.#identify(socket)
+    if (this.sessionRefusal) {
+      this.sessionsRefused += 1
+      throw this.sessionRefusal
+    }
     if (path === '/.mcm/v1/revocations') {
       if (this.revocationRefusal) throw this.revocationRefusal
       this.revocations.push(JSON.parse(text))

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { appendStatements } from '../../src/device/append.ts'
 import { removeDevice } from '../../src/device/devices.ts'
@@ -140,6 +140,39 @@ describe('a link to a provider', () => {
     expect((await device.secrets.get(ID_TOKEN))?.reveal()).toBe(token?.reveal())
   })
 
+  test.each(['token', 'directory'])(
+    'takes back nothing that was seen while the %s was on its way',
+    async (awaited) => {
+      let meanwhile = async () => {}
+      const { device } = await runner(async (audience) => {
+        if (awaited === 'token') await meanwhile()
+        return ci.mint(audience)
+      })
+      const step: TestDevice['progress']['step'] = async (label, work) => {
+        const done = await work()
+        if (awaited === 'directory' && /verifying the directory/.test(label)) await meanwhile()
+        return done
+      }
+      const slow = { ...device, progress: { ...device.progress, step } }
+      const seesMore = async (user: string) => {
+        await joinedDevice(fleet, user)
+        await withFleet(device, async () => {})
+      }
+      await login(slow, options())
+      meanwhile = () => seesMore('bob')
+      expect(await login(slow, options())).toMatchObject({ user: BOT })
+      const before = fleet.hub.directory
+      expect((await requireState(device.home)).head).toEqual(before.head)
+      meanwhile = async () => {
+        await seesMore('carol')
+        fleet.hub.directory = before
+      }
+      const rolledBack = { code: 'MCM_DIRECTORY_ROLLED_BACK' }
+      await expect(login(slow, options())).rejects.toMatchObject(rolledBack)
+      expect((await requireState(device.home)).head.seq).toBeGreaterThan(before.head!.seq)
+    },
+  )
+
   test('changes nothing for somebody who was invited', async () => {
     const bob = await joinedDevice(fleet, 'bob')
     expect(await login(bob, options())).toMatchObject({ user: 'bob' })
@@ -235,6 +268,35 @@ describe('a login that has ended', () => {
     expect(states.every((state) => isStanding(state, fleet.world.now()))).toBe(true)
     expect(asked).toHaveLength(2)
   })
+
+  test.each([
+    ['is gone', (path: string) => rm(path)],
+    ['does not lead to what was seen', (path: string) => writeFile(path, '{"head":')],
+  ])(
+    'whose copy of the directory %s is renewed by the link alone, which is said',
+    async (_how, spoil) => {
+      const { device, asked } = await runner()
+      await login(device, options())
+      await ended(device)
+      await spoil(device.home.directoryCache)
+      const error = {
+        code: 'MCM_LOGIN_ENDED',
+        message: expect.stringContaining('directory.json is missing or cannot be used'),
+        hint: expect.stringMatching(/mcm login --oidc 'mcm:.* with the link of ci/),
+      }
+      await expect(renewLogin(device)).rejects.toMatchObject(error)
+      const { link: _, ...without } = options()
+      // As who waited meanwhile, and then as who tries it again.
+      await expect(login(device, without)).rejects.toMatchObject(error)
+      fleet.world.advance(1_000)
+      await expect(login(device, without)).rejects.toMatchObject(error)
+      expect(asked).toHaveLength(1)
+      expect(await login(device, options())).toMatchObject({ user: BOT })
+      await ended(device)
+      fleet.world.advance(1_000)
+      expect(isStanding(await renewLogin(device), fleet.world.now())).toBe(true)
+    },
+  )
 
   test('that cannot be renewed is tried once for all who wait', async () => {
     let isRefused = false

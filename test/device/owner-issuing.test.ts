@@ -22,6 +22,7 @@ import { completeRegistration, prepareRegistration } from '../../src/device/regi
 import { revokeDevice, revokeUser } from '../../src/device/revoke.ts'
 import { isConsent, signConsent } from '../../src/directory/consent.ts'
 import { signingKeyFromPem } from '../../src/directory/signing-key.ts'
+import { AccessDeniedError, IdentityError } from '../../src/errors.ts'
 import { createAuthority } from '../../src/pki/authority.ts'
 import { createCsr, readCsr } from '../../src/pki/csr.ts'
 import { generateKeyPair } from '../../src/pki/key-pair.ts'
@@ -140,6 +141,29 @@ describe('registering with --issuer local', () => {
     fleet.hub.agents.set(id, far)
     expect(await registering).toMatchObject({ id, certificateUntil: expect.any(String) })
     expect(fleet.ada.said.join()).not.toContain('first form')
+  })
+
+  test.each([
+    ['knows nothing of it', new AccessDeniedError('MCM_FORBIDDEN', 'no such device')],
+    ['takes it for somebody else’s', new IdentityError('MCM_CERTIFICATE_UNKNOWN', 'not known')],
+  ])('is over when the agent knows the owner: not while it %s', async (_, refusal) => {
+    const { registration, objects } = await asAda(fleet, (session) =>
+      prepareRegistration(session, options('far')),
+    )
+    const { id, pairingSecret } = registration
+    const far = await fleet.hub.registerAgent(id, pairingSecret, ownersCa(objects))
+    far.sessionRefusal = refusal
+    const registering = asAda(fleet, (session) =>
+      completeRegistration(session, options('far'), 60_000),
+    )
+    await expect.poll(() => far.sessionsRefused).toBeGreaterThan(0)
+    const { fingerprint } = await credentialFor(fleet.ada, id)
+    const asked = far.sessionsRefused
+    await expect.poll(() => far.sessionsRefused, { timeout: 10_000 }).toBeGreaterThan(asked)
+    far.sessionRefusal = undefined
+    expect(await registering).toMatchObject({ id, certificateUntil: expect.any(String) })
+    expect(fleet.ada.said.join()).not.toContain('first form')
+    expect((await credentialFor(fleet.ada, id)).fingerprint).toBe(fingerprint)
   })
 
   test('a token that ran out takes its CA along', async () => {

@@ -6,6 +6,7 @@ import { kubectlPath } from '../cluster/kubectl.ts'
 import { skipLoudly } from '../cluster/possibility.ts'
 import { type HostileHub, relayHonestly } from './hostile-hub.ts'
 import { openVictim, type Victim } from './hostile-hub-stage.ts'
+import { relayTampering } from './hostile-hub-tampering.ts'
 import { LongRunning, runProgram } from './program.ts'
 import type { Person } from './stage.ts'
 
@@ -65,6 +66,22 @@ describe.skipIf(skip)('a hub that lets an administrator through to no agent', ()
     const { exitCode, stderr } = await victim.alice.mcm(['certs'])
     expect({ exitCode, stderr }).toMatchObject({
       exitCode: 9,
+      stderr: expect.stringContaining('--direct'),
+    })
+    hub.deed = relayHonestly
+    hub.refusal = refusal
+    expect(isRunning()).toBe(true)
+  })
+
+  test('by silence after the handshake neither', async () => {
+    const { refusal } = hub
+    hub.refusal = undefined
+    // By the agent's words that answer the first record it is over for the client.
+    hub.deed = relayTampering((record, index) => (index === 0 ? [record] : []))
+    const { exitCode, stdout, stderr } = await victim.alice.mcm(['certs'])
+    expect({ exitCode, stdout, stderr }).toMatchObject({
+      exitCode: 9,
+      stdout: expect.stringContaining('the agent does not answer'),
       stderr: expect.stringContaining('--direct'),
     })
     hub.deed = relayHonestly
