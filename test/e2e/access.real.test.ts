@@ -244,7 +244,8 @@ describe('access as a file over ack (1.36.3) and idc-k8s (1.33.13)', () => {
         .join('')}  - { name: dev,`,
     )
     const grants = groups.map(
-      (name) => `  - { group: ${name}, role: ns-ro, clusters: [ack, idc-k8s], namespaces: [other] }\n`,
+      (name) =>
+        `  - { group: ${name}, role: ns-ro, clusters: [ack, idc-k8s], namespaces: [other] }\n`,
     )
     const path = await declare(text + grants.join(''), 'many.yaml')
     const before = (await managed(ack)).length
