@@ -16,7 +16,7 @@ import { RBAC_VERSION } from '../kube/rbac.ts'
 import { changeLine } from './access-document.ts'
 import { type AccessPlan, type ClusterPlan, PARALLEL_CLUSTERS } from './access-plan.ts'
 import { saidOfClusters, saidOfPeople } from './access-statements.ts'
-import { appendStatements } from './append.ts'
+import { appendInParts } from './append.ts'
 import { withCluster } from './cluster-access.ts'
 import type { FleetSession } from './fleet-session.ts'
 import { followServer } from './impersonation-form.ts'
@@ -63,7 +63,7 @@ const PARALLEL_CHANGES = 8
 /** @throws TrustError, and what the hub refuses a statement with; what a cluster refuses is told */
 export async function applyAccess(session: FleetSession, plan: AccessPlan): Promise<AppliedAccess> {
   const { clusters, people } = plan
-  const after = await appendStatements(session, (current) => [
+  const after = await appendInParts(session, (current) => [
     ...saidOfClusters(current, clusters, (_plan, change) => isTaking(change)),
     ...saidOfPeople(current, people.changes.map(onlyLess)),
   ])
@@ -75,7 +75,7 @@ export async function applyAccess(session: FleetSession, plan: AccessPlan): Prom
   const waiting = people.changes.flatMap((change) => waitingFor(after, change, unfinished))
   const late = new Set(waiting.map(({ user }) => user))
   const now = people.changes.filter(({ user }) => !late.has(user))
-  await appendStatements(after, (current) => [
+  await appendInParts(after, (current) => [
     ...saidOfClusters(current, clusters, (each, change) => isReady(ready.get(each)!, change)),
     ...saidOfPeople(current, now),
   ])

@@ -53,6 +53,29 @@ export async function appendStatements(
   return withFileLock(path, () => appendAlone(session, draft))
 }
 
+/** Far below what a hub takes in one message, in number and in size. */
+const PART = 250
+
+/**
+ * The same in as many appends as it takes, for a `draft` that gives what is not said yet: it is asked until it has
+ * nothing more to say. Somebody else's statement may come in between. @throws as `appendStatements`
+ */
+export async function appendInParts(
+  session: FleetSession,
+  draft: (session: FleetSession) => readonly Draft[],
+): Promise<FleetSession> {
+  let left = 0
+  const part = (current: FleetSession) => {
+    const drafts = draft(current)
+    left = drafts.length - PART
+    return drafts.slice(0, PART)
+  }
+  let current = session
+  do current = await appendStatements(current, part)
+  while (left > 0)
+  return current
+}
+
 async function appendAlone(
   session: FleetSession,
   draft: (session: FleetSession) => readonly Draft[],

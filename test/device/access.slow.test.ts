@@ -68,11 +68,11 @@ beforeAll(async () => {
         return { type: 'member', detail: { action: 'add', subject, cluster }, signers }
       }),
     )
-    let current = session
     const all = [...invites, ...members]
-    for (let from = 0; from < all.length; from += 2500)
+    let current = session
+    for (let from = 0; from < all.length; from += 1_000)
       current = await appendStatements(current, ({ key }) =>
-        all.slice(from, from + 2500).map((draft) => draft([key])),
+        all.slice(from, from + 1_000).map((draft) => draft([key])),
       )
   })
   const names = {

@@ -83,6 +83,18 @@ test('what is declared is made so: roles, bindings, names, members and groups; t
   expect([after.summary, exitCodeOfDiff(after)]).toEqual([{ add: 0, change: 0, remove: 0 }, 0])
 })
 
+test('more than a hub takes in one message is said in parts, given and taken away', async () => {
+  fleet.hub.maxStatements = 300
+  const names = Array.from({ length: 301 }, (_, index) => `team-${index}`)
+  const grant = (group: string) => ({ group, role: 'ro', clusters: ['idc-k8s'] })
+  const groups = names.map((name) => ({ name }))
+  const many = { apiVersion: 'mcm.dev/v1alpha1', kind: 'Access', groups, grants: names.map(grant) }
+  expect(exitCodeOfApply(await apply(JSON.stringify(many)))).toBe(0)
+  expect(state().members(agent.id)).toHaveLength(302)
+  expect(exitCodeOfApply(await apply(HEAD))).toBe(0)
+  expect(state().members(agent.id)).toHaveLength(1)
+})
+
 test('everything is done as the administrator, and a second time nothing is written', async () => {
   await joinedDevice(fleet, 'bob')
   await joinedDevice(fleet, 'carol')

@@ -48,6 +48,8 @@ export class FakeHub {
   beforeAppend: (() => Promise<void>) | undefined
   /** What it says to every CONNECT. */
   connectRefusal: McmError | undefined
+  /** In one append; as a real one's unless told. */
+  maxStatements = 1_000
   /** Gets what is to be appended; somebody faster is then spoken of. */
   feignConflict: ((update: DirectoryAppend) => Promise<void> | void) | undefined
   /** Does everything and then loses the answer, so many times. */
@@ -231,6 +233,8 @@ export class FakeHub {
       await this.feignConflict(body)
       throw new UnreachableError('MCM_CONFLICT', 'somebody was faster')
     }
+    if (body.statements.length > this.maxStatements)
+      throw new UsageError('MCM_BAD_REQUEST', 'it has too many statements')
     const before = this.beforeAppend
     this.beforeAppend = undefined
     await before?.()
