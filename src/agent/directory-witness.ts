@@ -67,7 +67,8 @@ export function directoryWitness(
     log.error(event, { seq: head.seq, hash: head.hash, user, own: holder.head?.seq ?? -1 })
   }
   const heard = (): Claim | undefined => {
-    for (const [user, claim] of claims) if (isKnown(holder, claim.head)) claims.delete(user)
+    for (const [user, claim] of claims)
+      if (holder.directory.leadsTo(claim.head)) claims.delete(user)
     const old = [...claims.values()].filter(({ since }) => now() - since >= PATIENCE_MS)
     for (const claim of old) say('directory_head_not_shown', claim)
     // One who lies about a head that is far off covers nobody else's claim.
@@ -97,7 +98,8 @@ export function directoryWitness(
   return {
     hear(user, head) {
       heard()
-      const knows = isKnown(holder, head)
+      // Another statement under a number that is known here is none: two chains are signed, or it is a lie.
+      const knows = holder.directory.leadsTo(head)
       if (knows) claims.delete(user)
       else {
         const before = claims.get(user)
@@ -122,8 +124,7 @@ export function directoryWitness(
       const last = append.statements.at(-1)
       const seq = holder.directory.statements.findLastIndex(({ text }) => text === last)
       // Whoever shows what a statement says has it.
-      shownByHub = append.details.reduce((most, each) => Math.max(most, each.seq), shownByHub)
-      shownByHub = Math.max(shownByHub, seq)
+      for (const shown of [{ seq }, ...append.details]) shownByHub = Math.max(shownByHub, shown.seq)
       for (const detail of append.details) broughtDetails.delete(detail.seq)
       return head
     },
@@ -171,9 +172,4 @@ async function vouched(directory: Directory, append: DirectoryAppend): Promise<D
     statements: next.statements.slice(own + 1, last + 1).map(({ text }) => text),
     details: append.details.filter(({ seq }) => seq <= last),
   }
-}
-
-/** Another statement under a number that is known here is none: two chains are signed, or it is a lie. */
-function isKnown({ directory }: Pick<DirectoryHolder, 'directory'>, { seq, hash }: Head): boolean {
-  return directory.statements[seq]?.hash === hash
 }

@@ -87,7 +87,10 @@ export function openAgentApi(socket: TLSSocket, onNoAnswer?: () => void): AgentA
   const authority = socket.servername || 'agent.mcm.internal'
   const session = startSession(socket, authority)
   const peer: Peer = {
-    ...{ name: 'the agent', authority, session, lost: lostAgent(socket) },
+    name: 'the agent',
+    authority,
+    session,
+    lost: lostAgent(socket),
     onNoAnswer: () => {
       if (!isClosed) onNoAnswer?.()
     },

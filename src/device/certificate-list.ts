@@ -85,7 +85,7 @@ async function certificatesIn(
   cluster: ClusterRecord,
   { all, user, bin, bringsDirectory }: CertificateQuery,
 ): Promise<CertificateList> {
-  const problems: { cluster: string; problem: string }[] = []
+  const problems: ClusterProblem[] = []
   const unbrought = (problem: string) => void problems.push({ cluster: cluster.name, problem })
   const isOfOthers = all || (user !== undefined && user !== session.state.user)
   try {

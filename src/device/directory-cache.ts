@@ -24,8 +24,13 @@ export async function loadDirectory(
   }
 }
 
+/** `loadDirectory` as this device stands in it. */
+export async function ownDirectory(home: Home, state: DeviceState): Promise<Directory> {
+  return admittingOneself(await loadDirectory(home, state), state)
+}
+
 /** The same for a device that a token let in: it knows so itself (PROTOCOL §11.3). */
-export function admittingOneself(directory: Directory, { provided }: DeviceState): Directory {
+function admittingOneself(directory: Directory, { provided }: DeviceState): Directory {
   return provided === undefined ? directory : directory.admitting([provided.admission])
 }
 

@@ -5,7 +5,7 @@ import { AccessDeniedError, isMcmError } from '../errors.ts'
 import { requireClock } from './clock.ts'
 import type { Device } from './device.ts'
 import { requireDeviceKey } from './device-key.ts'
-import { admittingOneself, extendFromHub, keepDirectory, loadDirectory } from './directory-cache.ts'
+import { extendFromHub, keepDirectory, ownDirectory } from './directory-cache.ts'
 import {
   connectToHub,
   type HubCandidate,
@@ -49,7 +49,7 @@ export async function openFleet(
 ): Promise<FleetSession> {
   const state = await standingState(device)
   const key = await requireDeviceKey(device, state)
-  const cached = admittingOneself(await loadDirectory(device.home, state), state)
+  const cached = await ownDirectory(device.home, state)
   const candidates = choose(hubCandidates(state, cached, device.world.now()))
   const connection = await connectToHub(device, candidates, key).catch(async (error: unknown) => {
     if (!isMcmError(error) || error.code !== 'MCM_PIN_MISMATCH') throw error
@@ -76,7 +76,7 @@ export async function openFleet(
 export async function catchUp(session: FleetSession): Promise<FleetSession> {
   const { device } = session
   const state = await requireState(device.home)
-  const directory = admittingOneself(await loadDirectory(device.home, state), state)
+  const directory = await ownDirectory(device.home, state)
   return syncDirectory({ ...session, state, directory })
 }
 

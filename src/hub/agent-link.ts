@@ -94,8 +94,7 @@ class DirectoryPusher {
 
   #missing(directory: Directory, after: number): DirectoryAppend {
     const head = this.#agentHead
-    const known = head === null ? undefined : directory.statements[head.seq]
-    if (head !== null && known?.hash !== head.hash)
+    if (head !== null && !directory.leadsTo(head))
       throw new Error(`the agent has another statement ${head.seq} than this hub`)
     const statements = directory.statements.slice(after + 1).map(({ text }) => text)
     const viewer = { kind: 'agent', cluster: this.#agent.cluster } as const

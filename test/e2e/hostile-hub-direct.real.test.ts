@@ -46,6 +46,14 @@ describe.skipIf(skip)('a hub that lets an administrator through to no agent', ()
   const bobsEnv = () => ({ ...bob.env, KUBECONFIG: kubeconfig })
   const endBob = (...flags: string[]) =>
     victim.alice.mcm(['certs', 'revoke', '--user', 'bob', '--yes', ...flags])
+  /** The hub takes every stream and does that to it. */
+  const certsWhile = async (deed: HostileHub['deed']) => {
+    const { refusal } = hub
+    Object.assign(hub, { refusal: undefined, deed })
+    const done = await victim.alice.mcm(['certs'])
+    Object.assign(hub, { refusal, deed: relayHonestly })
+    return done
+  }
   const isRunning = () => watch.child.exitCode === null && watch.child.signalCode === null
 
   test('by refusing every stream is not gone round unasked; the command says how', async () => {
@@ -60,32 +68,23 @@ describe.skipIf(skip)('a hub that lets an administrator through to no agent', ()
   })
 
   test('by silence on every stream neither', async () => {
-    const { refusal } = hub
-    hub.refusal = undefined
-    hub.deed = () => {}
-    const { exitCode, stderr } = await victim.alice.mcm(['certs'])
+    const { exitCode, stderr } = await certsWhile(() => {})
     expect({ exitCode, stderr }).toMatchObject({
       exitCode: 9,
       stderr: expect.stringContaining('--direct'),
     })
-    hub.deed = relayHonestly
-    hub.refusal = refusal
     expect(isRunning()).toBe(true)
   })
 
   test('by silence after the handshake neither', async () => {
-    const { refusal } = hub
-    hub.refusal = undefined
     // By the agent's words that answer the first record it is over for the client.
-    hub.deed = relayTampering((record, index) => (index === 0 ? [record] : []))
-    const { exitCode, stdout, stderr } = await victim.alice.mcm(['certs'])
+    const silentLater = relayTampering((record, index) => (index === 0 ? [record] : []))
+    const { exitCode, stdout, stderr } = await certsWhile(silentLater)
     expect({ exitCode, stdout, stderr }).toMatchObject({
       exitCode: 9,
       stdout: expect.stringContaining('the agent does not answer'),
       stderr: expect.stringContaining('--direct'),
     })
-    hub.deed = relayHonestly
-    hub.refusal = refusal
     expect(isRunning()).toBe(true)
   })
 
