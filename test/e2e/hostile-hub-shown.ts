@@ -11,8 +11,12 @@ export function without(
   return shown(directory, { known: new Map(known) })
 }
 
+type Verifying = 'extend' | 'admitting' | 'page' | 'strandedAdmins' | 'lastByAdmin'
+
 /** As a hub that checks nothing would hold it. */
 export function shown(directory: Directory, instead: Partial<Directory>): Directory {
-  const { head, statements, details, known, state, fleet } = directory
-  return { ...{ head, statements, details, known, state, fleet }, ...instead } as Directory
+  const { head, statements, details, known, state, fleet, leadsTo } = directory
+  const held = { head, statements, details, known, state, fleet, leadsTo, ...instead }
+  // Named in full, so that a hub that asks a directory for more is told of here, not in the middle of a lie.
+  return held satisfies Record<Exclude<keyof Directory, Verifying>, unknown> as Directory
 }
