@@ -84,8 +84,13 @@ class DecoupledDuplex extends Duplex {
   }
 }
 
+/** What may wait for a reader of bulk that does not keep up: the less often it is filled, the less each byte costs. */
+export const BULK_WAITING_BYTES = 256 << 10
+
 /** From here on a piece is one of many. */
 const BULK_BYTES = 8 << 10
+/** So long after one of many a small piece is taken for a part of them. */
+const SAME_BULK_MS = 5
 
 /**
  * What bulk brings in one turn of the event loop becomes one write to `stream`: call the function it gives with every
@@ -97,14 +102,24 @@ const BULK_BYTES = 8 << 10
 export function gatherBulk(stream: Writable): (piece: Buffer) => void {
   if (!stream._writev) return () => {}
   let isGathering = false
+  let gatheredBytes = 0
+  let lastBulkMs = Number.NEGATIVE_INFINITY
   const flush = () => {
     isGathering = false
     stream.uncork()
   }
-  return ({ length }) => {
-    if (isGathering || length < BULK_BYTES) return
+  // What a source was stopped before is a few bytes; what they belong to comes with the next turn.
+  const flushUnlessFew = () => (gatheredBytes < BULK_BYTES ? setImmediate(flush) : flush())
+  const gather = () => {
     isGathering = true
+    gatheredBytes = 0
     stream.cork()
-    setImmediate(flush)
+    setImmediate(flushUnlessFew)
+  }
+  return ({ length }) => {
+    const nowMs = performance.now()
+    if (length >= BULK_BYTES) lastBulkMs = nowMs
+    if (!isGathering && nowMs - lastBulkMs <= SAME_BULK_MS) gather()
+    gatheredBytes += length
   }
 }

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { duplexPair, Writable } from 'node:stream'
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import { decoupleWrites, gatherBulk } from '../src/duplex.ts'
 
 describe('a stream whose writes never wait for the peer to read', () => {
@@ -147,6 +147,45 @@ describe('gathering what bulk brings in one turn', () => {
       ['16384a', '22a'],
       ['16384b', '22b'],
     ])
+  })
+
+  it('keeps the few bytes that bulk leaves over for what comes with the next turn, and no longer', async () => {
+    const { stream, writes } = recorded()
+    const gather = gatherBulk(stream)
+    const write = (piece: Buffer) => {
+      gather(piece)
+      stream.write(piece)
+    }
+    for (const piece of record('a')) write(piece)
+    await new Promise((resolve) => setImmediate(resolve))
+    const rest = Buffer.from('rest')
+    write(rest)
+    await new Promise((resolve) => setImmediate(resolve))
+    for (const piece of record('b')) write(piece)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(writes).toEqual([
+      ['16384a', '22a'],
+      ['4r', '16384b', '22b'],
+    ])
+    write(rest)
+    await new Promise((resolve) => setImmediate(resolve))
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(writes.at(-1)).toEqual(['4r'])
+  })
+
+  it('does not keep a keystroke that comes a while after bulk', async () => {
+    const { stream, writes } = recorded()
+    const gather = gatherBulk(stream)
+    for (const piece of record('a')) {
+      gather(piece)
+      stream.write(piece)
+    }
+    await expect.poll(() => writes.length).toBe(1)
+    const later = vi.spyOn(performance, 'now').mockReturnValue(performance.now() + 6)
+    gather(Buffer.from('x'))
+    later.mockRestore()
+    stream.write(Buffer.from('x'))
+    expect(writes.at(-1)).toEqual(['1x'])
   })
 
   it('loses nothing when the stream ends in the same turn, and breaks nothing when it is destroyed', async () => {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { gatherBulk } from '../duplex.ts'
 import { isWhole } from './whole.ts'
 
 export type Side = 'left' | 'right'
@@ -67,8 +68,10 @@ class SplicedPair implements Splice {
   #join(from: Half, to: Half): void {
     const { stream } = from
     const onClose = () => this.#onClose(from, to)
+    const gather = gatherBulk(to.stream)
     stream.on('data', (chunk: Buffer) => {
       from.bytes += chunk.length
+      gather(chunk)
     })
     stream.on('error', () => stream.destroy())
     // Whatever is joined may have ended before, and does not say so again.

@@ -1,4 +1,5 @@
 import { Duplex } from 'node:stream'
+import { BULK_WAITING_BYTES } from '../duplex.ts'
 import type { UpgradeAnswer } from '../forward/upstream.ts'
 import { closeFrame, FrameTracker, PING, pongFrame } from '../forward/websocket-frames.ts'
 import type { InnerPath } from './inner-path.ts'
@@ -35,7 +36,7 @@ class PatientSocket extends Duplex {
   #owedPong: Buffer | undefined
 
   constructor(far: Duplex, path: InnerPath) {
-    super({ allowHalfOpen: true })
+    super({ allowHalfOpen: true, writableHighWaterMark: BULK_WAITING_BYTES })
     this.#far = far
     this.#path = path
     far.on('data', (chunk: Buffer) => this.receive(chunk))
@@ -67,6 +68,18 @@ class PatientSocket extends Duplex {
     this.#fromNear.push(chunk)
     if (this.#far.write(chunk)) done()
     else this.#waiting = done
+  }
+
+  override _writev(chunks: { chunk: Buffer }[], done: () => void): void {
+    this.#far.cork()
+    let isRoom = true
+    for (const { chunk } of chunks) {
+      this.#fromNear.push(chunk)
+      isRoom = this.#far.write(chunk)
+    }
+    if (!isRoom) this.#waiting = done
+    this.#far.uncork()
+    if (isRoom) done()
   }
 
   override _final(done: () => void): void {

@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { gatherBulk } from '../duplex.ts'
+import { BULK_WAITING_BYTES, gatherBulk } from '../duplex.ts'
 
 /**
  * Joins two byte streams. Half-close is carried, each direction has its own backpressure, and an abort
@@ -88,7 +88,7 @@ class Flow {
     from.on('data', (chunk: Buffer) => {
       this.carried += chunk.length
       gather(chunk)
-      if (!to.write(chunk)) from.pause()
+      if (!to.write(chunk) && to.writableLength >= BULK_WAITING_BYTES) from.pause()
     })
     to.on('drain', () => from.resume())
     if (from.readableEnded) this.#end()

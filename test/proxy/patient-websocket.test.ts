@@ -1,5 +1,5 @@
 import { type Duplex, duplexPair } from 'node:stream'
-import { expect, it } from 'vitest'
+import { expect, it, vi } from 'vitest'
 import { UnreachableError } from '../../src/errors.ts'
 import { type ControlFrameOfSocket, FrameTracker } from '../../src/forward/websocket-frames.ts'
 import { PipePath, PLAIN_PATH } from '../../src/proxy/inner-path.ts'
@@ -139,4 +139,37 @@ it('is not put in where there is no pipe', () => {
   const [far] = duplexPair()
   const answer = { isSwitched: true, headers: [], socket: far, early: Buffer.alloc(0) } as const
   expect(patientWebSocket(answer, PLAIN_PATH)).toBe(answer)
+})
+
+it('passes on together, in order, what came together, and answers the ping among it', async () => {
+  const { path, far, socket, client, upstream } = joined()
+  const writes = vi.spyOn(far, '_write')
+  path.isSuspended = true
+  const pieces = [socketFrame(2, Buffer.alloc(20_000, 'a'), KEY), ping('in the middle')]
+  pieces.push(socketFrame(2, Buffer.alloc(20_000, 'b'), KEY))
+  socket.cork()
+  for (const piece of pieces) socket.write(piece)
+  expect(writes).not.toHaveBeenCalled()
+  socket.uncork()
+  await expect.poll(() => upstream.bytes().length).toBe(Buffer.concat(pieces).length)
+  expect(upstream.bytes()).toEqual(Buffer.concat(pieces))
+  expect(client.controls).toEqual([{ opcode: 10, payload: Buffer.from('in the middle') }])
+})
+
+it('takes no more than it may hold while the far end reads nothing, and all of it in the end', async () => {
+  const path = new PipePath()
+  const [far, server] = duplexPair()
+  const answer = { isSwitched: true, headers: [], socket: far, early: Buffer.alloc(0) } as const
+  const { socket } = patientWebSocket(answer, path)
+  const frame = socketFrame(2, Buffer.alloc(32_768, 'x'), KEY)
+  let count = 0
+  while (socket.write(frame)) count += 1
+  socket.cork()
+  socket.write(frame)
+  socket.uncork()
+  expect(count * frame.length).toBeLessThanOrEqual(1 << 19)
+  await new Promise((resolve) => setImmediate(resolve))
+  expect(socket.writableLength).toBeGreaterThan(0)
+  const { bytes } = collect(server)
+  await expect.poll(() => bytes().length).toBe((count + 2) * frame.length)
 })
