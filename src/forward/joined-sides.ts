@@ -1,5 +1,7 @@
 import type { Duplex } from 'node:stream'
 import type { Status } from '../kube/status.ts'
+import { FramePassage } from './frame-passage.ts'
+import { HeldPings } from './held-pings.ts'
 import { cut, type Splice, type SpliceResult, splice } from './splice.ts'
 import type { SwitchedProtocol } from './switched-protocol.ts'
 
@@ -9,6 +11,16 @@ const FAREWELL_MS = 400
 /**
  * Both sides of a switch of protocols, joined until they end, or are parted with a last word to the client.
  */
+export interface JoinedSidesOptions {
+  readonly near: Duplex
+  readonly far: Duplex
+  readonly protocol: SwitchedProtocol
+  /** What came behind the answer, and is given to the client before all else. */
+  readonly earlyFromFar: Buffer
+  /** What came behind the request. */
+  readonly earlyFromNear: Buffer
+}
+
 export class JoinedSides {
   /** Never rejects. After a parting both are still to be cut. */
   readonly done: Promise<SpliceResult>
@@ -16,16 +28,41 @@ export class JoinedSides {
   readonly #far: Duplex
   readonly #protocol: SwitchedProtocol
   readonly #splice: Splice
+  readonly #pings: HeldPings
+  #givenBytes = 0
   #parting: Promise<void> | undefined
 
-  constructor(near: Duplex, far: Duplex, protocol: SwitchedProtocol) {
+  constructor({ near, far, protocol, earlyFromFar, earlyFromNear }: JoinedSidesOptions) {
     this.#near = near
     this.#far = far
     this.#protocol = protocol
-    far.on('data', this.#onGiven)
-    near.on('data', this.#onHeard)
-    this.#splice = splice(near, far)
+    const given = new FramePassage(protocol.given, (piece) => near.write(piece))
+    const heard = new FramePassage(protocol.heard, (piece) => far.write(piece), {
+      is: (chunk, start, end) => protocol.isPing(chunk, start, end),
+      take: (ping) => this.#pings.hold(ping),
+    })
+    this.#pings = new HeldPings({
+      isStopped: () => far.isPaused(),
+      givenBytes: () => this.#givenBytes,
+      pass: (ping) => far.writable && heard.put(ping),
+      answer: (ping) => near.writable && given.put(protocol.pongTo(ping)),
+    })
+    const give = (chunk: Buffer) => {
+      this.#givenBytes += chunk.length
+      given.pass(chunk)
+    }
+    near.once('end', () => {
+      this.#pings.release()
+      heard.end()
+    })
+    give(earlyFromFar)
+    heard.pass(earlyFromNear)
+    this.#splice = splice(near, far, {
+      passToLeft: give,
+      passToRight: (chunk) => heard.pass(chunk),
+    })
     this.done = this.#splice.done.then(async (result) => {
+      this.#pings.stop()
       await this.#parting
       return result
     })
@@ -56,17 +93,15 @@ export class JoinedSides {
 
   #atFrameEnd(act: () => void): void {
     const [near, far, protocol] = [this.#near, this.#far, this.#protocol]
-    far.off('data', this.#onGiven)
     if (protocol.isBetweenFrames) {
       act()
       return
     }
     const onData = (chunk: Buffer) => {
       for (let at = 0; at < chunk.length && !protocol.isBetweenFrames; ) {
-        const part = chunk.subarray(at, at + protocol.missingBytes)
-        at += part.length
-        protocol.given(part)
-        near.write(part)
+        const end = protocol.given.take(chunk, at)
+        near.write(chunk.subarray(at, end))
+        at = end
       }
       if (!protocol.isBetweenFrames) return
       far.off('data', onData)
@@ -75,7 +110,4 @@ export class JoinedSides {
     far.on('data', onData)
     far.resume()
   }
-
-  readonly #onGiven = (chunk: Buffer): void => this.#protocol.given(chunk)
-  readonly #onHeard = (chunk: Buffer): void => this.#protocol.heard(chunk)
 }

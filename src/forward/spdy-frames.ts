@@ -1,6 +1,7 @@
 /** The frames of SPDY/3.1 (draft-mbelshe-httpbis-spdy-00 §2.2, §2.6), as bytes and back. */
 
 import { ByteQueue } from './byte-queue.ts'
+import type { FrameBounds } from './frame-passage.ts'
 
 export const FRAME = {
   SYN_STREAM: 1,
@@ -62,6 +63,53 @@ function headOf(first: number, length: number, flags: number): Buffer {
   head.writeUInt32BE(flags * 0x100_0000 + length, 4)
   return head
 }
+
+/**
+ * Whether a frame begins at `start` that is a PING (§2.6.5), as far as its bytes until `end` say: moby's spdystream
+ * writes a head field by field. Its answer is the same frame.
+ */
+export function isPing(chunk: Buffer, start: number, end: number): boolean {
+  const length = Math.min(end - start, HEAD_BYTES)
+  return PING_HEAD.compare(chunk, start, start + length, 0, length) === 0
+}
+
+/** Follows one direction: knows heads, and nothing else. */
+export class FrameTracker implements FrameBounds {
+  readonly #head = Buffer.alloc(HEAD_BYTES)
+  #headLength = 0
+  /** Bytes of the payload that are still to come. */
+  #left = 0
+
+  get isAtBoundary(): boolean {
+    return this.#left === 0 && this.#headLength === 0
+  }
+
+  /** Bytes of the frame under way, or of the next one's head, that are still to come. */
+  get missingBytes(): number {
+    return this.#left > 0 ? this.#left : HEAD_BYTES - this.#headLength
+  }
+
+  take(chunk: Buffer, start: number): number {
+    let at = start
+    do {
+      const count = Math.min(this.missingBytes, chunk.length - at)
+      if (this.#left > 0) this.#left -= count
+      else this.#takeHead(chunk.subarray(at, at + count))
+      at += count
+    } while (at < chunk.length && !this.isAtBoundary)
+    return at
+  }
+
+  #takeHead(part: Buffer): void {
+    part.copy(this.#head, this.#headLength)
+    this.#headLength += part.length
+    if (this.#headLength < HEAD_BYTES) return
+    this.#headLength = 0
+    this.#left = this.#head.readUInt32BE(4) & MAX_LENGTH
+  }
+}
+
+const PING_HEAD = controlFrame(FRAME.PING, 0, [0]).subarray(0, HEAD_BYTES)
 
 /** Cuts a stream of bytes into frames. */
 export class FrameReader {

@@ -25,17 +25,30 @@ export interface Splice {
   takeApart(): void
 }
 
+export interface SpliceOptions {
+  /** Called with each piece of `left`: what it writes to `right`; the piece as it is unless given. */
+  readonly passToRight?: (chunk: Buffer) => void
+  readonly passToLeft?: (chunk: Buffer) => void
+  readonly lingerMs?: number
+}
+
 /**
  * Joins two streams until both directions have ended: backpressure both ways, the end of one
  * direction passed on by itself (a half-close), an error or an early close of one cutting the
- * other.
+ * other. A client, on the left, whose upstream is gone after a good end is left open until it has had everything
+ * and ends by itself.
  */
-export function splice(left: Duplex, right: Duplex): Splice {
-  return new SplicedPair(left, right)
+export function splice(left: Duplex, right: Duplex, options: SpliceOptions = {}): Splice {
+  return new SplicedPair(left, right, options)
 }
 
 /** Its last bytes may be many, and their reader slow; one that takes none of them is not waited for. */
 const FLUSH_MS = 60_000
+/**
+ * A kernel still delivers what a stream has taken, and forgets it when a stream is closed and its peer says one
+ * word more (RFC 9293 §3.6.1): megabytes, which take a slow reader a while.
+ */
+const LINGER_MS = 120_000
 
 class SplicedPair implements Splice {
   readonly done: Promise<SpliceResult>
@@ -46,40 +59,37 @@ class SplicedPair implements Splice {
   #first: Side | undefined
   #open = 2
   #isApart = false
+  readonly #lingerMs: number
 
-  constructor(left: Duplex, right: Duplex) {
+  constructor(left: Duplex, right: Duplex, options: SpliceOptions) {
+    this.#lingerMs = options.lingerMs ?? LINGER_MS
     this.done = new Promise((resolve) => {
       this.#resolve = resolve
     })
     this.#left = new Half('left', left)
     this.#right = new Half('right', right)
-    this.#join(this.#left, this.#right)
-    this.#join(this.#right, this.#left)
+    this.#join(this.#left, this.#right, options.passToRight)
+    this.#join(this.#right, this.#left, options.passToLeft)
   }
 
   takeApart(): void {
     if (this.#isApart) return
     this.#isApart = true
-    this.#left.stream.unpipe(this.#right.stream)
-    this.#right.stream.unpipe(this.#left.stream)
+    this.#left.stopFlow()
+    this.#right.stopFlow()
     this.#settle()
   }
 
-  #join(from: Half, to: Half): void {
+  #join(from: Half, to: Half, pass?: (chunk: Buffer) => void): void {
     const { stream } = from
     const onClose = () => this.#onClose(from, to)
-    const gather = gatherBulk(to.stream)
-    stream.on('data', (chunk: Buffer) => {
-      from.bytes += chunk.length
-      gather(chunk)
-    })
     stream.on('error', () => stream.destroy())
     // Whatever is joined may have ended before, and does not say so again.
     if (stream.readableEnded) queueMicrotask(() => this.#onEnd(from, to))
     else stream.once('end', () => this.#onEnd(from, to))
     if (stream.destroyed) queueMicrotask(onClose)
     else stream.once('close', onClose)
-    stream.pipe(to.stream, { end: false })
+    from.startFlow(to.stream, pass)
   }
 
   #onEnd(from: Half, to: Half): void {
@@ -111,20 +121,22 @@ class SplicedPair implements Splice {
   #endWhenFlushed(half: Half): void {
     const { stream } = half
     if (stream.destroyed) return
+    half.stopFlow()
     stream.resume()
-    const timer = setTimeout(() => {
+    let timer = setTimeout(() => {
       this.#blame(half)
       cut(stream)
     }, FLUSH_MS)
     stream.once('close', () => clearTimeout(timer))
-    const end = () => {
-      // By itself where its peer has ended as well.
-      if (stream.readableEnded) return
+    const letGo = () => {
+      clearTimeout(timer)
       half.isLetGo = true
-      stream.destroy()
+      // Without a client nobody waits for what an upstream has not taken.
+      if (half.side === 'right') stream.destroy()
+      else timer = setTimeout(() => stream.destroy(), this.#lingerMs).unref()
     }
-    if (stream.writableFinished) end()
-    else stream.once('finish', end)
+    if (stream.writableFinished) letGo()
+    else stream.once('finish', letGo)
   }
 
   #settle(): void {
@@ -140,12 +152,36 @@ class Half {
   bytes = 0
   /** It has said its last, in good order. */
   hasEnded = false
-  /** Closed here, since the other has nothing more for it. */
+  /** It has had everything, and nobody waits for what it says. */
   isLetGo = false
+  stopFlow: () => void = () => {}
 
   constructor(side: Side, stream: Duplex) {
     this.side = side
     this.stream = stream
+  }
+
+  /** What it says goes to `to`, no faster than that takes it. */
+  startFlow(to: Duplex, pass: (chunk: Buffer) => void = (chunk) => to.write(chunk)): void {
+    const { stream } = this
+    const gather = gatherBulk(to)
+    const onData = (chunk: Buffer) => {
+      this.bytes += chunk.length
+      if (!to.writable) return
+      gather(chunk)
+      pass(chunk)
+      if (to.writableNeedDrain) stream.pause()
+    }
+    const onDrain = () => stream.resume()
+    stream.on('data', onData)
+    to.on('drain', onDrain)
+    if (to.writableNeedDrain) stream.pause()
+    else stream.resume()
+    this.stopFlow = () => {
+      stream.off('data', onData)
+      to.off('drain', onDrain)
+      stream.pause()
+    }
   }
 
   /** Closed before it had said or heard everything. */

@@ -1,5 +1,5 @@
 import type { Status } from '../kube/status.ts'
-import { dataHead, FLAG_FIN, FRAME, FrameReader, HEAD_BYTES } from './spdy-frames.ts'
+import { dataHead, FLAG_FIN, FRAME, FrameReader, FrameTracker, isPing } from './spdy-frames.ts'
 import { HeaderUnpacker } from './spdy-headers.ts'
 import type { SwitchedProtocol } from './switched-protocol.ts'
 
@@ -13,38 +13,20 @@ const SYN_STREAM_BYTES = 10
 /** SPDY/3.1, which ends without a word after a command: all it must not do is to end within a frame. */
 export class SwitchedSpdy implements SwitchedProtocol {
   readonly #version: string | undefined
-  readonly #head = Buffer.alloc(HEAD_BYTES)
-  #headLength = 0
-  /** Bytes of the payload that are still to come. */
-  #left = 0
-  #first: Buffer[] = []
-  #firstBytes = 0
+  readonly given = new FrameTracker()
+  readonly heard = new FirstBytes(MAX_FIRST_BYTES)
+  readonly isPing = isPing
 
   constructor(version: string | undefined) {
     this.#version = version
   }
 
-  heard(chunk: Buffer): void {
-    if (this.#firstBytes >= MAX_FIRST_BYTES) return
-    this.#first.push(chunk.subarray(0, MAX_FIRST_BYTES - this.#firstBytes))
-    this.#firstBytes += this.#first.at(-1)!.length
-  }
-
-  given(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length; ) {
-      const count = Math.min(this.missingBytes, chunk.length - at)
-      if (this.#left > 0) this.#left -= count
-      else this.#takeHead(chunk.subarray(at, at + count))
-      at += count
-    }
+  pongTo(ping: Buffer): Buffer {
+    return ping
   }
 
   get isBetweenFrames(): boolean {
-    return this.#left === 0 && this.#headLength === 0
-  }
-
-  get missingBytes(): number {
-    return this.#left > 0 ? this.#left : HEAD_BYTES - this.#headLength
+    return this.given.isAtBoundary
   }
 
   brokenBy(): 'upstream' | undefined {
@@ -62,18 +44,10 @@ export class SwitchedSpdy implements SwitchedProtocol {
     return Buffer.concat([dataHead(stream, said.length, FLAG_FIN), said])
   }
 
-  #takeHead(part: Buffer): void {
-    part.copy(this.#head, this.#headLength)
-    this.#headLength += part.length
-    if (this.#headLength < HEAD_BYTES) return
-    this.#headLength = 0
-    this.#left = this.#head.readUIntBE(HEAD_BYTES - 3, 3)
-  }
-
   #errorStream(): number | undefined {
     try {
       const reader = new FrameReader()
-      for (const part of this.#first) reader.push(part)
+      for (const part of this.heard.parts) reader.push(part)
       const frame = reader.next()
       if (frame?.kind !== 'control' || frame.type !== FRAME.SYN_STREAM) return undefined
       const headers = new HeaderUnpacker().unpack(frame.payload.subarray(SYN_STREAM_BYTES))
@@ -82,5 +56,27 @@ export class SwitchedSpdy implements SwitchedProtocol {
       // Whatever else it said first is not ours to understand.
       return undefined
     }
+  }
+}
+
+/** Follows frames, and keeps what came first. */
+class FirstBytes extends FrameTracker {
+  readonly parts: Buffer[] = []
+  #missing: number
+
+  constructor(bytes: number) {
+    super()
+    this.#missing = bytes
+  }
+
+  override take(chunk: Buffer, start: number): number {
+    const end = super.take(chunk, start)
+    if (this.#missing > 0) this.#keep(chunk.subarray(start, Math.min(end, start + this.#missing)))
+    return end
+  }
+
+  #keep(part: Buffer): void {
+    this.parts.push(part)
+    this.#missing -= part.length
   }
 }

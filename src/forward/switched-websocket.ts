@@ -7,6 +7,8 @@ import {
   type ControlFrameOfSocket,
   closeFrame,
   FrameTracker,
+  isPing,
+  pongTo,
 } from './websocket-frames.ts'
 
 /** Of exec and attach, with a Status at the end (k8s.io/kubelet `pkg/cri/streaming/remotecommand/websocket.go`). */
@@ -20,27 +22,17 @@ export class SwitchedWebSocket implements SwitchedProtocol {
   readonly #note = ({ opcode }: ControlFrameOfSocket): void => {
     if (opcode === CLOSE) this.#isOver = true
   }
-  readonly #given = new FrameTracker(this.#note)
-  readonly #heard = new FrameTracker(this.#note)
+  readonly given = new FrameTracker(this.#note)
+  readonly heard = new FrameTracker(this.#note)
+  readonly isPing = isPing
+  readonly pongTo = pongTo
 
   constructor(subprotocol: string | undefined) {
     this.#subprotocol = subprotocol
   }
 
-  given(chunk: Buffer): void {
-    this.#given.push(chunk)
-  }
-
-  heard(chunk: Buffer): void {
-    this.#heard.push(chunk)
-  }
-
   get isBetweenFrames(): boolean {
-    return this.#given.isBetweenMessages
-  }
-
-  get missingBytes(): number {
-    return Math.max(1, this.#given.missingBytes)
+    return this.given.isBetweenMessages
   }
 
   brokenBy(first: 'client' | 'upstream'): 'client' | 'upstream' | undefined {

@@ -141,11 +141,13 @@ class UpgradeRun {
     this.#client.switch(protocol, headers)
     const switched = protocolOf(protocol, headers)
     const { early: earlyFromClient } = this.#client
-    switched.given(early)
-    switched.heard(earlyFromClient)
-    if (early.length > 0) near.write(early)
-    if (earlyFromClient.length > 0) far.write(earlyFromClient)
-    this.#joined = new JoinedSides(near, far, switched)
+    this.#joined = new JoinedSides({
+      near,
+      far,
+      protocol: switched,
+      earlyFromFar: early,
+      earlyFromNear: earlyFromClient,
+    })
     const result = await this.#joined.done
     return {
       status: 101,

@@ -3,6 +3,8 @@
  * between. Knows heads, and the payload of control frames; looks at nothing else and changes nothing.
  */
 
+import type { FrameBounds } from './frame-passage.ts'
+
 /** A control frame in whole, its payload unmasked. */
 export interface ControlFrameOfSocket {
   readonly opcode: number
@@ -22,7 +24,7 @@ const MAX_CONTROL_BYTES = 125
 export const CLOSE_CODE = { normal: 1000, policyViolation: 1008, internalError: 1011 } as const
 
 /** Follows one direction of a WebSocket. */
-export class FrameTracker {
+export class FrameTracker implements FrameBounds {
   readonly #onControl: (frame: ControlFrameOfSocket) => void
   readonly #head = Buffer.alloc(MAX_HEAD_BYTES)
   #headLength = 0
@@ -52,13 +54,20 @@ export class FrameTracker {
 
   /** Takes the next bytes. Gives how many of them, from the start, end with a whole frame. */
   push(chunk: Buffer): number {
-    let at = 0
     let whole = 0
-    while (at < chunk.length) {
-      at = this.#left > 0 ? this.#takePayload(chunk, at) : this.#takeHead(chunk, at)
+    for (let at = 0; at < chunk.length; ) {
+      at = this.take(chunk, at)
       if (this.isAtBoundary) whole = at
     }
     return whole
+  }
+
+  /** Takes the bytes from `start` to the end of the frame under way, or of the chunk. Gives where that is. */
+  take(chunk: Buffer, start: number): number {
+    let at = start
+    do at = this.#left > 0 ? this.#takePayload(chunk, at) : this.#takeHead(chunk, at)
+    while (at < chunk.length && !this.isAtBoundary)
+    return at
   }
 
   #takeHead(chunk: Buffer, start: number): number {
@@ -105,6 +114,21 @@ export class FrameTracker {
     if (length === 126) return this.#head.readUInt16BE(2)
     return length === 127 ? Number(this.#head.readBigUInt64BE(2)) : length
   }
+}
+
+/** Whether a frame begins at `start` that is a ping, as far as its bytes until `end` say. */
+export function isPing(chunk: Buffer, start: number, end: number): boolean {
+  if (chunk[start] !== (FIN | PING)) return false
+  return end - start < 2 || (chunk[start + 1]! & 0x7f) <= MAX_CONTROL_BYTES
+}
+
+/** What a server answers to a whole ping of a client. */
+export function pongTo(ping: Buffer): Buffer {
+  let payload: Buffer = Buffer.alloc(0)
+  new FrameTracker((frame) => {
+    payload = frame.payload
+  }).push(ping)
+  return pongFrame(payload)
 }
 
 /** As a server sends it: unmasked. */

@@ -58,6 +58,9 @@ const WAYS: readonly { readonly mode: Mode; readonly transport: Transport }[] = 
   { mode: 'proxy', transport: 'spdy' },
 ]
 
+/** As much as lies on every way between an API server and a client that reads nothing. */
+const STALLED_BYTES = 12_000_000
+
 export function transportEnv(transport: Transport): Record<string, string> {
   const wanted = String(transport === 'websocket')
   return { KUBECTL_REMOTE_COMMAND_WEBSOCKETS: wanted, KUBECTL_PORT_FORWARD_WEBSOCKETS: wanted }
@@ -271,6 +274,28 @@ export function streamSuite(options: StreamSuiteOptions): void {
         })
       }
     }
+
+    // client-go pings every five seconds, and plain kubectl loses the end of it most times.
+    test('whoever reads nothing for twelve seconds still gets everything, on every way at once', async () => {
+      const version = options.kubectl[0]!
+      const command = `"$KUBECTL" exec shell -- sh -c 'yes | head -c ${STALLED_BYTES}' | { sleep 12; wc -c; }`
+      const results = await Promise.all(
+        WAYS.map(async ({ mode, transport }) => {
+          const { env } = cluster.owner
+          const { stdout, ...rest } = await runProgram('bash', ['-o', 'pipefail', '-c', command], {
+            env: {
+              ...env,
+              ...transportEnv(transport),
+              KUBECTL: await kubectlPath(version),
+              KUBECONFIG: cluster.kubeconfigs[mode],
+            },
+          })
+          return { mode, transport, bytes: Number(stdout), ...rest }
+        }),
+      )
+      const whole = { bytes: STALLED_BYTES, stderr: '', exitCode: 0 }
+      expect(results).toEqual(WAYS.map((way) => ({ ...way, ...whole })))
+    })
 
     test.each(['websocket', 'spdy'] as const)(
       'whoever may only read is refused by RBAC, over %s',

@@ -29,7 +29,7 @@ function slowReader() {
 test('what one side gave before it broke arrives whole at a slow reader', async () => {
   const reader = slowReader()
   const [right, server] = await socketPair(ends, true)
-  const { done } = splice(reader.stream, right)
+  const { done } = splice(reader.stream, right, { lingerMs: 1 })
   server.end('last words')
   await once(right, 'end')
   right.destroy(new Error('it hears nothing any more'))
@@ -43,6 +43,36 @@ test('what one side gave before it broke arrives whole at a slow reader', async 
     broken: { side: 'right', hadEnded: true },
   })
   expect(reader.taken()).toBe(10)
+})
+
+test('a client that was given everything is left open until it ends, and an upstream is not', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  const { done } = splice(left, right)
+  server.end('last words')
+  await once(client.resume(), 'end')
+  right.destroy(new Error('it hears nothing any more'))
+  if (!left.writableFinished) await once(left, 'finish')
+  client.write('a ping')
+  await once(left, 'data')
+  expect(left.destroyed).toBe(false)
+  client.end()
+  expect(await done).toEqual({
+    sent: 0,
+    received: 10,
+    first: 'right',
+    broken: { side: 'right', hadEnded: true },
+  })
+})
+
+test('a client that never ends is let go after a while', async () => {
+  const [left, client] = await socketPair(ends, true)
+  const [right, server] = await socketPair(ends, true)
+  const { done } = splice(left, right, { lingerMs: 1 })
+  server.end('last words')
+  await once(client.resume(), 'end')
+  right.destroy(new Error('it hears nothing any more'))
+  expect(await done).toMatchObject({ received: 10, broken: { side: 'right', hadEnded: true } })
 })
 
 test('one that goes away without an end takes the other with it at once', async () => {

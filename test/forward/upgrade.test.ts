@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { afterEach, beforeAll, expect, test } from 'vitest'
+import { controlFrame, dataHead, FLAG_FIN, FRAME } from '../../src/forward/spdy-frames.ts'
 import { undiciUpstream } from '../../src/forward/undici-upstream.ts'
 import { openGateway } from './gateway.ts'
 import { socketFrame } from './socket-frame.ts'
@@ -348,6 +349,57 @@ test('the upstream may end first and still hear the client', async () => {
   await once(client, 'end')
   client.end(Buffer.alloc(3_000_000, 'y'))
   expect((await heard).length).toBe(3_000_000)
+})
+
+const CLOSE = socketFrame(8, Buffer.from([3, 232]))
+const PING = socketFrame(9, Buffer.from('are you there'), Buffer.from([1, 2, 3, 4]))
+
+/** Its last words lie in kernels when it is gone, and whoever speaks to it then has them thrown away. */
+function leaving(words: Buffer) {
+  return (socket: Duplex) => {
+    socket.once('finish', () => socket.destroy())
+    socket.end(words)
+  }
+}
+
+async function readSlowly(client: Socket, atEachMegabyte: () => void): Promise<number> {
+  let bytes = 0
+  for await (const chunk of client) {
+    if ((bytes + chunk.length) % 1_000_000 < chunk.length) atEachMegabyte()
+    bytes += chunk.length
+    await new Promise(setImmediate)
+  }
+  return bytes
+}
+
+test.each([
+  [
+    'WebSocket',
+    WEBSOCKET,
+    SWITCHED,
+    PING,
+    Buffer.concat([socketFrame(2, Buffer.alloc(6_000_000)), CLOSE]),
+  ],
+  [
+    'SPDY',
+    SPDY,
+    SWITCHED_SPDY,
+    controlFrame(FRAME.PING, 0, [1]),
+    Buffer.concat([dataHead(1, 6_000_000, FLAG_FIN), Buffer.alloc(6_000_000)]),
+  ],
+])('a client that pings before it has read everything loses nothing: %s', async (...way) => {
+  const [, request, answer, ping, words] = way
+  const gateway = await before(answer, leaving(words))
+  const client = await gateway.http1Half()
+  client.write(request)
+  const first = await readUntil(client, LF2)
+  const early = first.length - first.indexOf(LF2) - LF2.length
+  const [upstream] = gateway.server.sockets
+  await closed(upstream!)
+  client.write(ping)
+  expect(early + (await readSlowly(client, () => client.write(ping)))).toBe(words.length)
+  client.end()
+  expect(await gateway.upgrades[0]!.done).toMatchObject({ ended: 'complete', bytes: words.length })
 })
 
 test('an abort of either side ends the other at once', async () => {
