@@ -35,6 +35,7 @@ export class FramePassage {
   }
 
   pass(piece: Buffer): void {
+    if (piece.length === 0) return
     let at = this.#begun.length
     const chunk = at > 0 ? Buffer.concat([this.#begun, piece]) : piece
     let start = at > 0 ? 0 : -1
@@ -76,7 +77,7 @@ export class FramePassage {
     else this.#put.push(frame)
   }
 
-  /** Nothing follows: passes what has only begun. */
+  /** Nothing follows: passes what has only begun. What was still to be put behind it is not written. */
   end(): void {
     if (this.#begun.length > 0) this.#write(this.#begun)
     this.#begun = Buffer.alloc(0)

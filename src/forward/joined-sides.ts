@@ -8,9 +8,6 @@ import type { SwitchedProtocol } from './switched-protocol.ts'
 /** For the frame under way to end, and for the last word to be taken. */
 const FAREWELL_MS = 400
 
-/**
- * Both sides of a switch of protocols, joined until they end, or are parted with a last word to the client.
- */
 export interface JoinedSidesOptions {
   readonly near: Duplex
   readonly far: Duplex
@@ -21,6 +18,9 @@ export interface JoinedSidesOptions {
   readonly earlyFromNear: Buffer
 }
 
+/**
+ * Both sides of a switch of protocols, joined until they end, or are parted with a last word to the client.
+ */
 export class JoinedSides {
   /** Never rejects. After a parting both are still to be cut. */
   readonly done: Promise<SpliceResult>
@@ -52,7 +52,8 @@ export class JoinedSides {
       given.pass(chunk)
     }
     near.once('end', () => {
-      this.#pings.release()
+      // Who has ended waits for no pong.
+      this.#pings.stop()
       heard.end()
     })
     give(earlyFromFar)
@@ -66,6 +67,11 @@ export class JoinedSides {
       await this.#parting
       return result
     })
+  }
+
+  /** Whether all is over but that the client closes its side. */
+  get isDelivered(): boolean {
+    return this.#splice.isDelivered
   }
 
   /** Ends the upstream as soon as the client's last frame is whole, and the client with a sentence. */

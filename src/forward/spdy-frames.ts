@@ -65,12 +65,13 @@ function headOf(first: number, length: number, flags: number): Buffer {
 }
 
 /**
- * Whether a frame begins at `start` that is a PING (§2.6.5), as far as its bytes until `end` say: moby's spdystream
- * writes a head field by field. Its answer is the same frame.
+ * Whether a frame begins at `start` that is a client's PING (§2.6.5), as far as its bytes until `end` say: moby's
+ * spdystream writes a head field by field. An answer is the same frame; a client's own have odd numbers.
  */
 export function isPing(chunk: Buffer, start: number, end: number): boolean {
   const length = Math.min(end - start, HEAD_BYTES)
-  return PING_HEAD.compare(chunk, start, start + length, 0, length) === 0
+  if (PING_HEAD.compare(chunk, start, start + length, 0, length) !== 0) return false
+  return end - start < PING_BYTES || chunk[start + PING_BYTES - 1]! % 2 === 1
 }
 
 /** Follows one direction: knows heads, and nothing else. */
@@ -109,6 +110,7 @@ export class FrameTracker implements FrameBounds {
   }
 }
 
+const PING_BYTES = HEAD_BYTES + 4
 const PING_HEAD = controlFrame(FRAME.PING, 0, [0]).subarray(0, HEAD_BYTES)
 
 /** Cuts a stream of bytes into frames. */

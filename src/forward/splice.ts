@@ -21,14 +21,17 @@ export interface SpliceResult {
 export interface Splice {
   /** Never rejects. */
   readonly done: Promise<SpliceResult>
+  /** Whether the right side is gone after a good end, and the left was given everything. */
+  readonly isDelivered: boolean
   /** Lets go of both as they are; `done` resolves with what went until now. */
   takeApart(): void
 }
 
 export interface SpliceOptions {
-  /** Called with each piece of `left`: what it writes to `right`; the piece as it is unless given. */
+  /** Writes a piece of `left` to `right`, or what becomes of it; not called once `right` takes nothing any more. */
   readonly passToRight?: (chunk: Buffer) => void
   readonly passToLeft?: (chunk: Buffer) => void
+  /** How long a client that was given everything may stay. */
   readonly lingerMs?: number
 }
 
@@ -46,7 +49,7 @@ export function splice(left: Duplex, right: Duplex, options: SpliceOptions = {})
 const FLUSH_MS = 60_000
 /**
  * A kernel still delivers what a stream has taken, and forgets it when a stream is closed and its peer says one
- * word more (RFC 9293 §3.6.1): megabytes, which take a slow reader a while.
+ * word more (RFC 9293 §3.10.7): megabytes, which take a slow reader a while. Of two programs in a row each waits.
  */
 const LINGER_MS = 120_000
 
@@ -70,6 +73,10 @@ class SplicedPair implements Splice {
     this.#right = new Half('right', right)
     this.#join(this.#left, this.#right, options.passToRight)
     this.#join(this.#right, this.#left, options.passToLeft)
+  }
+
+  get isDelivered(): boolean {
+    return this.#left.isLetGo
   }
 
   takeApart(): void {

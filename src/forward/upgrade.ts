@@ -94,7 +94,7 @@ class UpgradeRun {
   }
 
   cut(reason?: Status): void {
-    this.#isCut = true
+    this.#isCut = !this.#joined?.isDelivered
     if (this.#joined && reason) {
       this.#joined.part(reason)
       return

@@ -373,7 +373,7 @@ describe('an extended CONNECT', () => {
     expect(stage.audit[0]).toMatchObject({
       ...{ stage: 'began', method: 'POST', verb: 'create', resource: 'pods', subresource: 'exec' },
     })
-    stream.end(controlFrame(SPDY.PING, 0, [1]))
+    stream.end(controlFrame(SPDY.PING, 0, [2]))
     await readAll(stream)
     await expect.poll(() => stage.audit.length).toBe(2)
     expect(stage.audit[1]).toMatchObject({

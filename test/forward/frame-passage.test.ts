@@ -91,6 +91,12 @@ it('takes a PING of SPDY that comes field by field', () => {
       frames.pass(frame.subarray(from, to))
   expect(Buffer.concat(passed)).toEqual(Buffer.concat([opening, opening]))
   expect(taken).toEqual([ping])
+  // The other side's own, answered: taken for a ping it would go back and forth for ever.
+  const answer = controlFrame(FRAME.PING, 0, [2])
+  frames.pass(answer.subarray(0, 8))
+  frames.pass(answer.subarray(8))
+  expect(passed.slice(-1)).toEqual([answer])
+  expect(taken).toEqual([ping])
 })
 
 it.each([1, 2, 3, 7, 1_000, 69_999, 100_000])(

@@ -48,16 +48,17 @@ test('what one side gave before it broke arrives whole at a slow reader', async 
 test('a client that was given everything is left open until it ends, and an upstream is not', async () => {
   const [left, client] = await socketPair(ends, true)
   const [right, server] = await socketPair(ends, true)
-  const { done } = splice(left, right)
+  const pair = splice(left, right)
   server.end('last words')
   await once(client.resume(), 'end')
+  expect(pair.isDelivered).toBe(false)
   right.destroy(new Error('it hears nothing any more'))
   if (!left.writableFinished) await once(left, 'finish')
   client.write('a ping')
   await once(left, 'data')
-  expect(left.destroyed).toBe(false)
+  expect([left.destroyed, pair.isDelivered]).toEqual([false, true])
   client.end()
-  expect(await done).toEqual({
+  expect(await pair.done).toEqual({
     sent: 0,
     received: 10,
     first: 'right',
